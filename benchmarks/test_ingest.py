@@ -1,0 +1,214 @@
+"""Samples through gRPC to disk and back: rates, next to a bare stream of ready bytes in the same run.
+
+Run as a program (`test_ingest.py FOLDER`) this file is the server process that the benchmarks measure.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from uem.services import server
+from uem.services.bus import SampleBus
+from uem.services.history import convert
+from uem.services.history.servicer import FRAME_ROWS, HistoryServicer
+from uem.services.history.sqlite import SqliteStore
+from uem.services.ingestion.servicer import IngestionServicer
+from uem.services.ingestion.worker import Worker
+from uem.services.metrics import Metrics
+from uem.twin_core.measurements import Samples, Tag
+from uem.twin_core.plant.territory import TagBinding
+from uem.v1 import history_pb2, history_pb2_grpc, ingestion_pb2, ingestion_pb2_grpc
+
+TAGS = tuple(f"tag/{i}" for i in range(50))
+ROWS = 1_000  # of a batch
+BATCHES = 200  # of a round
+T0_NS = 1_700_000_000_000_000_000
+Channels = tuple[Any, Any]  # to the services and to the bare server
+
+
+def rows_of(sequence: int, count_: int = ROWS) -> Samples:
+    """A batch: every tag in turn, values with two decimals as sensors give them."""
+    tag = np.arange(count_, dtype=np.uint32) % len(TAGS)
+    time = T0_NS + (sequence * count_ + np.arange(count_)) // len(TAGS) * 100_000_000
+    value = np.round(350.0 + np.random.default_rng(sequence).normal(0, 0.1, count_), 2)
+    return Samples(TAGS, tag, time, value, np.zeros(count_, np.uint32))
+
+
+class Bare:
+    """As little as a server can do: answers every message with a short one, or sends ready bytes."""
+
+    def __init__(self) -> None:
+        self.ready = convert.frame(rows_of(0, FRAME_ROWS)).SerializeToString()
+
+    async def take(self, requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
+        async for _ in requests:
+            yield b"\x08\x01"
+
+    async def send(self, request: bytes, context: object) -> AsyncIterator[bytes]:
+        for _ in range(int(request)):
+            yield self.ready
+
+    def add(self, grpc_server: grpc.aio.Server) -> None:
+        handlers = {
+            "Take": grpc.stream_stream_rpc_method_handler(self.take),
+            "Send": grpc.unary_stream_rpc_method_handler(self.send),
+        }
+        grpc_server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
+
+
+async def serve(folder: Path) -> None:
+    metrics = Metrics()
+    store = SqliteStore(folder / "history.db", metrics)
+    tags = [Tag(name=name, unit="K", low=200.0, high=500.0) for name in TAGS]
+    bindings = [
+        TagBinding(tag=tag, plant="p", browse_path=tag.name, namespace_uri="urn:p", display_unit="K") for tag in tags
+    ]
+    services = [
+        server.Service(
+            name="uem.v1.IngestionService",
+            add=ingestion_pb2_grpc.add_IngestionServiceServicer_to_server,
+            servicer=IngestionServicer(Worker(tags, store, SampleBus(), metrics)),
+        ),
+        server.Service(
+            name="uem.v1.HistoryService",
+            add=history_pb2_grpc.add_HistoryServiceServicer_to_server,
+            servicer=HistoryServicer(bindings, store),
+        ),
+    ]
+    started = await server.start(services, metrics=metrics)
+    bare = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    Bare().add(bare)
+    bare_port = bare.add_insecure_port("127.0.0.1:0")
+    await bare.start()
+    print(json.dumps({"address": started.address, "bare": f"127.0.0.1:{bare_port}"}), flush=True)
+    await started.wait()
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    folder = tmp_path_factory.mktemp("ingest")
+    command = [sys.executable, __file__, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.kill()
+
+
+@pytest.fixture
+def channels(addresses: dict[str, str]) -> Iterator[Channels]:
+    options = [("grpc.max_receive_message_length", 16 << 20)]
+    with (
+        grpc.insecure_channel(addresses["address"], options) as real,
+        grpc.insecure_channel(addresses["bare"], options) as bare,
+    ):
+        yield real, bare
+
+
+def request(producer: str, sequence: int, samples: Samples) -> bytes:
+    """The bytes of an IngestRequest; a sender would make them once per batch."""
+    columns = convert.frame(samples).samples
+    return ingestion_pb2.IngestRequest(producer=producer, sequence=sequence, samples=columns).SerializeToString()
+
+
+def best_of(times: int, work: Callable[[], object]) -> float:
+    """The shortest time of some runs, s."""
+
+    def once() -> float:
+        begin = perf_counter()
+        work()
+        return perf_counter() - begin
+
+    return min(once() for _ in range(times))
+
+
+def note_rate(benchmark: Any, samples: int, peer_s: float, peer: str) -> None:
+    """Samples per second of the best round, next to the peer's best time for the same work."""
+    best_s = benchmark.stats.stats.min
+    benchmark.extra_info.update(
+        figure=samples / best_s, unit="samples/s", peer=peer, peer_figure=samples / peer_s, ratio=peer_s / best_s
+    )
+
+
+@pytest.mark.parametrize("rows", [ROWS, 50], ids=["1000 rows per batch", "50 rows per batch"])
+def test_durable_ingest(benchmark: Any, channels: Channels, short: bool, rows: int) -> None:
+    """Batches over one stream, pipelined; done when the last is acknowledged, which means on disk."""
+    real, bare = channels
+    ingest = real.stream_stream("/uem.v1.IngestionService/Ingest")
+    take = bare.stream_stream("/bench.Bare/Take")
+    sequences = count(1)
+    producer = f"bench {rows}"
+
+    def prepared() -> tuple[tuple[list[bytes]], dict[str, Any]]:
+        return ([request(producer, n := next(sequences), rows_of(n, rows)) for _ in range(BATCHES)],), {}
+
+    def send(requests: list[bytes]) -> None:
+        acknowledged = list(ingest(iter(requests)))
+        assert len(acknowledged) == BATCHES
+        last = ingestion_pb2.IngestResponse.FromString(acknowledged[-1])
+        assert (last.stored_count, last.duplicate) == (rows, False)
+
+    benchmark.pedantic(send, setup=prepared, rounds=3 if short else 12, warmup_rounds=1)
+    (requests,), _ = prepared()
+    bare_s = best_of(5, lambda: list(take(iter(requests))))
+    note_rate(benchmark, BATCHES * rows, bare_s, "bare stream, nothing kept")
+
+
+def test_acknowledgement_of_a_single_batch(benchmark: Any, channels: Channels) -> None:
+    """One batch at a time: the wait for others and the fsync are in it."""
+    stub = ingestion_pb2_grpc.IngestionServiceStub(channels[0])
+    sequences = count(1)
+
+    def send() -> None:
+        sequence = next(sequences)
+        batch = ingestion_pb2.IngestRequest(
+            producer="single", sequence=sequence, samples=convert.frame(rows_of(sequence, 50)).samples
+        )
+        (response,) = stub.Ingest(iter([batch]))
+        assert response.sequence == sequence
+
+    benchmark.pedantic(send, rounds=100, warmup_rounds=5)
+
+
+def test_history_read(benchmark: Any, channels: Channels, short: bool) -> None:
+    """All tags over their whole range, into numpy columns; next to a stream of as many ready frames."""
+    real, bare = channels
+    ingest = real.stream_stream("/uem.v1.IngestionService/Ingest")
+    rows = 50_000
+    list(ingest(request("history", i + 1, rows_of(100_000 + i, rows)) for i in range(10)))
+    stub = history_pb2_grpc.HistoryServiceStub(real)
+    start_ns = int(rows_of(100_000, rows).source_time_ns[0])
+    question = history_pb2.ReadSamplesRequest(tag_name=TAGS, start_time_ns=start_ns)
+
+    def columns(samples: Any) -> int:
+        return sum(len(np.array(getattr(samples, name))) for name in ("tag", "source_time_ns", "value", "quality"))
+
+    def read() -> int:
+        return sum(columns(frame.samples) // 4 for frame in stub.ReadSamples(question))
+
+    assert benchmark.pedantic(read, rounds=3 if short else 12, warmup_rounds=1) == 10 * rows
+    send = bare.unary_stream("/bench.Bare/Send", response_deserializer=history_pb2.ReadSamplesResponse.FromString)
+    frames = str(-(-10 * rows // FRAME_ROWS)).encode()
+    bare_s = best_of(5, lambda: [columns(frame.samples) for frame in send(frames)])
+    note_rate(benchmark, 10 * rows, bare_s, "stream of ready bytes")
+
+
+def test_read_of_one_tag(benchmark: Any, channels: Channels) -> None:
+    """The newest thousand rows of one tag."""
+    stub = history_pb2_grpc.HistoryServiceStub(channels[0])
+    question = history_pb2.ReadSamplesRequest(tag_name=[TAGS[7]], limit=1000)
+    found = benchmark(lambda: sum(len(frame.samples.tag) for frame in stub.ReadSamples(question)))
+    assert found == 1000
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))

@@ -1,0 +1,98 @@
+"""Writes the measured tables of README.md and docs between their markers, so that no figure is typed by hand.
+
+    python docs/tables.py           validates, runs the benchmarks unless bench.json is there, writes the tables
+    python docs/tables.py --check   fails when an accuracy table does not say what `uem validate` measures now
+
+`<!-- table:accuracy -->` and `<!-- table:speed -->` begin a table, `<!-- /table -->` ends it.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCH = ROOT / "bench.json"
+_TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+_SHOWN = re.compile(r"RMSE|energy$")  # of the metrics: what a reader compares; `uem validate` shows all
+
+
+def pages() -> list[Path]:
+    """README.md and the pages of docs that have a marker."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if _TABLE.search(page.read_text("utf-8"))]
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table; its first column is text, the others are numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Three significant figures, without an exponent where people read it more easily."""
+    if value is None:
+        return ""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def accuracy() -> str:
+    """What `uem validate` measures on the shipped data."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "validate.json"
+        command = [sys.executable, "-m", "uem.clients.cli", "validate", "--json", str(file)]
+        subprocess.run(command, check=True, capture_output=True)
+        found: list[dict[str, Any]] = json.loads(file.read_text("utf-8"))
+    rows = [
+        [f"{f['case']}: {f['metric']}", f"{number(f['value'])} {f['unit']}", number(f["reference"]), number(f["bar"])]
+        for f in found
+        if _SHOWN.search(f["metric"])
+    ]
+    return markdown(["case", "uem", "reference", "bar"], rows)
+
+
+def speed() -> str:
+    """What `python -m benchmarks` measured, on which machine."""
+    if not BENCH.exists():
+        subprocess.run([sys.executable, "-m", "benchmarks", "--json", str(BENCH)], check=True, cwd=ROOT)
+    found = json.loads(BENCH.read_text("utf-8"))
+    rows = [
+        [
+            b["name"],
+            f"{number(b['figure'])} {b['unit']}",
+            f"{b['peer']}: {number(b['peer_figure'])}" if "peer" in b else "",
+            number(b.get("ratio")),
+        ]
+        for b in found["benchmarks"]
+    ]
+    table = markdown(["benchmark", "uem", "against", "ratio"], rows)
+    return f"{table}\nMeasured on {found['machine']}, Python {found['python']}.\n"
+
+
+def filled(text: str, tables: dict[str, str]) -> str:
+    """The page with its tables replaced; a table that `tables` lacks stays."""
+    return _TABLE.sub(lambda m: m[1] + tables[m[2]] + m[3] if m[2] in tables else m[0], text)
+
+
+def main() -> int:
+    """The command; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare the accuracy tables instead of writing")
+    options = parser.parse_args()
+    tables = {"accuracy": accuracy()} if options.check else {"accuracy": accuracy(), "speed": speed()}
+    stale = [page for page in pages() if filled(page.read_text("utf-8"), tables) != page.read_text("utf-8")]
+    for page in stale:
+        if options.check:
+            print(f"{page.relative_to(ROOT)}: accuracy differs from uem validate; run make docs", file=sys.stderr)
+        else:
+            page.write_text(filled(page.read_text("utf-8"), tables), "utf-8")
+            print(f"{page.relative_to(ROOT)} written")
+    return int(options.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Territories as data files, shipped with the package."""

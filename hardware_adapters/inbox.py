@@ -1,0 +1,119 @@
+"""Samples of all plants -> batches on disk: collected for a tenth of a second, then committed to the spool at once."""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+
+import numpy as np
+
+from uem.hardware_adapters.spool import Spool
+from uem.twin_core.errors import StorageError
+from uem.twin_core.measurements import Samples
+
+_log = logging.getLogger(__name__)
+
+
+class Inbox:
+    """Holds samples in memory until they are in the spool; bounded, what does not fit is counted by plant."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        on_stored: Callable[[], None],
+        *,
+        most_batch_rows: int = 4096,
+        most_delay_s: float = 0.1,
+        most_pending_rows: int = 200_000,
+        retry_s: float = 1.0,
+    ) -> None:
+        """`on_stored` is called after each commit; a full disk is tried again every `retry_s`."""
+        self.dropped: Counter[str] = Counter()
+        self.pending_rows = 0
+        self._spool = spool
+        self._on_stored = on_stored
+        self._most_batch_rows = most_batch_rows
+        self._most_delay_s = most_delay_s
+        self._most_pending_rows = most_pending_rows
+        self._retry_s = retry_s
+        self._pending: deque[Samples] = deque()
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._problem = ""
+        self._is_dropping = False
+        self._closed = False
+
+    def put(self, plant: str, samples: Samples) -> None:
+        """Take samples in; when there is no room left they are dropped and counted."""
+        if self.pending_rows + len(samples) > self._most_pending_rows:
+            if not self._is_dropping:
+                _log.error("no room for samples: they are dropped until the spool takes more (%s)", self._problem)
+            self._is_dropping = True
+            self.dropped[plant] += len(samples)
+            return
+        self._pending.append(samples)
+        self.pending_rows += len(samples)
+        self._some.set()
+        if self.pending_rows >= self._most_batch_rows:
+            self._enough.set()
+
+    async def run(self) -> None:
+        """Commit what comes in until `close`, then once more what is there."""
+        while not self._closed:
+            await self._some.wait()
+            try:
+                async with asyncio.timeout(self._most_delay_s):
+                    await self._enough.wait()
+            except TimeoutError:
+                pass
+            if not await self.flush() and not self._closed:
+                await asyncio.sleep(self._retry_s)
+        await self.flush()
+
+    def close(self) -> None:
+        """Let `run` end soon; `pending_rows` is then what could not be stored."""
+        self._closed = True
+        self._some.set()
+        self._enough.set()
+
+    async def flush(self) -> bool:
+        """Commit everything that is pending; False when the spool refuses, then it stays pending."""
+        while self._pending:
+            batch = self._next_batch()
+            try:
+                await asyncio.to_thread(self._spool.append, batch)
+            except StorageError as error:
+                self._pending.appendleft(batch)
+                if str(error) != self._problem:
+                    _log.error("%s; %d rows wait in memory", error, self.pending_rows)
+                self._problem = str(error)
+                return False
+            self.pending_rows -= len(batch)
+            if self._problem:
+                _log.info("the spool takes samples again")
+            self._problem, self._is_dropping = "", False
+            self._on_stored()
+        self._some.clear()
+        self._enough.clear()
+        return True
+
+    def _next_batch(self) -> Samples:
+        """Take the oldest rows, at most one batch; the rest stays."""
+        parts, rows = [], 0
+        while self._pending and rows < self._most_batch_rows:
+            parts.append(self._pending.popleft())
+            rows += len(parts[-1])
+        batch = parts[0] if len(parts) == 1 else Samples.concatenate(parts)
+        if rows > self._most_batch_rows:
+            self._pending.appendleft(batch.take(slice(self._most_batch_rows, None)))
+            batch = batch.take(slice(self._most_batch_rows))
+        return compact(batch)
+
+
+def compact(samples: Samples) -> Samples:
+    """The same rows under a dictionary of only the names that occur."""
+    used, tag = np.unique(samples.tag, return_inverse=True)
+    if len(used) == len(samples.names):
+        return samples
+    names = tuple(samples.names[i] for i in used.tolist())
+    return Samples(names, tag.astype(np.uint32), samples.source_time_ns, samples.value, samples.quality)

@@ -1,0 +1,55 @@
+"""The field protocols that the gateway speaks: one line each in PROTOCOLS, under the name that territory files use."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from uem.hardware_adapters.base import Adapter
+from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.twin_core.errors import InvalidInput, UnknownName
+from uem.twin_core.plant.territory import Plant, TagBinding, Territory
+
+
+class FieldProtocol(NamedTuple):
+    """What the gateway has to know of a protocol."""
+
+    endpoint: str  # an example, whose scheme every endpoint has
+    make: Callable[[Plant, str, Sequence[TagBinding], CertificateStore], Adapter]  # of a plant at an endpoint
+
+
+def _opcua(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], certificates: CertificateStore) -> Adapter:
+    return OpcUaAdapter(
+        endpoint,
+        bindings,
+        certificates,
+        security_policy=plant.security_policy,
+        publish_interval_ms=plant.publish_interval_ms,
+    )
+
+
+PROTOCOLS: dict[str, FieldProtocol] = {
+    "opcua": FieldProtocol("opc.tcp://host:port/path", _opcua),
+}
+
+
+def endpoints_of(territory: Territory, given: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint of each plant: as given, else as the territory says.
+
+    Raises:
+        UnknownName: one is given for a plant that does not exist.
+        InvalidInput: a plant has none, or one that is not of its protocol.
+    """
+    plants = {plant.name: plant for plant in territory.plants}
+    for name in given:
+        if name not in plants:
+            raise UnknownName("plant", name, plants)
+    endpoints = {name: given.get(name, plant.endpoint) for name, plant in plants.items()}
+    for name, endpoint in endpoints.items():
+        example = PROTOCOLS[plants[name].protocol].endpoint
+        if not endpoint:
+            raise InvalidInput(f"plant {name} has no endpoint; give --endpoint {name}={example}")
+        parts = urlsplit(endpoint)
+        if parts.scheme != urlsplit(example).scheme or not parts.hostname:
+            raise InvalidInput(f"plant {name}: endpoint {endpoint!r} is not like {example}")
+    return endpoints

@@ -1,0 +1,1 @@
+"""Plants behind real protocols."""

@@ -1,0 +1,154 @@
+"""Keeps a plant connected: opens an adapter, passes its samples on, opens a fresh one when it fails."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uem.hardware_adapters.base import Adapter
+from uem.twin_core.errors import AdapterError
+from uem.twin_core.measurements import BAD, Samples
+
+_log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 16.0
+
+
+class Backoff:
+    """Waiting times that double from FIRST_WAIT_S to the longest."""
+
+    def __init__(self, longest_s: float = LONGEST_WAIT_S) -> None:
+        self._next_s = FIRST_WAIT_S
+        self._longest_s = longest_s
+
+    def next_s(self) -> float:
+        """Seconds to wait now."""
+        wait_s, self._next_s = self._next_s, min(2 * self._next_s, self._longest_s)
+        return wait_s
+
+    def reset(self) -> None:
+        """It works again."""
+        self._next_s = FIRST_WAIT_S
+
+
+class PlantLink:
+    """One plant: its adapter, as often as it takes, and what is counted about it."""
+
+    def __init__(self, plant: str, make: Callable[[], Adapter], deliver: Callable[[str, Samples], None]) -> None:
+        """`make` gives a fresh adapter; `deliver` takes the name of the plant and its samples."""
+        self.plant = plant
+        self.connected = False
+        self.received = 0
+        self.bad_quality = 0
+        self.repeated = 0
+        self.reconnects = 0
+        self.missing: dict[str, str] = {}
+        self._make = make
+        self._deliver = deliver
+        self._adapter: Adapter | None = None
+        self._dropped_before = 0
+        self._resends = _Resends()
+        self._newest: float | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Samples that the adapters know to be lost."""
+        return self._dropped_before + (self._adapter.dropped if self._adapter is not None else 0)
+
+    @property
+    def newest_age_s(self) -> float:
+        """Seconds since samples came in last; NaN before the first."""
+        return math.nan if self._newest is None else time.monotonic() - self._newest
+
+    async def run(self) -> None:
+        """Go on until cancelled, or until an adapter says that the plant has no more samples."""
+        backoff = Backoff(LONGEST_WAIT_S)
+        while not await self._connect_once(backoff):
+            wait_s = backoff.next_s()
+            _log.info("plant %s: next try in %g s", self.plant, wait_s)
+            await asyncio.sleep(wait_s)
+            self.reconnects += 1
+
+    async def _connect_once(self, backoff: Backoff) -> bool:
+        """One adapter from open to close; whether the plant has ended."""
+        try:
+            async with self._make() as self._adapter:
+                self.connected = True
+                _log.info("plant %s: connected", self.plant)
+                self._report_missing(self._adapter.missing)
+                async for samples in self._adapter.batches():
+                    backoff.reset()
+                    self._pass_on(samples)
+                _log.info("plant %s: no more samples", self.plant)
+                return True
+        except AdapterError as error:
+            _log.warning("plant %s: %s", self.plant, error)
+        except Exception:  # a fault of one adapter must not stop the other plants
+            _log.exception("plant %s: unexpected fault of its adapter", self.plant)
+        finally:
+            self._dropped_before = self.dropped
+            self._adapter = None
+            self.connected = False
+        return False
+
+    def _report_missing(self, missing: dict[str, str]) -> None:
+        for tag, reason in missing.items():
+            if self.missing.get(tag) != reason:
+                _log.warning("plant %s: tag %s is missing: %s", self.plant, tag, reason)
+        self.missing = dict(missing)
+
+    def _pass_on(self, samples: Samples) -> None:
+        self._newest = time.monotonic()
+        fresh = self._resends.without(samples)
+        self.received += len(samples)
+        self.repeated += len(samples) - len(fresh)
+        self.bad_quality += int(np.count_nonzero(fresh.quality & BAD))
+        if len(fresh):
+            self._deliver(self.plant, fresh)
+
+
+class _Resends:
+    """Leaves out what a server sends again: a new subscription starts with the value that the old one ended with."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._time = np.empty(0, np.int64)
+        self._value = np.empty(0)
+        self._quality = np.empty(0, np.uint32)
+
+    def without(self, samples: Samples) -> Samples:
+        """The rows that are not equal, time included, to the newest known one of their tag."""
+        if samples.names != self._names:
+            self._follow(samples.names)
+        tag = samples.tag
+        same = (
+            (samples.source_time_ns == self._time[tag])
+            & (samples.quality == self._quality[tag])
+            & _equal(samples.value, self._value[tag])
+        )
+        self._time[tag] = samples.source_time_ns
+        self._value[tag] = samples.value
+        self._quality[tag] = samples.quality
+        return samples.take(~same) if same.any() else samples
+
+    def _follow(self, names: tuple[str, ...]) -> None:
+        """Start anew under another dictionary of names, keeping what is known of those that stay."""
+        old = {name: at for at, name in enumerate(self._names)}
+        time_ns = np.full(len(names), np.iinfo(np.int64).min)
+        value, quality = np.zeros(len(names)), np.zeros(len(names), np.uint32)
+        for at, name in enumerate(names):
+            if name in old:
+                time_ns[at], value[at] = self._time[old[name]], self._value[old[name]]
+                quality[at] = self._quality[old[name]]
+        self._names, self._time, self._value, self._quality = names, time_ns, value, quality
+
+
+def _equal(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Elementwise equality in which NaN equals NaN."""
+    equal: NDArray[np.bool_] = (a == b) | (np.isnan(a) & np.isnan(b))
+    return equal

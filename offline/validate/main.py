@@ -1,0 +1,182 @@
+"""`uem validate`: run every known validation case found in a folder and hold each figure against its bar.
+
+A module beside this one that exposes `SUITES` (file name pattern -> case) is a suite and is found by itself.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import uem.offline.validate as package
+from uem.offline.validate.case import Case, Result
+from uem.twin_core.errors import TwinError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file and a case that wants it."""
+
+    suite: str
+    path: Path
+    case: Case
+
+
+def suites() -> dict[str, dict[str, Case]]:
+    """The cases of every suite by file name pattern."""
+    found = {}
+    for info in iter_modules(package.__path__):
+        if info.name not in ("main", "case"):
+            module = import_module(f"{package.__name__}.{info.name}")
+            if hasattr(module, "SUITES"):
+                found[info.name] = module.SUITES
+    return found
+
+
+def tasks(folder: Path, chosen: dict[str, dict[str, Case]]) -> tuple[list[Task], list[Path]]:
+    """Files with the cases that want them, in the order of their paths, and the data files that no case wants."""
+    wanted, left = [], []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        cases = [
+            Task(suite, path, case)
+            for suite, patterns in chosen.items()
+            for pattern, case in patterns.items()
+            if fnmatch(path.name, pattern)
+        ]
+        wanted += cases
+        if not cases and path.name.endswith((".csv", ".csv.gz")):
+            left.append(path)
+    return wanted, left
+
+
+def run_task(task: Task, complaints: list[str]) -> list[Result]:
+    """The results of one file; a file that cannot be judged gives a complaint and one failed result."""
+    results: list[Result] = []
+    try:
+        # Absurd numbers in a file give infinite errors, which miss their bars: no need for warnings.
+        with np.errstate(all="ignore"):
+            for result in task.case(task.path):
+                results.append(result)  # what came before an error counts
+    except TwinError as error:
+        text = str(error)
+        complaints.append(text if str(task.path) in text else f"{task.path}: {text}")
+        results.append(
+            Result(suite=task.suite, case=task.path.name, metric="usable", value=math.nan, unit="1", bar=0.0)
+        )
+    return results
+
+
+def as_record(result: Result) -> dict[str, Any]:
+    """A result for JSON, where what is not a number is null."""
+    record = asdict(result) | {"passed": result.passed}
+    order = ("suite", "case", "metric", "value", "unit", "reference", "bar", "passed")
+    return {key: None if isinstance(v := record[key], float) and not math.isfinite(v) else v for key in order}
+
+
+def as_table(results: Sequence[Result]) -> Table:
+    """The results for people."""
+    table = Table(title="Measured figure, reference figure and bar", title_justify="left")
+    for heading in ("suite", "case", "metric"):
+        table.add_column(heading)
+    for heading in ("value", "reference", "bar"):
+        table.add_column(heading, justify="right")
+    table.add_column("unit")
+    table.add_column("verdict")
+    for r in results:
+        verdict = "[green]met[/green]" if r.passed else "[bold red]MISSED[/bold red]"
+        figures = (_figure(r.value), _figure(r.reference), _figure(r.bar))
+        table.add_row(r.suite, r.case, r.metric, *figures, r.unit, verdict)
+    return table
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3g}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 when every bar is met, 1 when one is missed or a file is unusable, 2 for wrong usage."""
+    known = suites()
+    arguments = _arguments(argv, known)
+    chosen = known if arguments.suite is None else {arguments.suite: known[arguments.suite]}
+    found, left = tasks(arguments.data, chosen)
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    if arguments.verbose:
+        for path in left:
+            errors.print(f"{path}: no case for it")
+    if not found:
+        patterns = ", ".join(pattern for cases in chosen.values() for pattern in cases)
+        errors.print(f"uem validate: error: no file of a known kind below {arguments.data}; known are {patterns}")
+        return 1
+    if arguments.json is not None and not _can_be_written(arguments.json):
+        errors.print(f"uem validate: error: cannot write {arguments.json}")
+        return 1
+    complaints: list[str] = []
+    results: list[Result] = []
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        bar = progress.add_task("validating", total=len(found))
+        for task in found:
+            progress.update(bar, description=task.path.name)
+            results += run_task(task, complaints)
+            progress.advance(bar)
+    output = Console(width=None if sys.stdout.isatty() else 140)
+    output.print(as_table(results))
+    for complaint in complaints:
+        errors.print(f"uem validate: error: {complaint}")
+    missed = sum(not result.passed for result in results)
+    output.print(f"{len(results) - missed} of {len(results)} bars met")
+    if arguments.json is not None and not _write(arguments.json, results, errors):
+        return 1
+    return 1 if missed else 0
+
+
+def _write(path: Path, results: Sequence[Result], errors: Console) -> bool:
+    try:
+        path.write_text(json.dumps([as_record(result) for result in results], indent=1) + "\n", "utf-8")
+    except OSError as error:
+        errors.print(f"uem validate: error: cannot write {path}: {error.strerror}")
+        return False
+    return True
+
+
+def _can_be_written(path: Path) -> bool:
+    """Whether it is worth while to begin; what goes wrong later is told then."""
+    if path.exists():
+        return not path.is_dir() and os.access(path, os.W_OK)
+    return path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _arguments(argv: list[str] | None, known: dict[str, dict[str, Case]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="uem validate", description="Run every known validation case and hold each figure against its bar."
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder searched for data, subfolders too (default: the shipped data)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument("--suite", metavar="NAME", help=f"run one suite only: {', '.join(sorted(known))}")
+    parser.add_argument("--verbose", action="store_true", help="list data files that no case is known for")
+    arguments = parser.parse_args(argv)
+    arguments.data = arguments.data or Path(str(files("uem.examples")))
+    if not arguments.data.is_dir():
+        parser.error(f"--data: {arguments.data} is not a folder")
+    if arguments.suite is not None and arguments.suite not in known:
+        parser.error(f"--suite: {arguments.suite!r} is not known; known are {', '.join(sorted(known))}")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

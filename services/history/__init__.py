@@ -1,0 +1,1 @@
+"""Stored samples: the store and the service that reads it."""

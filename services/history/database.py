@@ -1,0 +1,108 @@
+"""The SQLite file of the store: schema, opening, and its errors in our words."""
+
+import contextlib
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from uem.twin_core.errors import StorageError, StorageFull
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x75656D31
+_SCHEMA = """
+CREATE TABLE tag (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sample_count INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE producer (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
+-- What is committed and not yet in chunks: one row per commit, all tags mixed.
+CREATE TABLE tail (id INTEGER PRIMARY KEY AUTOINCREMENT, sample_count INTEGER NOT NULL, crc INTEGER NOT NULL,
+  data BLOB NOT NULL);
+-- Rows of one tag in order of time; chunks of a tag do not overlap.
+CREATE TABLE chunk (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL REFERENCES tag, first_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL, sample_count INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE UNIQUE INDEX chunk_by_time ON chunk (tag, first_ns);
+-- Chunks that failed their checksum when they were to be rewritten; tag 0 is a row of the tail.
+CREATE TABLE quarantine (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL, first_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL, sample_count INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+"""
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into StorageFull or StorageError, naming the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise StorageFull(f"{path}: no space left on the disk; nothing of the batch was stored") from error
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise StorageError(f"{path}: not a sound database ({error}); restore it or move it away") from error
+        raise StorageError(f"{path}: {error}") from error
+
+
+def lock(path: Path) -> IO[str]:
+    """Take the store for this process until the returned file is closed.
+
+    Raises:
+        StorageError: another process has it, or the folder cannot be written.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock_path.open("a")
+    except OSError as error:
+        raise StorageError(f"{lock_path}: {error.strerror}; choose another folder with --state") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StorageError(
+            f"{path} is in use by another process; stop it or choose another folder with --state"
+        ) from None
+    return file
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes; makes the schema in a new file.
+
+    Raises:
+        StorageError: the file is not ours or of another schema version.
+    """
+    with sqlite_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    with sqlite_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        if application != _APPLICATION_ID:
+            raise StorageError(f"{path} is a database of another program; choose another folder with --state")
+        if version != SCHEMA_VERSION:
+            raise StorageError(
+                f"{path} has schema version {version}, this uem reads {SCHEMA_VERSION}; "
+                "use the uem that wrote it or choose another folder with --state"
+            )
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA journal_size_limit=67108864")
+    if application != _APPLICATION_ID:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA application_id={_APPLICATION_ID};"
+            f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+        )

@@ -1,0 +1,106 @@
+"""HistoryService: stored samples in frames of columns, and the tags of the territory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from uem.services.history import convert
+from uem.services.history.store import Store
+from uem.services.pages import page_of
+from uem.services.status import Context, InvalidField, errors_as_status
+from uem.twin_core.errors import UnknownName
+from uem.twin_core.measurements import Samples
+from uem.twin_core.plant.territory import TagBinding
+from uem.v1 import history_pb2 as pb
+from uem.v1 import history_pb2_grpc
+
+FRAME_ROWS = 16_384
+MOST_TAGS = 10_000
+MOST_LIMIT = 1_000_000
+MOST_PAGE = 10_000
+USUAL_PAGE = 1_000
+END_OF_TIME_NS = 2**63 - 1
+
+
+class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
+    """Translates; the store knows."""
+
+    def __init__(self, tags: Iterable[TagBinding], store: Store) -> None:
+        self._bindings = {binding.tag.name: binding for binding in tags}
+        self._names = sorted(self._bindings)
+        self._store = store
+
+    async def ReadSamples(
+        self, request: pb.ReadSamplesRequest, context: Context
+    ) -> AsyncIterator[pb.ReadSamplesResponse]:
+        """Frames of at most FRAME_ROWS rows, tag by tag; a tag may go on in the next frame."""
+        async with errors_as_status(context):
+            tags = self._checked_tags(request.tag_name)
+            end_ns = request.end_time_ns or END_OF_TIME_NS
+            if request.start_time_ns > end_ns:
+                text = f"start {request.start_time_ns} is after end {end_ns}"
+                raise InvalidField("start_time_ns", text)
+            if request.limit > MOST_LIMIT:
+                raise InvalidField("limit", f"{request.limit}; at most {MOST_LIMIT} rows per tag, or 0 for all")
+            async for samples in self._frames(tags, request.start_time_ns, end_ns, request.limit):
+                yield convert.frame(samples)
+
+    async def ListTags(self, request: pb.ListTagsRequest, context: Context) -> pb.ListTagsResponse:
+        """Tags in the order of their names."""
+        async with errors_as_status(context):
+            page, following = page_of(
+                self._names, request.page_size, request.page_token, usual=USUAL_PAGE, most=MOST_PAGE
+            )
+            stats = await asyncio.to_thread(self._store.tags, page)
+            response = pb.ListTagsResponse(next_page_token=following)
+            for name in page:
+                tag = self._bindings[name].tag
+                count, first_ns, last_ns = stats.get(name, (0, 0, 0))
+                response.tags.add(
+                    name=name,
+                    unit=tag.unit,
+                    display_unit=self._bindings[name].display_unit,
+                    low_limit=tag.low,
+                    high_limit=tag.high,
+                    sample_count=count,
+                    first_time_ns=first_ns,
+                    last_time_ns=last_ns,
+                )
+            return response
+
+    def _checked_tags(self, names: Sequence[str]) -> list[str]:
+        if not 1 <= len(names) <= MOST_TAGS:
+            raise InvalidField("tag_name", f"{len(names)} tags; 1 to {MOST_TAGS} are allowed")
+        for name in names:
+            if name not in self._bindings:
+                raise UnknownName("tag", name, self._bindings)
+        return list(dict.fromkeys(names))
+
+    async def _frames(self, tags: list[str], start_ns: int, end_ns: int, limit: int) -> AsyncIterator[Samples]:
+        """Rows of many tags in frames that are full but for the last: few rows of many tags share one."""
+        waiting: list[Samples] = []
+        count = 0
+        for tag in tags:
+            async for rows in self._pages(tag, start_ns, end_ns, limit):
+                waiting.append(rows)
+                count += len(rows)
+                if count >= FRAME_ROWS:
+                    whole = Samples.concatenate(waiting)
+                    for begin in range(0, count - FRAME_ROWS + 1, FRAME_ROWS):
+                        yield whole.take(slice(begin, begin + FRAME_ROWS))
+                    count %= FRAME_ROWS  # rows left over, all of this page
+                    waiting = [rows.take(slice(len(rows) - count, None))]
+        if count:
+            yield Samples.concatenate(waiting)
+
+    async def _pages(self, tag: str, start_ns: int, end_ns: int, limit: int) -> AsyncIterator[Samples]:
+        """Rows of one tag; each page is read when the one before has been taken, so memory stays bounded."""
+        if limit:
+            yield await asyncio.to_thread(self._store.read, [tag], start_ns, end_ns, limit)
+            return
+        while True:
+            rows = await asyncio.to_thread(self._store.page, tag, start_ns, end_ns, FRAME_ROWS)
+            if len(rows):
+                yield rows
+            if len(rows) < FRAME_ROWS:
+                return
+            start_ns = int(rows.source_time_ns[-1]) + 1

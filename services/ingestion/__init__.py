@@ -1,0 +1,1 @@
+"""Takes sample batches in and acknowledges them when they are on disk."""

@@ -1,0 +1,64 @@
+"""Batches on the wire -> columns, checked as far as their form goes."""
+
+from typing import TypeAlias
+
+import numpy as np
+
+from uem.services.status import InvalidField
+from uem.twin_core.errors import InvalidInput
+from uem.twin_core.measurements import Samples
+from uem.v1 import common_pb2, ingestion_pb2
+
+MOST_ROWS = 65_536
+LONGEST_NAME = 200
+# No sender counts so far; one that begins at the end of the numbers could never go on.
+MOST_SEQUENCE = 2**62
+
+
+def samples(message: common_pb2.Samples) -> Samples:
+    """The columns of a batch.
+
+    Raises:
+        InvalidField: too many rows, columns of unequal length, an index without a name.
+    """
+    rows = len(message.tag)
+    if rows > MOST_ROWS:
+        raise InvalidField("samples.tag", f"{rows} rows; a batch has at most {MOST_ROWS}")
+    if len(message.tag_name) > MOST_ROWS:
+        raise InvalidField("samples.tag_name", f"{len(message.tag_name)} names; a batch has at most {MOST_ROWS}")
+    for field in ("source_time_ns", "value", "quality"):
+        length = len(getattr(message, field))
+        if length != rows:
+            raise InvalidField(f"samples.{field}", f"{length} rows, but samples.tag has {rows}")
+    try:
+        return Samples(
+            tuple(message.tag_name),
+            np.array(message.tag, np.uint32),
+            np.array(message.source_time_ns, np.int64),
+            np.array(message.value, np.float64),
+            np.array(message.quality, np.uint32),
+        )
+    except InvalidInput as error:
+        raise InvalidField("samples.tag", str(error)) from None
+
+
+def producer(name: str) -> str:
+    """The name of a producer, 1 to 200 characters."""
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise InvalidField("producer", f"a name of {len(name)} characters; 1 to {LONGEST_NAME} are allowed")
+    return name
+
+
+def sequence(number: int) -> int:
+    """The sequence of a batch, 1 to MOST_SEQUENCE."""
+    if not 1 <= number <= MOST_SEQUENCE:
+        raise InvalidField("sequence", f"{number}; sequences count up from 1")
+    return number
+
+
+Reason: TypeAlias = "ingestion_pb2.RejectionReason.ValueType"
+
+
+def reason_name(reason: Reason) -> str:
+    """A reason as the label of a metric: "unknown_tag"."""
+    return ingestion_pb2.RejectionReason.Name(reason).removeprefix("REJECTION_REASON_").lower()

@@ -1,0 +1,1 @@
+"""Forecasts of what the twins watch."""

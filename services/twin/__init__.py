@@ -1,0 +1,1 @@
+"""Runs the twins and publishes their state."""

@@ -1,0 +1,85 @@
+"""Build of the compiled core; everything else about the package stands in pyproject.toml.
+
+The folders at the top of the repository are mapped into one import package: `twin_core/thermal/pipes.pyx`
+is `uem.twin_core.thermal.pipes`. `UEM_DEBUG=1` compiles with bounds, overflow and wraparound checks on.
+"""
+
+import os
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+# Parts of the package and the folders they live in. `uem.v1` is where protoc's own import lines look.
+PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples"]
+DEBUG = os.environ.get("UEM_DEBUG") == "1"
+
+
+def package_dirs() -> dict[str, str]:
+    """Map every import package to its folder."""
+    found = {"uem": "uem", "uem.v1": "protos/uem/v1"}
+    for part in PARTS:
+        for folder, _, files in os.walk(ROOT / part):
+            # A folder of data below examples counts too, else setuptools warns of each file that it packs from there.
+            if "__init__.py" in files or (part == "examples" and "__pycache__" not in folder):
+                relative = Path(folder).relative_to(ROOT).as_posix()
+                found["uem." + relative.replace("/", ".")] = relative
+    return found
+
+
+def namespace_links() -> str:
+    """Show Cython and mypy the folders under their import names; a relative `cimport` fails without them."""
+    names = ROOT / "build" / "ns" / "uem"
+    names.mkdir(parents=True, exist_ok=True)
+    targets = {part: ROOT / part for part in PARTS} | {"v1": ROOT / "protos" / "uem" / "v1"}
+    targets["__init__.py"] = ROOT / "uem" / "__init__.py"
+    for name, target in targets.items():
+        link = names / name
+        if link.is_symlink() and link.resolve() != target.resolve():
+            link.unlink()
+        if not link.exists():
+            link.symlink_to(os.path.relpath(target, names))
+    return str(names.parent)
+
+
+def extensions() -> list[Extension]:
+    """One extension per kernel, named as it is imported."""
+    # UEM_CFLAGS is for instrumented builds, such as "-fsanitize=address".
+    flags = ["-O0", "-g"] if DEBUG else ["-O3", "-fno-math-errno"]
+    flags += os.environ.get("UEM_CFLAGS", "").split()
+    found = [
+        Extension(
+            "uem." + ".".join(source.relative_to(ROOT).with_suffix("").parts),
+            [source.relative_to(ROOT).as_posix()],
+            include_dirs=[numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            extra_compile_args=flags,
+        )
+        for source in sorted(ROOT.glob("twin_core/**/*.pyx"))
+    ]
+    if not found:
+        raise SystemExit("setup.py: no .pyx file under twin_core/: this source tree is incomplete, nothing was built")
+    return found
+
+
+setup(
+    packages=sorted(package_dirs()),
+    package_dir=package_dirs(),
+    ext_modules=cythonize(
+        extensions(),
+        include_path=[namespace_links()],
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": DEBUG,
+            "initializedcheck": DEBUG,
+            "cdivision": not DEBUG,
+            "overflowcheck": DEBUG,
+            "embedsignature": True,
+            "freethreading_compatible": False,
+        },
+    ),
+)

@@ -1,0 +1,1 @@
+"""Territory files: read, checked, turned into plants of the core."""

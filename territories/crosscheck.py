@@ -1,0 +1,95 @@
+"""What shows only when the parts of a territory are held against each other.
+
+It works on what the files hold, before and whether or not each part is right in itself, so that all problems are told
+at once, by key and value.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from uem.territories import schema
+
+Raw = Mapping[str, Any]
+
+
+def problems(raw: Raw, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
+    """Names that are taken twice, and tags and plants that are not there.
+
+    `raw` is the territory file; `rows` are (where, cells) of the tag table, None where it cannot be read.
+    """
+    yield from _duplicates("plants", [plant.get("name") for plant in _tables(raw, "plants")])
+    assets = [asset.get("name") for kind in ("networks", "machines") for asset in _tables(raw, kind)]
+    yield from _duplicates("networks and machines", assets)
+    if rows is None:
+        return
+    tags = [cells.get("tag") for _, cells in rows]
+    yield from _duplicates("tag table", tags)
+    known = set(tags)
+    for kind in ("networks", "machines"):
+        for key, tag in _tag_keys(raw.get(kind), kind):
+            if tag not in known:
+                yield f"{key}: tag {tag!r} is not in the tag table"
+    plants = sorted({str(plant.get("name")) for plant in _tables(raw, "plants")})
+    for where, cells in rows:
+        if cells.get("plant", plants and plants[0]) not in plants:
+            yield f"{where}: plant: {cells['plant']!r} does not exist; plants are {', '.join(plants) or 'none'}"
+
+
+def recording_problems(plant: schema.Plant, path: Path, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
+    """What the recording of a plant lacks: the file, rows, the column of time, the column of a tag."""
+    assert plant.recording is not None
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            header, first = next(reader, []), next(reader, None)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or error
+        yield f"recording.file: {path} {why}"
+        return
+    columns = ", ".join(header) or "none"
+    if first is None:
+        yield f"recording.file: {path} has no rows"
+    if plant.recording.time_column not in header:
+        time_column = plant.recording.time_column
+        yield f"recording.time_column: {time_column!r} is no column of {path.name}; columns are {columns}"
+    for where, cells in rows or ():
+        column = cells.get("column")
+        if column and column not in header and cells.get("plant") == plant.name:
+            yield f"{where}: column: {column!r} is no column of {path.name}; columns are {columns}"
+
+
+def header_problems(name: str, header: Sequence[str]) -> list[str]:
+    """Columns that a tag table called `name` lacks, and such that nobody knows."""
+    fields = schema.TagRow.model_fields
+    missing = [key for key, field in fields.items() if field.is_required() and key not in header]
+    found = [f"column {key} is missing" for key in missing]
+    found += [f"unknown column {key}" for key in header if key not in fields]
+    found += [f"column {key} stands there {count} times" for key, count in Counter(header).items() if count > 1]
+    known = f"; columns are {', '.join(fields)}"
+    return [f"{name}: {'; '.join(found)}{known}"] if found else []
+
+
+def _tables(raw: Raw, kind: str) -> list[Raw]:
+    found = raw.get(kind)
+    return [table for table in found if isinstance(table, dict)] if isinstance(found, list) else []
+
+
+def _duplicates(where: str, names: Sequence[object]) -> Iterator[str]:
+    for name, count in Counter(name for name in names if isinstance(name, str)).items():
+        if count > 1:
+            yield f'{where}: name "{name}" is defined {count} times'
+
+
+def _tag_keys(found: object, key: str) -> Iterator[tuple[str, str]]:
+    """Every key below that names a tag, such as networks[0].nodes[1].flow_tag, with the tag."""
+    if isinstance(found, list):
+        for i, item in enumerate(found):
+            yield from _tag_keys(item, f"{key}[{i}]")
+    elif isinstance(found, dict):
+        for name, item in found.items():
+            yield from _tag_keys(item, f"{key}.{name}")
+    elif isinstance(found, str) and found and key.endswith("_tag"):
+        yield key, found

@@ -1,0 +1,322 @@
+"""Read a territory: TOML file and tag table -> plants, networks and machines of the core; every problem at once."""
+
+import csv
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from math import log, pi
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from uem.territories import crosscheck, schema
+from uem.twin_core import units
+from uem.twin_core.errors import InvalidTerritory, UnknownName
+from uem.twin_core.measurements import NS_PER_S, Tag
+from uem.twin_core.plant.machine import Bath, Machine, MachineState
+from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass
+from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
+
+_BEGINS_WITH_KEY = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)?: ")
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+def shipped() -> list[str]:
+    """Names of the territories that come with the package."""
+    root = Path(str(files("uem.examples")))
+    return sorted(path.parent.name for path in root.glob("*/territory.toml"))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The territory file of a shipped name, a folder or a file."""
+    path = Path(name_or_path)
+    if path.is_dir():
+        path = path / "territory.toml"
+    if path.is_file():
+        return path
+    if str(name_or_path) in shipped():
+        return Path(str(files("uem.examples"))) / str(name_or_path) / "territory.toml"
+    raise UnknownName("territory", str(name_or_path), shipped(), "or give the path of a territory.toml")
+
+
+def load(name_or_path: str | Path) -> Territory:
+    """Read and check a territory.
+
+    Raises:
+        UnknownName: there is no such shipped territory or file.
+        InvalidTerritory: the file is wrong; the error lists every problem with file, key, value and what is allowed.
+    """
+    source = _read(name_or_path)
+    problems = source.problems
+    networks = [_build(_network, item, problems, key) for key, item in _parts(schema.Network, source.raw, "networks")]
+    machines = [_build(_machine, item, problems, key) for key, item in _parts(schema.Machine, source.raw, "machines")]
+    plants = []
+    plant_parts = list(_parts(schema.Plant, source.raw, "plants"))
+    names = [plant.name for _, plant in plant_parts]
+    for key, plant in plant_parts:
+        if plant.recording is not None:
+            file = source.path.parent / plant.recording.file
+            cells = source.cells if names.count(plant.name) == 1 else None  # else it is not known whose tags they are
+            found = crosscheck.recording_problems(plant, file, cells)
+            problems += [f"{key}.{text}" if text.startswith("recording") else text for text in found]
+        plants.append(_build(lambda plant: _plant(plant, source.path.parent), plant, problems, key))
+    tags = [_build(_binding, row, problems, where) for where, row in source.rows]
+    problems += crosscheck.problems(source.raw, source.cells)
+    if source.checked is None or problems:
+        raise InvalidTerritory(str(source.path), problems)
+    try:
+        return Territory(
+            name=source.checked.name,
+            title=source.checked.title,
+            networks=tuple(n for n in networks if n is not None),
+            machines=tuple(m for m in machines if m is not None),
+            plants=tuple(p for p in plants if p is not None),
+            tags=tuple(t for t in tags if t is not None),
+        )
+    except InvalidTerritory as error:
+        raise InvalidTerritory(str(source.path), error.problems) from None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A territory file as it stands, each key and each row of its tag table checked by itself."""
+
+    path: Path
+    raw: dict[str, Any]
+    checked: schema.Territory | None  # None when a key is wrong
+    cells: list[tuple[str, dict[str, str]]] | None  # of the tag table, by line; None when it cannot be read
+    rows: list[tuple[str, schema.TagRow]]  # those lines that are right
+    problems: list[str]
+
+
+def _read(name_or_path: str | Path) -> _Source:
+    path = find(name_or_path)
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidTerritory(str(path), [f"not a TOML file: {error}"]) from None
+    problems: list[str] = []
+    checked = _check(schema.Territory, raw, problems)
+    table = raw.get("tags")
+    cells = _tag_cells(path.parent / table, problems) if isinstance(table, str) else None
+    rows = []
+    for where, filled in cells or ():
+        row = _check(schema.TagRow, filled, problems, f"{where}: ")
+        if row is not None:
+            rows.append((where, row))
+    return _Source(path, raw, checked, cells, rows, problems)
+
+
+def _parts(model: type[M], raw: dict[str, Any], kind: str) -> Iterator[tuple[str, M]]:
+    """The tables of a kind that are right in themselves, with their keys; the others have been told already."""
+    tables = raw.get(kind)
+    for i, table in enumerate(tables if isinstance(tables, list) else ()):
+        part = _check(model, table, [])
+        if part is not None:
+            yield f"{kind}[{i}]", part
+
+
+def _check(model: type[M], raw: Any, problems: list[str], where: str = "") -> M | None:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for item in error.errors():
+            key = _key(item["loc"])
+            got = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {item['input']!r})"
+            text = item["msg"]
+            if item["type"] == "extra_forbidden":
+                text = f"unknown key; allowed: {', '.join(_allowed(model, item['loc']))}"
+            problems.append(f"{where}{key}: {text}{got}")
+        return None
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """`("networks", 0, "pipes", 2, "length_m")` as networks[0].pipes[2].length_m."""
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _allowed(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that the model at `loc` knows."""
+    here = model
+    for part in loc[:-1]:
+        if isinstance(part, str) and part in here.model_fields:
+            here = _inner_model(here.model_fields[part].annotation) or here
+    return list(here.model_fields)
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for a in get_args(annotation) if (found := _inner_model(a))), None)
+
+
+def _build(make: Callable[[S], R], item: S, problems: list[str], key: str) -> R | None:
+    """What `make` makes; None after telling what is wrong with the item at `key`."""
+    try:
+        return make(item)
+    except InvalidTerritory as error:
+        problems.extend(_under(key, error))
+    return None
+
+
+def _under(key: str, error: InvalidTerritory) -> Iterator[str]:
+    """Problems below a key: those that name keys of their own go on from it."""
+    for problem in error.problems:
+        yield f"{key}.{problem}" if _BEGINS_WITH_KEY.match(problem) else f"{key}: {error.where}: {problem}"
+
+
+def _tag_cells(path: Path, problems: list[str]) -> list[tuple[str, dict[str, str]]] | None:
+    """(where, cells that are filled) of every line of a tag table; None when it is no such table."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            header = list(reader.fieldnames or ())
+            rows = [(f"{path.name} line {reader.line_num}", row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(f"tags: cannot read {path}: {getattr(error, 'strerror', None) or error}")
+        return None
+    wrong = crosscheck.header_problems(path.name, header)
+    problems += wrong
+    problems += [f"{where}: {len(header)} cells expected" for where, row in rows if None in row or None in row.values()]
+    if wrong:
+        return None
+    return [(where, {key: cell for key, cell in row.items() if key and cell}) for where, row in rows]
+
+
+def _binding(row: schema.TagRow) -> TagBinding:
+    problems = []
+    for key in ("unit", "raw_unit", "display_unit"):
+        name = getattr(row, key)
+        if name and name not in units.UNITS:
+            problems.append(f"{key} {name!r} is not a known unit; known: {', '.join(units.UNITS)}")
+        elif name and row.unit in units.UNITS and units.unit(name).si != units.unit(row.unit).si:
+            problems.append(f"{key} {name!r} does not measure the same as unit {row.unit!r}")
+    if row.unit in units.UNITS and units.unit(row.unit) != units.Unit(row.unit, 1.0):
+        problems.append(f"unit {row.unit!r} is not an SI unit; write {units.unit(row.unit).si!r}")
+    if not row.low < row.high:
+        problems.append(f"low {row.low} must be below high {row.high}")
+    if problems:
+        raise InvalidTerritory(f"tag {row.tag}", problems)
+    raw = units.unit(row.raw_unit or row.unit)
+    return TagBinding(
+        tag=Tag(name=row.tag, unit=row.unit, low=row.low, high=row.high),
+        plant=row.plant,
+        browse_path=row.browse_path,
+        namespace_uri=row.namespace_uri,
+        display_unit=row.display_unit or row.unit,
+        scale=row.scale * raw.scale,
+        offset=row.scale * raw.offset + row.offset,
+        sampling_ms=row.sampling_ms,
+        column=row.column,
+    )
+
+
+def _plant(plant: schema.Plant, folder: Path) -> Plant:
+    recording = None
+    if plant.recording is not None:
+        r = plant.recording
+        recording = Recording(
+            path=str((folder / r.file).resolve()),
+            time_column=r.time_column,
+            epoch_ns=_nanoseconds(r.epoch),
+            speed=r.speed,
+            loop=r.loop,
+        )
+    if recording is None and not plant.endpoint:
+        raise InvalidTerritory(f"plant {plant.name}", ["needs an endpoint or a recording"])
+    return Plant(
+        name=plant.name,
+        protocol=plant.protocol,
+        endpoint=plant.endpoint,
+        security_policy=plant.security_policy,
+        publish_interval_ms=plant.publish_interval_ms,
+        recording=recording,
+    )
+
+
+def _nanoseconds(time: datetime) -> int:
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1) * (NS_PER_S // 1000)
+
+
+def _network(network: schema.Network) -> Network:
+    problems: list[str] = []
+    classes = []
+    for i, c in enumerate(network.pipe_classes):
+        made = _build(_pipe_class, c, problems, f"pipe_classes[{i}]")
+        # One that is wrong stands in for itself, so that the rest of the network is checked too.
+        classes.append(made or _pipe_class(c.model_copy(update={"loss_resistance_mk_w": 1.0, "insulation": None})))
+    try:
+        made_network = Network(
+            nodes=tuple(Node(**(node.model_dump() | {"kind": NodeKind(node.kind)})) for node in network.nodes),
+            pipes=tuple(Pipe(**pipe.model_dump()) for pipe in network.pipes),
+            pipe_classes=tuple(classes),
+            **network.model_dump(exclude={"nodes", "pipes", "pipe_classes"}),
+        )
+    except InvalidTerritory as error:
+        raise InvalidTerritory(error.where, [*problems, *error.problems]) from None
+    if problems:
+        raise InvalidTerritory(f"network {network.name}", problems)
+    return made_network
+
+
+def _pipe_class(c: schema.PipeClass) -> PipeClass:
+    if (c.loss_resistance_mk_w is None) == (c.insulation is None):
+        raise InvalidTerritory(f"pipe class {c.name}", ["give either loss_resistance_mk_w or insulation"])
+    resistance = c.loss_resistance_mk_w
+    if c.insulation is not None:
+        resistance = _insulation_resistance_mk_w(c.name, c.outer_diameter_mm, c.insulation)
+    assert resistance is not None
+    return PipeClass(
+        name=c.name,
+        inner_diameter_m=c.inner_diameter_mm * 1e-3,
+        outer_diameter_m=c.outer_diameter_mm * 1e-3,
+        wall_density_kg_m3=c.wall_density_kg_m3,
+        wall_heat_capacity_j_kgk=c.wall_heat_capacity_j_kgk,
+        loss_resistance_mk_w=resistance,
+        loss_factor=c.loss_factor,
+        dispersion_factor=c.dispersion_factor,
+    )
+
+
+def _insulation_resistance_mk_w(name: str, outer_mm: float, layers: schema.Insulation) -> float:
+    """Cylindrical layers in series: insulation, then soil up to a diameter, then an outer film."""
+    where, casing = f"pipe class {name}", layers.casing_diameter_mm
+    if casing <= outer_mm:
+        raise InvalidTerritory(where, [f"insulation.casing_diameter_mm {casing} must exceed {outer_mm}"])
+    resistance = log(casing / outer_mm) / (2 * pi * layers.conductivity_w_mk)
+    if (layers.soil_conductivity_w_mk is None) != (layers.soil_diameter_mm is None):
+        raise InvalidTerritory(where, ["insulation: give soil_conductivity_w_mk and soil_diameter_mm together"])
+    if layers.soil_conductivity_w_mk is not None and layers.soil_diameter_mm is not None:
+        if layers.soil_diameter_mm <= casing:
+            raise InvalidTerritory(
+                where, [f"insulation.soil_diameter_mm {layers.soil_diameter_mm} must exceed {casing}"]
+            )
+        resistance += log(layers.soil_diameter_mm / casing) / (2 * pi * layers.soil_conductivity_w_mk)
+    if layers.film_w_m2k is not None:
+        resistance += 1.0 / (layers.film_w_m2k * pi * casing * 1e-3)
+    return resistance
+
+
+def _machine(machine: schema.Machine) -> Machine:
+    return Machine(
+        states=tuple(MachineState(**state.model_dump()) for state in machine.states),
+        bath=_bath(machine.bath) if machine.bath else None,
+        **machine.model_dump(exclude={"states", "bath"}),
+    )
+
+
+def _bath(bath: schema.Bath) -> Bath:
+    return Bath(
+        thermostat_on_k=units.to_si(bath.thermostat_on_c, "Cel"),
+        thermostat_off_k=units.to_si(bath.thermostat_off_c, "Cel"),
+        **bath.model_dump(exclude={"thermostat_on_c", "thermostat_off_c"}),
+    )

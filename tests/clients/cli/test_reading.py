@@ -1,0 +1,267 @@
+"""The commands that read from a server, against a real grpc server."""
+
+import csv
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from uem.clients.cli import common
+from uem.clients.cli.main import main
+
+
+def run_json(capsys, *arguments):
+    assert main(list(arguments)) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_state_holds_measured_against_twin_in_display_units(remote, capsys):
+    _, address = remote
+    assert main(["state", "branch", "--server", address]) == 0
+    shown = capsys.readouterr().out
+    heading = "branch (Buried branch), plant time 2009-01-23 00:01:00Z, step 1, totals since 2009-01-23 00:00:00Z"
+    assert heading in shown
+    (document,) = run_json(capsys, "state", "branch", "--json", "--server", address)["assets"]
+    assert (document["ledger_since"], document["run_id"]) == ("2009-01-23T00:00:00Z", "first")
+    (pair,) = [line for line in shown.splitlines() if line.startswith("node/2/temperature")]
+    assert pair.split() == ["node/2/temperature", "88.5", "89.0", "-0.5", "0.5", "°C", "uncertain", "60", "s"]
+    assert re.search(r"^heat_lost +- +1\.00 +- +- +kWh +good", shown, re.MULTILINE)
+    assert "temperature/twin" not in shown
+
+
+def test_state_marks_a_deviation_of_more_than_three_sigma_without_colour(remote, capsys):
+    _, address = remote
+    assert main(["state", "washer", "--server", address]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^power +10\.24 +0\.24 +! \+10\.00 +0\.02 +kW +bad", shown, re.MULTILINE)
+    assert re.search(r"^state +operational", shown, re.MULTILINE)
+
+
+def test_state_of_all_as_json_has_si_and_display_values(remote, capsys):
+    _, address = remote
+    document = run_json(capsys, "state", "--json", "--server", address)
+    branch, washer = document["assets"]
+    assert (branch["asset"], branch["kind"], branch["plant_time"]) == ("branch", "heat network", "2009-01-23T00:01:00Z")
+    signal = branch["signals"][1]
+    assert signal["value"] == 362.15
+    assert signal["display_value"] == pytest.approx(89.0)
+    assert signal["compared_with"] == "node/2/temperature"
+    assert branch["signals"][0]["standard_deviation"] is None
+    assert washer["signals"][0]["state_name"] == "operational"
+    assert washer["signals"][2]["quality_name"] == "bad"
+
+
+def test_an_unknown_asset_is_one_clear_line(remote, capsys):
+    _, address = remote
+    assert main(["state", "boiler", "--server", address]) == 1
+    assert capsys.readouterr().err == "uem state: error: unknown asset 'boiler'; known: branch, washer\n"
+
+
+def test_forecast_shows_times_band_and_course(remote, capsys):
+    _, address = remote
+    assert main(["forecast", "branch", "--horizon", "1h", "--server", address]) == 0
+    shown = capsys.readouterr().out
+    assert "branch: issued 2009-01-23 00:00:00Z. Inputs held." in shown
+    assert "▁▃▆█  (band from 4 past forecasts, uncertain)" in shown
+    assert shown.splitlines()[-1].split() == ["2009-01-23", "01:00:00Z", "60", "min", "90.0", "89.0", "92.0"]
+
+
+def test_forecast_of_many_times_says_that_it_shows_some(remote, capsys):
+    _, address = remote
+    assert main(["forecast", "branch", "--horizon", "6h", "--server", address]) == 0
+    assert "12 of 24 times; --json has all" in capsys.readouterr().out
+    document = run_json(capsys, "forecast", "branch", "--horizon", "6h", "--json", "--server", address)
+    assert len(document["series"][0]["value"]) == 24
+    assert document["series"][0]["quantile"][0] == [359.15, 362.15]
+
+
+def test_history_without_a_tag_lists_the_tags(remote, capsys):
+    _, address = remote
+    assert main(["history", "--server", address]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "2 tags"
+    assert shown[2].split()[:2] == ["branch/1/temperature", "°C"]
+    assert shown[3].split()[2:] == ["-", "-", "0"]
+    document = run_json(capsys, "history", "--json", "--server", address)
+    assert document["tags"][0]["last_time"] == "2009-01-23T02:15:00Z"
+    assert document["tags"][1]["first_time"] is None
+
+
+def test_history_reads_a_range(remote, capsys):
+    _, address = remote
+    tag = "branch/1/temperature"
+    read = run_json(
+        capsys,
+        "history",
+        tag,
+        "--from",
+        "2009-01-23T00:15:00Z",
+        "--to",
+        "2009-01-23T00:45",
+        "--json",
+        "--server",
+        address,
+    )
+    assert len(read["tags"][0]["value"]) == 2
+    newest = run_json(capsys, "history", tag, "--last", "30min", "--json", "--server", address)
+    assert len(newest["tags"][0]["value"]) == 3
+    assert main(["history", tag, "--limit", "1", "--server", address]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["2009-01-23T02:15:00Z", "90", "good"]
+
+
+def test_history_writes_csv_in_display_units(remote, capsys, tmp_path):
+    _, address = remote
+    file = tmp_path / "points.csv"
+    assert main(["history", "branch/1/temperature", "--csv", str(file), "--server", address]) == 0
+    with file.open() as written:
+        rows = list(csv.DictReader(written))
+    assert len(rows) == 10
+    assert rows[0] == {
+        "tag": "branch/1/temperature",
+        "time": "2009-01-23T00:00:00Z",
+        "value": "90",
+        "unit": "Cel",
+        "quality": "good",
+    }
+    assert main(["history", "branch/1/temperature", "--csv", "/no/such/folder.csv", "--server", address]) == 1
+    assert "cannot write /no/such/folder.csv: No such file or directory" in capsys.readouterr().err
+
+
+def test_history_of_an_unknown_tag_is_one_clear_line(remote, capsys):
+    _, address = remote
+    assert main(["history", "boiler", "--server", address]) == 1
+    assert "unknown tag 'boiler'; `uem history` lists the 2 tags" in capsys.readouterr().err
+
+
+def test_last_and_from_exclude_each_other(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["history", "x", "--last", "1h", "--from", "2009-01-01"])
+    assert "--last and --from exclude each other" in capsys.readouterr().err
+
+
+def test_watch_writes_json_lines(remote, capsys):
+    _, address = remote
+    assert main(["watch", "branch", "--json", "--count", "3", "--server", address]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["tick"] for line in lines] == [1, 2, 3]
+    assert lines[1]["missed"] == 2
+
+
+def test_watch_prints_a_block_per_state_when_piped(remote, capsys):
+    _, address = remote
+    assert main(["watch", "branch", "--count", "1", "--server", address]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "branch (Buried branch), plant time 2009-01-23 00:01:00Z, step 1",
+        "  node/2/temperature: measured 88.5 twin 89.0 °C, deviation -0.5 sigma 0.5, uncertain",
+        "  node/1/temperature 90.0 °C, node/2/flow 0.050 kg/s, loss 1.50 kW, heat_lost 1.00 kWh",
+    ]
+
+
+def test_watch_ends_after_its_time(remote, capsys):
+    _, address = remote
+    began = time.monotonic()
+    assert main(["watch", "--for", "0.5s", "--server", address]) == 0
+    assert time.monotonic() - began < 30
+    assert "washer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watch_ends_with_0_on_a_signal(remote, number):
+    _, address = remote
+    command = [sys.executable, "-m", "uem.clients.cli", "watch", "--json", "--server", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def in_a_terminal(*arguments, **environment):
+    """What a command writes into a terminal of 80 x 24, and its exit code."""
+    leader, follower = pty.openpty()
+    variables = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"} | environment
+    command = [sys.executable, "-m", "uem.clients.cli", *arguments]
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=variables) as process:
+        os.close(follower)
+        written = b""
+        while True:
+            try:
+                piece = os.read(leader, 65_536)
+            except OSError:
+                break  # the terminal is closed
+            if not piece:
+                break
+            written += piece
+    os.close(leader)
+    return written.decode(), process.returncode
+
+
+def test_watch_draws_a_live_view_in_a_terminal(remote):
+    _, address = remote
+    shown, code = in_a_terminal("watch", "--for", "2s", "--server", address)
+    assert code == 0
+    assert "node/2/temperature" in shown
+    assert "Inputs held" not in shown
+    assert "forecast node/2/temperature in 30 min ▁█ 88.0 °C (P5 87.0, P95 90.0, uncertain)" in shown
+
+
+def test_no_color_is_respected(remote):
+    _, address = remote
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
+    coloured, _ = in_a_terminal("watch", "--for", "1s", "--server", address)
+    plain, code = in_a_terminal("watch", "--for", "1s", "--server", address, NO_COLOR="1")
+    assert colour.search(coloured)
+    assert not colour.search(plain)
+    assert code == 0
+
+
+def test_tables_are_drawn_in_a_terminal(remote):
+    _, address = remote
+    shown, code = in_a_terminal("state", "branch", "--server", address)
+    assert code == 0
+    assert "┃" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("15min", 900), ("15m", 900), ("6h", 21_600), ("1h30m", 5400), ("2d", 172_800), ("20", 20)],
+)
+def test_reads_time_spans(text, seconds):
+    assert common.span_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "6 hours", "-1h", "0", "h", "1h30", "nan", "inf"])
+def test_refuses_what_is_not_a_time_span(text, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["forecast", "branch", f"--horizon={text}"])
+    assert "is not a positive time span such as 90s" in capsys.readouterr().err
+
+
+def test_times_are_utc_unless_they_say_otherwise(capsys):
+    assert common.time_ns("2009-01-23T00:00:00") == 1_232_668_800 * 10**9
+    assert common.time_ns("2009-01-23T01:00:00+01:00") == 1_232_668_800 * 10**9
+    assert common.time_ns("1970-01-01T00:00:00+02:00") == 0
+    assert common.time_ns("2261-12-31T23:59:59-12:00") < 2**63
+    with pytest.raises(SystemExit, match="2"):
+        main(["history", "x", "--from", "yesterday"])
+    assert "'yesterday' is not a time such as" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "0001-01-01", "2262-01-01"])
+def test_a_time_that_no_nanoseconds_can_hold_is_wrong_usage(text, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["history", "branch/1/temperature", "--from", text])
+    assert f"{text!r} is not a time of the years 1970 to 2261" in capsys.readouterr().err
+
+
+def test_counts_are_whole_and_positive(capsys):
+    for text in ("0", "-1", "1.5"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["watch", f"--count={text}"])
+        assert "is not a whole number from 1 on" in capsys.readouterr().err

@@ -1,0 +1,245 @@
+"""A real grpc server on port 0 that answers like a twin process, from data that a test can change."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import grpc
+import numpy as np
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_status import rpc_status
+
+from uem.v1 import (
+    common_pb2,
+    history_pb2,
+    history_pb2_grpc,
+    prediction_pb2,
+    prediction_pb2_grpc,
+    twin_pb2,
+    twin_pb2_grpc,
+)
+
+START_NS = 1_232_668_800 * 10**9  # 2009-01-23 00:00:00 UTC
+MEASURED, ESTIMATED, LEDGER = common_pb2.SOURCE_MEASURED, common_pb2.SOURCE_ESTIMATED, common_pb2.SOURCE_LEDGER
+
+
+def signal(name, unit, display_unit, source, compared_with="", states=None):
+    return twin_pb2.Signal(
+        name=name,
+        unit=unit,
+        display_unit=display_unit,
+        source=source,
+        compared_with=compared_with,
+        state_names=states or {},
+    )
+
+
+BRANCH = twin_pb2.Asset(
+    name="branch",
+    kind=twin_pb2.ASSET_KIND_HEAT_NETWORK,
+    title="Buried branch",
+    signals=[
+        signal("node/1/temperature", "K", "Cel", MEASURED),
+        signal("node/2/temperature/twin", "K", "Cel", ESTIMATED, "node/2/temperature"),
+        signal("node/2/temperature", "K", "Cel", MEASURED),
+        signal("node/2/flow", "kg/s", "kg/s", MEASURED),
+        signal("loss", "W", "kW", ESTIMATED),
+        signal("heat_lost", "J", "kWh", LEDGER),
+    ],
+)
+WASHER = twin_pb2.Asset(
+    name="washer",
+    kind=twin_pb2.ASSET_KIND_MACHINE,
+    title="Cleaning machine",
+    signals=[
+        signal("state", "1", "1", MEASURED, states={2: "operational"}),
+        signal("power/twin", "W", "kW", ESTIMATED, "power"),
+        signal("power", "W", "kW", MEASURED),
+        signal("state/2/time", "s", "s", LEDGER),
+        signal("state/2/energy", "J", "kWh", LEDGER),
+        signal("state/unknown/time", "s", "s", LEDGER),
+    ],
+)
+NAN = float("nan")
+
+
+def branch_state(tick=1):
+    return twin_pb2.State(
+        asset="branch",
+        ledger_since_ns=START_NS,
+        run_id="first",
+        tick=tick,
+        plant_time_ns=START_NS + tick * 60 * 10**9,
+        published_time_ns=1_800_000_000 * 10**9,
+        value=[363.15, 362.15, 361.65, 0.05, 1500.0, 3.6e6],
+        standard_deviation=[NAN, 0.5, NAN, NAN, 100.0, NAN],
+        quality=[0, 0, 0x40900000, 0, 0, 0],
+        age_s=[0.0, 60.0, 60.0, 0.0, 0.0, 0.0],
+    )
+
+
+def washer_state(tick=1):
+    return twin_pb2.State(
+        asset="washer",
+        tick=tick,
+        plant_time_ns=START_NS + tick * 10**9,
+        published_time_ns=1_800_000_000 * 10**9,
+        value=[2.0, 240.0, 10_240.0, 300.0, 7.2e6, 0.0],
+        standard_deviation=[NAN, 20.0, NAN, NAN, NAN, NAN],
+        quality=[0, 0, 0x80000000, 0, 0, 0],
+        age_s=[0.0] * 6,
+    )
+
+
+def rich_error(code, message, *details):
+    packed = []
+    for detail in details:
+        any_detail = any_pb2.Any()
+        any_detail.Pack(detail)
+        packed.append(any_detail)
+    return rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
+
+
+class FakeServer(
+    twin_pb2_grpc.TwinServiceServicer,
+    prediction_pb2_grpc.PredictionServiceServicer,
+    history_pb2_grpc.HistoryServiceServicer,
+):
+    def __init__(self):
+        self.assets = {"branch": BRANCH, "washer": WASHER}
+        self.states = {"branch": branch_state(), "washer": washer_state()}
+        self.page = 1
+        self.well = True
+        self.ticks = 1000
+        self.revision = 0
+        self.delay_s = 0.0
+        self.break_after = 0  # states after which a watch breaks, once
+
+    async def GetAsset(self, request, context):
+        await asyncio.sleep(self.delay_s)
+        if request.asset not in self.assets:
+            info = error_details_pb2.ErrorInfo(reason="UNKNOWN_NAME", domain="uem")
+            await context.abort_with_status(
+                rich_error(code_pb2.NOT_FOUND, f"unknown asset {request.asset!r}; known: branch, washer", info)
+            )
+        return twin_pb2.GetAssetResponse(asset=self.assets[request.asset], state=self.states.get(request.asset))
+
+    async def ListAssets(self, request, context):
+        names = list(self.assets)
+        start = int(request.page_token or 0)
+        end = start + self.page
+        return twin_pb2.ListAssetsResponse(
+            assets=[self.assets[name] for name in names[start:end]],
+            next_page_token=str(end) if end < len(names) else "",
+        )
+
+    async def WatchState(self, request, context):
+        sent = 0
+        for tick in range(1, self.ticks):
+            for name, make in (("branch", branch_state), ("washer", washer_state)):
+                if request.assets and name not in request.assets:
+                    continue
+                if self.break_after and sent >= self.break_after:
+                    self.break_after = 0
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
+                sent += 1
+                state = make(tick)
+                state.signals_revision = self.revision
+                yield twin_pb2.WatchStateResponse(state=state, missed_count=2 if tick == 2 else 0)
+            await asyncio.sleep(0.02)
+
+    async def GetForecast(self, request, context):
+        if request.asset not in self.assets:
+            violation = error_details_pb2.BadRequest.FieldViolation(field="asset", description="no such asset")
+            await context.abort_with_status(
+                rich_error(
+                    code_pb2.INVALID_ARGUMENT,
+                    "bad request",
+                    error_details_pb2.BadRequest(field_violations=[violation]),
+                )
+            )
+        horizon_s = request.horizon.ToTimedelta().total_seconds() if request.HasField("horizon") else 1800.0
+        n = int(horizon_s // 900)
+        value = 360.15 + np.arange(n)
+        return prediction_pb2.GetForecastResponse(
+            forecast=prediction_pb2.Forecast(
+                asset=request.asset,
+                issue_time_ns=START_NS,
+                method="Inputs held.",
+                quantile_level=[0.05, 0.95],
+                series=[
+                    prediction_pb2.ForecastSeries(
+                        signal="node/2/temperature",
+                        unit="K",
+                        display_unit="Cel",
+                        valid_time_ns=[START_NS + (i + 1) * 900 * 10**9 for i in range(n)],
+                        value=value,
+                        quantile=np.stack([value - 1, value + 2], axis=1).ravel(),
+                        residual_count=4,
+                        quality=0x40000000,
+                    )
+                ],
+            )
+        )
+
+    async def ReadSamples(self, request, context):
+        for name in request.tag_name:
+            if not name.startswith("branch/"):
+                await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown tag {name!r}")
+        times = START_NS + np.arange(10) * 900 * 10**9
+        if request.start_time_ns:
+            times = times[times >= request.start_time_ns]
+        if request.end_time_ns:
+            times = times[times < request.end_time_ns]
+        if request.limit:
+            times = times[-request.limit :]
+        known = [name for name in request.tag_name if name != "branch/silent"]
+        for half in np.array_split(times, 2):  # two frames of interleaved tags
+            rows = [(i, t) for i in range(len(known)) for t in half.tolist()]
+            yield history_pb2.ReadSamplesResponse(
+                samples=common_pb2.Samples(
+                    tag_name=known,
+                    tag=[i for i, _ in rows],
+                    source_time_ns=[t for _, t in rows],
+                    value=[363.15 + i for i, _ in rows],
+                    quality=[0 for _ in rows],
+                )
+            )
+
+    async def ListTags(self, request, context):
+        tags = [
+            history_pb2.TagInfo(
+                name=f"branch/{i}/temperature",
+                unit="K",
+                display_unit="Cel",
+                low_limit=263.15,
+                high_limit=423.15,
+                sample_count=10 if i == 1 else 0,
+                first_time_ns=START_NS if i == 1 else 0,
+                last_time_ns=START_NS + 9 * 900 * 10**9 if i == 1 else 0,
+            )
+            for i in (1, 2)
+        ]
+        start = int(request.page_token or 0)
+        return history_pb2.ListTagsResponse(tags=tags[start : start + 1], next_page_token="1" if start == 0 else "")
+
+
+@asynccontextmanager
+async def serving(servicer, port=0):
+    """The address of a running server; it is stopped at the end."""
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    twin_pb2_grpc.add_TwinServiceServicer_to_server(servicer, server)
+    prediction_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
+    history_pb2_grpc.add_HistoryServiceServicer_to_server(servicer, server)
+    health_servicer = health.aio.HealthServicer()
+    await health_servicer.set("", HealthCheckResponse.SERVING if servicer.well else HealthCheckResponse.NOT_SERVING)
+    add_HealthServicer_to_server(health_servicer, server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{bound}"
+    finally:
+        await server.stop(None)

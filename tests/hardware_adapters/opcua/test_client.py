@@ -1,0 +1,311 @@
+"""The client against real asyncua servers: the simulator's, and bare ones that misbehave."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from asyncua import Client, Server, ua
+
+from uem.hardware_adapters.contract import collected
+from uem.hardware_adapters.opcua import client as client_module
+from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.simulator.server import PlantServer
+from uem.twin_core.errors import AdapterError, NotTrusted, UnknownTag
+from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, UNCERTAIN_SENSOR_NOT_ACCURATE
+
+EPOCH_NS = 1_669_213_388_000_000_000
+
+
+@pytest.fixture
+def adapter(bindings, shared_pki):
+    def made(endpoint, tags=bindings, certificates=shared_pki.gateway, **options):
+        return OpcUaAdapter(endpoint, tags, certificates, publish_interval_ms=50.0, **options)
+
+    return made
+
+
+async def test_status_value_and_both_times_arrive_as_the_server_wrote_them(open_hall, adapter, shared_pki, monkeypatch):
+    seen = []
+    decode = client_module.notifications.decode
+    monkeypatch.setattr(client_module.notifications, "decode", lambda body: seen.append(decode(body)) or seen[-1])
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        before = time.time_ns()
+        await hall.server.write(EPOCH_NS + 123_456_000, [21.5, 2.0, 1.0], [UNCERTAIN_SENSOR_NOT_ACCURATE, 0, 0])
+        rows = await collected(opened, 3, 10)
+    assert rows == [
+        ("hall/temperature", EPOCH_NS + 123_456_000, 294.65, UNCERTAIN_SENSOR_NOT_ACCURATE),
+        ("hall/power", EPOCH_NS + 123_456_000, 2000.0, 0),
+        ("hall/state", EPOCH_NS + 123_456_000, 1.0, 0),
+    ]
+    written = [n.server_time_ns[n.source_time_ns == EPOCH_NS + 123_456_000] for n in seen if len(n.handle)]
+    assert sum(len(times) for times in written) == 3
+    assert all(before - 1000 <= t <= time.time_ns() for times in written for t in times.tolist())
+
+
+async def test_a_second_stack_reads_the_same_times_from_the_server(open_hall, shared_pki):
+    """asyncua's own client, to be sure that server and decoder do not agree on the same mistake."""
+    async with open_hall() as hall:
+        await hall.server.write(EPOCH_NS, [21.5, 2.0, 1.0], [0, 0, 0])
+        client = Client(hall.server.endpoint)
+        client.application_uri = shared_pki.gateway.application_uri
+        await client.set_security_string(
+            f"Basic256Sha256,SignAndEncrypt,{shared_pki.gateway.certificate_path},{shared_pki.gateway.key_path}"
+        )
+        async with client:
+            index = await client.get_namespace_index("urn:uem:test:hall")
+            node = await client.nodes.objects.get_child([f"{index}:Hall", f"{index}:Air", f"{index}:Temperature"])
+            value = await node.read_data_value()
+            clock = await client.get_node(ua.NodeId(ua.ObjectIds.Server_ServerStatus_CurrentTime)).read_value()
+    assert value.Value.Value == 21.5
+    assert abs(clock - datetime.now(UTC)) < timedelta(seconds=20)
+    assert value.SourceTimestamp == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=EPOCH_NS // 1000)
+    assert abs(value.ServerTimestamp - datetime.now(UTC)) < timedelta(seconds=20)
+
+
+async def test_a_server_that_we_do_not_trust_is_refused_with_the_remedy(open_hall, adapter, tmp_path):
+    alone = CertificateStore(tmp_path, "gateway")
+    alone.ensure()
+    async with open_hall() as hall:
+        with pytest.raises(NotTrusted) as refused:
+            async with adapter(hall.server.endpoint, certificates=alone):
+                pass
+    (kept,) = (alone.folder / "rejected").iterdir()
+    assert str(kept) in str(refused.value)
+    assert str(alone.folder / "trusted") in str(refused.value)
+
+
+async def test_a_server_that_does_not_trust_us_refuses_and_keeps_our_certificate(
+    open_hall, adapter, tmp_path, shared_pki, caplog
+):
+    stranger = CertificateStore(tmp_path / "gateway", "gateway")
+    stranger.ensure()
+    stranger.trust(shared_pki.simulator.certificate)
+    async with open_hall() as hall:
+        with pytest.raises(NotTrusted, match=r"refuses our certificate.*own/certificate\.der"):
+            async with adapter(hall.server.endpoint, certificates=stranger):
+                pass
+    rejected = [path.read_bytes() for path in (shared_pki.simulator.folder / "rejected").iterdir()]
+    assert stranger.certificate_path.read_bytes() in rejected
+    assert any("is not trusted; to trust it, copy" in record.message for record in caplog.records)
+
+
+async def test_a_tag_that_is_not_there_is_explained_by_its_neighbours(open_hall, adapter, bindings, make_binding):
+    strays = (
+        make_binding("hall/humidity", "Hall/Air/Humidity", ""),
+        make_binding("yard/wind", "Yard/Wind", ""),
+        make_binding("far/flow", "Far/Flow", "", namespace="urn:elsewhere"),
+    )
+    async with open_hall() as hall, adapter(hall.server.endpoint, (*strays, *bindings)) as opened:
+        missing = opened.missing
+    assert missing.keys() == {"hall/humidity", "yard/wind", "far/flow"}
+    assert missing["hall/humidity"] == "no node at 'Hall/Air/Humidity' below Objects; Hall/Air has Temperature"
+    assert "Objects has Aliases, Hall" in missing["yard/wind"]
+    assert "'urn:elsewhere' is not on the server; it has" in missing["far/flow"]
+
+
+async def test_a_plant_with_none_of_the_tags_is_refused(open_hall, adapter, make_binding):
+    stray = make_binding("hall/humidity", "Hall/Air/Humidity", "")
+    async with open_hall() as hall:
+        with pytest.raises(UnknownTag, match=r"none of the 1 tags: hall/humidity: no node at 'Hall/Air/Humidity'"):
+            async with adapter(hall.server.endpoint, (stray,)):
+                pass
+
+
+async def test_nobody_there_is_an_error_and_no_wait(adapter):
+    with pytest.raises(AdapterError, match=r"opc\.tcp://127\.0\.0\.1:1/x"):
+        async with adapter("opc.tcp://127.0.0.1:1/x"):
+            pass
+
+
+async def test_a_listener_that_never_answers_ends_by_the_wall_clock(adapter):
+    gone = asyncio.Event()
+
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    listener = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(AdapterError):
+        async with adapter(f"opc.tcp://127.0.0.1:{port}/x", connect_timeout_s=0.5):
+            pass
+    assert time.monotonic() - began < 30
+    await asyncio.wait_for(gone.wait(), 5)
+    listener.close()
+    await listener.wait_closed()
+
+
+async def test_a_black_hole_is_noticed_although_the_line_stands(open_hall, adapter, proxy):
+    async with open_hall() as hall, proxy(hall.server.endpoint) as line:
+        async with adapter(line["endpoint"], silence_s=1.0) as opened:
+            await hall.start()
+            rows = await collected(opened, 3, 10)
+            assert len(rows) >= 3
+            line["swallow"] = True
+            began = time.monotonic()
+            with pytest.raises(AdapterError, match="nothing heard for 1 s"):
+                await collected(opened, 10_000, 10)
+            assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
+
+
+async def test_keep_alives_of_a_plant_at_rest_count_as_heard(open_hall, adapter):
+    async with open_hall() as hall, adapter(hall.server.endpoint, silence_s=0.6) as opened:
+        with pytest.raises(TimeoutError):
+            await collected(opened, 1, 2.0)
+
+
+async def test_a_line_that_is_cut_raises_after_what_came_before(open_hall, adapter, proxy):
+    async with (
+        open_hall() as hall,
+        proxy(hall.server.endpoint) as line,
+        adapter(line["endpoint"]) as opened,
+    ):
+        await hall.server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
+        await asyncio.sleep(0.5)
+        line["cut"]()
+        await asyncio.sleep(0.2)
+        rows = []
+
+        async def read():
+            async for samples in opened.batches():
+                rows.extend(samples.rows())
+
+        with pytest.raises(AdapterError, match="connection lost"):
+            await read()
+        assert [row[2] for row in rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA] == [274.15, 2000.0, 3.0]
+
+
+async def test_a_server_that_stops_is_an_error_soon(open_hall, adapter):
+    async with open_hall() as hall:
+        opened = await adapter(hall.server.endpoint).__aenter__()
+    with pytest.raises(AdapterError):
+        await collected(opened, 10_000, 5)
+    await opened.__aexit__()
+
+
+async def test_a_server_without_encryption_is_refused_and_told_what_it_offers(adapter):
+    server = Server()
+    await server.init()
+    server.set_endpoint("opc.tcp://127.0.0.1:0/open")
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    async with server:
+        with pytest.raises(AdapterError, match=r"does not offer Basic256Sha256/SignAndEncrypt; it offers None/None_"):
+            async with adapter(f"opc.tcp://127.0.0.1:{server.bserver.port}/open"):
+                pass
+
+
+async def test_the_other_policy_works_as_well(plant, bindings, shared_pki, adapter):
+    import dataclasses
+
+    strong = dataclasses.replace(plant, security_policy="Aes256Sha256RsaPss")
+    async with (
+        PlantServer(strong, bindings, shared_pki.simulator) as server,
+        adapter(server.endpoint, security_policy="Aes256Sha256RsaPss") as opened,
+    ):
+        await server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
+        assert len(await collected(opened, 3, 10)) == 3
+
+
+async def test_chunks_are_halved_for_a_server_with_small_limits():
+    sizes = []
+
+    async def call(items):
+        sizes.append(len(items))
+        if len(items) > 3:
+            raise ua.uaerrors.BadTooManyOperations
+        return [item * 2 for item in items]
+
+    assert await client_module._in_chunks(list(range(10)), call, 10) == [2 * n for n in range(10)]
+    assert max(sizes[3:]) <= 3
+
+    async def refuses(items):
+        raise ua.uaerrors.BadTooManyOperations
+
+    with pytest.raises(ua.uaerrors.BadTooManyOperations):
+        await client_module._in_chunks([1, 2], refuses)
+
+
+async def test_a_server_without_the_filter_is_used_without_it(open_hall, adapter, monkeypatch, caplog):
+    from asyncua.server import monitored_item_service
+
+    create = monitored_item_service.MonitoredItemService._create_data_change_monitored_item
+
+    async def without_filters(self, params):
+        if getattr(params.RequestedParameters.Filter, "Trigger", None) is not None:
+            return ua.MonitoredItemCreateResult(ua.StatusCode(ua.StatusCodes.BadMonitoredItemFilterUnsupported))
+        return await create(self, params)
+
+    monkeypatch.setattr(
+        monitored_item_service.MonitoredItemService, "_create_data_change_monitored_item", without_filters
+    )
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        assert not opened.missing
+        await hall.server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
+        assert len(await collected(opened, 3, 10)) == 3
+    assert any("does not report unchanged values of 3 tags" in record.message for record in caplog.records)
+
+
+async def test_tags_that_may_not_be_monitored_are_missing(open_hall, adapter, monkeypatch):
+    from asyncua.server import monitored_item_service
+
+    async def refuse(self, params):
+        return ua.MonitoredItemCreateResult(ua.StatusCode(ua.StatusCodes.BadUserAccessDenied))
+
+    monkeypatch.setattr(monitored_item_service.MonitoredItemService, "_create_data_change_monitored_item", refuse)
+    async with open_hall() as hall:
+        with pytest.raises(UnknownTag, match="refuses to monitor it: BadUserAccessDenied"):
+            async with adapter(hall.server.endpoint):
+                pass
+
+
+async def test_a_time_that_the_source_does_not_say_is_the_servers_then_ours(adapter):
+    from asyncua.ua.ua_binary import struct_to_binary
+
+    server_time = datetime(2022, 11, 23, tzinfo=UTC)
+    message = ua.PublishResponse()
+    data = ua.DataChangeNotification()
+    data.MonitoredItems = [
+        ua.MonitoredItemNotification(0, ua.DataValue(ua.Variant(1.0), ServerTimestamp=server_time)),
+        ua.MonitoredItemNotification(1, ua.DataValue(ua.Variant(2.0))),
+        ua.MonitoredItemNotification(99, ua.DataValue(ua.Variant(2.0))),
+    ]
+    message.Parameters.NotificationMessage.NotificationData.append(data)
+    opened = adapter("opc.tcp://127.0.0.1:1/x")
+    before = time.time_ns()
+    opened._take(client_module.notifications.decode(struct_to_binary(message)))
+    opened._queue.end()
+    (samples,) = [batch async for batch in opened.batches()]
+    (first, second) = samples.rows()
+    assert first[:2] == ("hall/temperature", int(server_time.timestamp()) * 10**9)
+    assert second[0] == "hall/power"
+    assert before <= second[1] <= time.time_ns()
+
+
+async def test_gaps_and_endings_that_the_server_reports_are_not_silent(open_hall, adapter, monkeypatch, caplog):
+    decode = client_module.notifications.decode
+    count = [0]
+
+    def skipping(body):
+        found = decode(body)
+        if len(found.handle):
+            count[0] += 1
+            object.__setattr__(found, "sequence", found.sequence + (5 if count[0] > 1 else 0))
+            if count[0] == 3:
+                found.status_changes.append(ua.StatusCodes.BadTimeout)
+        return found
+
+    monkeypatch.setattr(client_module.notifications, "decode", skipping)
+    with caplog.at_level(logging.WARNING):
+        async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+            await hall.start()
+            with pytest.raises(AdapterError, match="ends the subscription: BadTimeout"):
+                await collected(opened, 10_000, 10)
+            assert opened.dropped == 1
+    assert any("samples are lost" in record.message for record in caplog.records)

@@ -1,0 +1,109 @@
+"""One contract, every adapter."""
+
+import dataclasses
+import math
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from uem.hardware_adapters.base import SampleQueue
+from uem.hardware_adapters.contract import CHECKS, Case, every_row_arrives_once_and_in_order
+from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.replay import ReplayAdapter
+from uem.twin_core.errors import AdapterError, UnknownTag
+from uem.twin_core.measurements import Samples
+
+
+async def _nothing():
+    pass
+
+
+@pytest.fixture
+def cases(plant, bindings, rows, open_hall, shared_pki, make_binding):
+    stray = make_binding("hall/humidity", "Hall/Air/Humidity", "humidity")
+
+    @asynccontextmanager
+    async def opc_ua():
+        async with open_hall() as hall:
+            yield Case(
+                make=lambda: OpcUaAdapter(
+                    hall.server.endpoint, (*bindings, stray), shared_pki.gateway, publish_interval_ms=50.0
+                ),
+                start=hall.start,
+                rows=rows,
+                missing={"hall/humidity"},
+            )
+
+    @asynccontextmanager
+    async def replay():
+        yield Case(
+            make=lambda: ReplayAdapter(plant.recording, (*bindings, stray), rows_per_batch=7),
+            start=_nothing,
+            rows=rows,
+            missing={"hall/humidity"},
+        )
+
+    return {"opc_ua": opc_ua, "replay": replay}
+
+
+@pytest.mark.parametrize("adapter", ["opc_ua", "replay"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_each_adapter_keeps_the_contract(check, adapter, cases):
+    async with cases[adapter]() as case:
+        await check(case)
+
+
+@pytest.mark.parametrize("fault", ["lost row", "wrong unit", "doubled row", "good instead of bad"])
+async def test_the_contract_finds_an_adapter_that_breaks_it(fault, plant, bindings, rows):
+    class Broken(ReplayAdapter):
+        async def batches(self):
+            async for samples in super().batches():
+                if fault == "lost row":
+                    samples = samples.take(slice(None, -1))
+                elif fault == "wrong unit":
+                    samples = Samples(
+                        samples.names, samples.tag, samples.source_time_ns, samples.value - 273.15, samples.quality
+                    )
+                elif fault == "doubled row":
+                    samples = samples.take(np.sort(np.append(np.arange(len(samples)), len(samples) - 1)))
+                else:
+                    samples = Samples(
+                        samples.names, samples.tag, samples.source_time_ns, samples.value, samples.quality * 0
+                    )
+                yield samples
+
+    case = Case(make=lambda: Broken(plant.recording, bindings), start=_nothing, rows=rows, missing=set())
+    with pytest.raises(AssertionError):
+        await every_row_arrives_once_and_in_order(case)
+
+
+async def test_a_recording_that_cannot_be_replayed_is_an_error_of_the_adapter(plant, bindings, make_binding, tmp_path):
+    async def open_(recording, tags):
+        async with ReplayAdapter(recording, tags):
+            pass
+
+    with pytest.raises(UnknownTag, match="none of the tags: no column 'x'"):
+        await open_(plant.recording, (make_binding("hall/x", "X", "x"),))
+    with pytest.raises(AdapterError, match="nowhere"):
+        await open_(dataclasses.replace(plant.recording, path=str(tmp_path / "nowhere.csv")), bindings)
+    with pytest.raises(AdapterError, match="unknown column"):
+        await open_(dataclasses.replace(plant.recording, time_column="noon"), bindings)
+
+
+async def test_a_slow_reader_loses_the_oldest_batches_and_they_are_counted():
+    queue = SampleQueue(most_rows=3)
+    for n in range(5):
+        queue.put(Samples.from_rows([("a", n, float(n), 0)]))
+    queue.end()
+    assert [row async for batch in queue.batches() for row in batch.rows()] == [
+        ("a", n, float(n), 0) for n in (2, 3, 4)
+    ]
+    assert queue.dropped == 2
+
+
+async def test_a_batch_larger_than_the_queue_is_still_delivered():
+    queue = SampleQueue(most_rows=1)
+    queue.put(Samples.from_rows([("a", 1, math.nan, 0), ("a", 2, 0.0, 0)]))
+    queue.end()
+    assert [len(batch) async for batch in queue.batches()] == [2]

@@ -1,0 +1,50 @@
+"""One table leads from the protocol in a territory file to the adapter."""
+
+from typing import get_args
+from urllib.parse import urlsplit
+
+import pytest
+
+from uem.hardware_adapters import protocols as protocols_module
+from uem.hardware_adapters.gateway import Gateway
+from uem.hardware_adapters.protocols import PROTOCOLS, FieldProtocol, endpoints_of
+from uem.hardware_adapters.replay import ReplayAdapter
+from uem.hardware_adapters.spool import Spool
+from uem.territories import schema
+from uem.twin_core.errors import InvalidInput, UnknownName
+from uem.twin_core.plant.territory import Plant, Territory
+
+
+def test_every_protocol_that_a_territory_file_may_name_has_an_adapter_and_the_same_scheme():
+    assert set(get_args(schema.Plant.model_fields["protocol"].annotation)) == set(PROTOCOLS)
+    assert {name: urlsplit(protocol.endpoint).scheme for name, protocol in PROTOCOLS.items()} == schema.SCHEMES
+
+
+def test_a_further_protocol_is_one_more_line(monkeypatch, tmp_path, shared_pki):
+    made = []
+
+    def adapter(plant, endpoint, bindings, certificates):
+        made.append((plant.name, endpoint))
+        return ReplayAdapter([], bindings)
+
+    monkeypatch.setitem(protocols_module.PROTOCOLS, "fake", FieldProtocol("fake://host", adapter))
+    territory = Territory(name="t", plants=(Plant(name="a", protocol="fake", endpoint="fake://one"), Plant(name="b")))
+    endpoints = endpoints_of(territory, {"b": "opc.tcp://two:2"})
+    assert endpoints == {"a": "fake://one", "b": "opc.tcp://two:2"}
+    with Spool(tmp_path / "spool.db") as spool:
+        gateway = Gateway(territory, endpoints, shared_pki.gateway, spool, "127.0.0.1:1")
+        for link in gateway.links:
+            link._make()
+    assert made == [("a", "fake://one")]
+
+
+def test_endpoints_come_from_the_command_line_before_the_territory():
+    territory = Territory(name="t", plants=(Plant(name="a", endpoint="opc.tcp://one:1"), Plant(name="b")))
+    given_ = {"b": "opc.tcp://two:2/x"}
+    assert endpoints_of(territory, given_) == {"a": "opc.tcp://one:1", "b": "opc.tcp://two:2/x"}
+    with pytest.raises(InvalidInput, match="give --endpoint b="):
+        endpoints_of(territory, {})
+    with pytest.raises(UnknownName, match="unknown plant 'c'; known: a, b"):
+        endpoints_of(territory, {"c": "opc.tcp://x:1"})
+    with pytest.raises(InvalidInput, match=r"is not like opc\.tcp://host:port/path"):
+        endpoints_of(territory, {"b": "http://x:1"})

@@ -1,0 +1,223 @@
+import math
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from uem.hardware_adapters.spool import Spool
+from uem.twin_core.errors import StorageError, StorageFull
+from uem.twin_core.measurements import Samples
+
+
+def batch(n=3, tag="a"):
+    return Samples.from_rows([(tag, i, float(i), 0) for i in range(n)])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "spool.db"
+
+
+rows = st.lists(
+    st.tuples(
+        st.text(min_size=1, max_size=8), st.integers(-(2**63), 2**63 - 1), st.floats(), st.integers(0, 2**32 - 1)
+    ),
+    max_size=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(rows)
+def test_what_is_read_is_bit_for_bit_what_was_appended(tmp_path, rows):
+    samples = Samples.from_rows(rows)
+    with Spool(tmp_path / "spool.db") as spool:
+        sequence = spool.append(samples)
+        ((number, read),) = spool.read(sequence - 1, 10)
+        spool.acknowledge(sequence)
+    assert number == sequence
+    assert read.names == samples.names
+    for column in ("tag", "source_time_ns", "value", "quality"):
+        stored, given_ = getattr(read, column), getattr(samples, column)
+        assert stored.dtype == given_.dtype
+        assert stored.tobytes() == given_.tobytes()
+
+
+def test_sequences_go_on_after_everything_was_acknowledged_and_after_a_restart(path):
+    with Spool(path) as spool:
+        assert spool.last_sequence == 0
+        assert [spool.append(batch()) for _ in range(3)] == [1, 2, 3]
+        spool.acknowledge(3)
+        assert (spool.batch_count, spool.row_count, spool.byte_count) == (0, 0, 0)
+        producer = spool.producer
+    with Spool(path) as spool:
+        assert spool.producer == producer
+        assert spool.last_sequence == 3
+        assert spool.append(batch()) == 4
+
+
+def test_only_what_is_acknowledged_leaves(path):
+    with Spool(path) as spool:
+        for n in (1, 2, 3):
+            spool.append(batch(n))
+        spool.acknowledge(2)
+        assert [(sequence, len(samples)) for sequence, samples in spool.read(0, 10)] == [(3, 3)]
+        spool.acknowledge(2)
+        assert (spool.batch_count, spool.row_count) == (1, 3)
+    with Spool(path) as spool:
+        assert (spool.batch_count, spool.row_count) == (1, 3)
+
+
+def test_batches_are_read_in_order_and_in_parts(path):
+    with Spool(path) as spool:
+        for n in range(1, 6):
+            spool.append(batch(n))
+        assert [sequence for sequence, _ in spool.read(0, 2)] == [1, 2]
+        assert [sequence for sequence, _ in spool.read(2, 9)] == [3, 4, 5]
+        assert spool.read(5, 9) == []
+
+
+def test_a_full_spool_refuses_and_keeps_what_it_has(path):
+    with Spool(path, most_bytes=1000) as spool:
+        spool.append(batch(10))
+        with pytest.raises(StorageFull, match="bound of 1000 bytes"):
+            spool.append(batch(30))
+        assert spool.batch_count == 1
+        spool.acknowledge(1)
+        assert spool.append(batch(30)) == 2
+
+
+def test_a_full_disk_refuses_keeps_what_it_has_and_goes_on_when_there_is_room(path):
+    with Spool(path) as spool:
+        spool.append(batch(10))
+        pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
+        spool._db.execute(f"PRAGMA max_page_count={pages + 4}")
+        with pytest.raises(StorageFull, match="no space left"):
+            spool.append(batch(5000))
+        assert [sequence for sequence, _ in spool.read(0, 9)] == [1]
+        spool.acknowledge(1)
+        spool._db.execute("PRAGMA max_page_count=1000000")
+        assert len(spool.read(spool.append(batch(5000)) - 1, 1)[0][1]) == 5000
+
+
+def test_a_second_gateway_on_the_same_spool_is_refused(path):
+    with Spool(path), pytest.raises(StorageError, match="another gateway uses it"):
+        Spool(path)
+
+
+def test_a_file_that_is_no_spool_is_named(path):
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database, only a long enough text to look at" * 20)
+    with pytest.raises(StorageError, match=r"spool\.db.*move it away"):
+        Spool(path)
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="--state"):
+        Spool(tmp_path / "file" / "spool.db")
+
+
+def test_any_other_fault_of_the_database_is_ours_too(path):
+    spool = Spool(path)
+    spool.close()
+    with pytest.raises(StorageError, match="closed"):
+        spool.append(batch())
+
+
+def test_a_new_identity_keeps_the_batches(path):
+    with Spool(path) as spool:
+        old = spool.producer
+        spool.append(batch())
+        assert spool.renew_producer() != old
+    with Spool(path) as again:
+        assert again.producer == spool.producer
+        assert again.batch_count == 1
+
+
+def test_threads_share_a_spool(path):
+    with Spool(path) as spool:
+        threads = [threading.Thread(target=lambda: [spool.append(batch()) for _ in range(20)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [sequence for sequence, _ in spool.read(0, 1000)] == list(range(1, 81))
+        assert spool.row_count == 240
+
+
+WRITER = """
+import sys
+from uem.hardware_adapters.spool import Spool
+from uem.twin_core.measurements import Samples
+with Spool(sys.argv[1]) as spool:
+    n = spool.last_sequence
+    while True:
+        n += 1
+        sequence = spool.append(Samples.from_rows([("a", n * 1000 + i, float(n), 0) for i in range(200)]))
+        print(sequence, flush=True)
+"""
+
+
+def test_kill_at_any_moment_loses_nothing_that_was_stored(path):
+    """Five kills in a row; every sequence that was reported is there, whole, and none twice."""
+    reported = 0
+    for _ in range(5):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(20):
+            reported = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        for line in writer.stdout:
+            if line.endswith("\n"):
+                reported = int(line)
+        writer.wait(10)
+        writer.stdout.close()
+    with Spool(path) as spool:
+        stored = spool.read(0, 100_000)
+    assert [sequence for sequence, _ in stored] == list(range(1, len(stored) + 1))
+    assert reported <= len(stored) <= reported + 1
+    for sequence, samples in stored:
+        assert samples.source_time_ns.tolist() == [sequence * 1000 + i for i in range(200)]
+        assert np.all(samples.value == sequence)
+        assert not math.isnan(samples.value.sum())
+
+
+def test_sqlite_is_told_to_sync_every_commit(path):
+    with Spool(path) as spool:
+        assert spool._db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert spool._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def refused(spool):
+    return spool._db.execute("SELECT sequence, reason, rows FROM refused ORDER BY sequence").fetchall()
+
+
+def test_a_refused_batch_is_kept_with_the_reason_and_an_empty_one_takes_its_sequence(path):
+    with Spool(path) as spool:
+        for _ in range(3):
+            spool.append(batch())
+        assert spool.refuse(2, "too odd") == 3
+        assert spool.refuse(2, "too odd") == 0
+        assert spool.refuse(9, "not there") == 0
+    with Spool(path) as spool:
+        assert [(sequence, len(samples)) for sequence, samples in spool.read(0, 9)] == [(1, 3), (2, 0), (3, 3)]
+        assert (spool.batch_count, spool.row_count, spool.refused_row_count) == (3, 6, 3)
+        assert refused(spool) == [(2, "too odd", 3)]
+        value = spool._db.execute("SELECT value FROM refused").fetchone()[0]
+        assert np.frombuffer(value, "<f8").tolist() == [0.0, 1.0, 2.0]
+        spool.acknowledge(3)
+        assert (spool.batch_count, spool.row_count, spool.refused_row_count) == (0, 0, 3)
+
+
+def test_of_too_many_refused_batches_the_newest_stay(path, caplog):
+    with Spool(path, most_bytes=8 * 24 * 10) as spool:
+        for _ in range(5):
+            sequence = spool.append(batch(4))
+            spool.refuse(sequence, "odd")
+        assert refused(spool) == [(4, "odd", 4), (5, "odd", 4)]
+        assert spool.refused_row_count == 8
+    assert "4 old ones deleted" in caplog.text

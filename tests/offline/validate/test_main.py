@@ -1,0 +1,128 @@
+"""`uem validate`: finds cases by file name, judges, prints, writes JSON; wrong files are named, without traceback."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from uem.offline.validate import main as validate
+from uem.offline.validate.case import Result, UnusableFile
+
+RESULT = {"suite": "demo", "case": "c", "metric": "m", "unit": "K", "bar": 1.0}
+FIELDS = ["suite", "case", "metric", "value", "unit", "reference", "bar", "passed"]
+
+
+def met(path):
+    yield Result(value=0.5, reference=0.7, **RESULT)
+
+
+def missed(path):
+    yield Result(value=1.5, **RESULT)
+
+
+def broken(path):
+    yield Result(value=0.5, **RESULT)
+    raise UnusableFile(path, "column 'T' is missing")
+
+
+@pytest.fixture
+def demo(monkeypatch, tmp_path):
+    """Suites of our own over a folder with one file of each kind."""
+    cases = {"good_*.csv": met, "bad_*.csv": missed, "broken_*.csv": broken}
+    monkeypatch.setattr(validate, "suites", lambda: {"demo": cases, "empty": {}})
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        return tmp_path
+
+    return make
+
+
+def test_a_met_bar_exits_zero_and_is_printed_with_its_reference(demo, capsys):
+    assert validate.main(["--data", str(demo("deep/er/good_1.csv"))]) == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("0.5", "0.7", "met", "1 of 1 bars met"))
+
+
+def test_a_missed_bar_exits_one(demo, capsys):
+    assert validate.main(["--data", str(demo("good_1.csv", "bad_1.csv"))]) == 1
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_used_is_named_and_the_others_are_judged(demo, capsys, tmp_path):
+    folder = demo("broken_1.csv", "good_1.csv")
+    assert validate.main(["--data", str(folder), "--json", str(tmp_path / "out.json")]) == 1
+    printed = capsys.readouterr()
+    assert f"uem validate: error: {folder / 'broken_1.csv'}: column 'T' is missing" in printed.err
+    assert "2 of 3 bars met" in printed.out
+    records = json.loads((tmp_path / "out.json").read_text())
+    failed = [r for r in records if not r["passed"]]
+    assert [(r["case"], r["metric"], r["value"]) for r in failed] == [("broken_1.csv", "usable", None)]
+
+
+def test_the_json_is_a_list_of_records_without_nan(demo, tmp_path):
+    out = tmp_path / "out.json"
+    validate.main(["--data", str(demo("good_1.csv", "bad_1.csv")), "--json", str(out)])
+    records = json.loads(out.read_text(), parse_constant=pytest.fail)
+    assert [list(record) for record in records] == [FIELDS, FIELDS]
+    assert [record["passed"] for record in records] == [False, True]  # in the order of the paths
+    assert [record["reference"] for record in records] == [None, 0.7]
+
+
+def test_json_that_cannot_be_written_is_an_error_of_one_line(demo, capsys, tmp_path):
+    assert validate.main(["--data", str(demo("good_1.csv")), "--json", str(tmp_path / "no" / "out.json")]) == 1
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert told.out == ""  # nothing was run for nothing
+    assert validate.main(["--data", str(tmp_path), "--json", str(tmp_path)]) == 1
+
+
+def test_unknown_data_files_are_listed_on_demand_only(demo, capsys):
+    folder = str(demo("good_1.csv", "other.csv", "README.md", "year.csv.gz"))
+    validate.main(["--data", folder])
+    assert "no case for it" not in capsys.readouterr().err
+    validate.main(["--data", folder, "--verbose"])
+    listed = capsys.readouterr().err.splitlines()
+    assert [line.split("/")[-1] for line in listed] == ["other.csv: no case for it", "year.csv.gz: no case for it"]
+
+
+def test_a_folder_without_known_files_says_what_is_known(demo, capsys):
+    assert validate.main(["--data", str(demo("other.csv"))]) == 1
+    assert "known are good_*.csv, bad_*.csv, broken_*.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--data", "/nowhere/at/all"], "/nowhere/at/all is not a folder"),
+        (["--suite", "nothing"], "'nothing' is not known; known are demo, empty"),
+    ],
+)
+def test_wrong_usage_exits_two(demo, capsys, arguments, complaint):
+    with pytest.raises(SystemExit) as stop:
+        validate.main(arguments)
+    assert stop.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_one_suite_can_be_chosen(demo, capsys):
+    assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "demo"]) == 0
+    assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "empty"]) == 1
+
+
+def test_a_value_that_is_no_number_never_meets_its_bar():
+    assert not Result(value=math.nan, **RESULT).passed
+    assert Result(value=1.0, **RESULT).passed
+
+
+def test_suites_are_found_by_themselves():
+    assert "kea_cleaning_machine*.csv" in validate.suites()["production"]
+
+
+def test_what_is_shipped_is_found_without_saying_where():
+    found, _ = validate.tasks(Path(validate._arguments([], validate.suites()).data), validate.suites())
+    assert "kea_cleaning_machine.csv" in {task.path.name for task in found}

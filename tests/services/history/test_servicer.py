@@ -1,0 +1,97 @@
+import grpc
+import numpy as np
+import pytest
+
+from uem.services.history import servicer as servicer_module
+from uem.services.ingestion.convert import samples as columns
+from uem.twin_core.measurements import Samples
+from uem.v1 import history_pb2
+
+FLOW, POWER, SUPPLY = "branch/flow", "washer/power", "branch/supply"
+
+
+async def read(site, *tags, start=0, end=0, limit=0):
+    request = history_pb2.ReadSamplesRequest(tag_name=tags, start_time_ns=start, end_time_ns=end, limit=limit)
+    return [columns(response.samples) async for response in site.history.ReadSamples(request, timeout=20)]
+
+
+def fill(site, samples):
+    site.store.append("p", 1, samples).result(10)
+
+
+async def refusal(call):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), caught.value.details()
+
+
+async def test_what_was_measured_is_read_back_over_the_wire(site, samples, same, t0_ns):
+    fill(site, samples((FLOW, 3, 3.0), (POWER, 1, 9.0), (FLOW, 1, 1.0), (FLOW, 2, 2.0)))
+    frames = await read(site, FLOW, POWER)
+    same(Samples.concatenate(frames), samples((FLOW, 1, 1.0), (FLOW, 2, 2.0), (FLOW, 3, 3.0), (POWER, 1, 9.0)))
+    (frame,) = await read(site, FLOW, start=t0_ns + 2 * 10**9, end=t0_ns + 3 * 10**9)
+    same(frame, samples((FLOW, 2, 2.0)))
+    (frame,) = await read(site, FLOW, POWER, limit=1)
+    same(frame, samples((FLOW, 3, 3.0), (POWER, 1, 9.0)))
+
+
+async def test_long_answers_come_in_full_frames(site, samples, same, monkeypatch):
+    monkeypatch.setattr(servicer_module, "FRAME_ROWS", 100)
+    rows = samples(*((tag, i, i / 100) for tag, n in ((FLOW, 250), (POWER, 30), (SUPPLY, 421)) for i in range(n)))
+    fill(site, rows)
+    for limit in (0, 1000):
+        frames = await read(site, FLOW, POWER, SUPPLY, limit=limit)
+        assert [len(frame) for frame in frames] == [100] * 7 + [1]
+        same(Samples.concatenate(frames), rows)
+        assert all(len(frame.names) <= 3 for frame in frames)
+
+
+async def test_a_tag_without_samples_is_no_error(site):
+    assert await read(site, FLOW) == []
+
+
+async def test_bad_requests_name_what_is_wrong(site):
+    code, text = await refusal(read(site, FLOW, "boiler"))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert "'boiler'" in text
+    for wrong, word in (
+        (read(site), "tag_name"),
+        (read(site, *[FLOW] * 10_001), "10001"),
+        (read(site, FLOW, start=5, end=4), "after end"),
+        (read(site, FLOW, limit=1_000_001), "limit"),
+    ):
+        code, text = await refusal(wrong)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert word in text
+
+
+async def test_tags_are_listed_by_page_with_units_limits_and_counts(site, samples, t0_ns):
+    fill(site, samples((FLOW, 1, 1.0), (FLOW, 2, 1.0)))
+    first = await site.history.ListTags(history_pb2.ListTagsRequest(page_size=2), timeout=5)
+    assert [tag.name for tag in first.tags] == [FLOW, SUPPLY]
+    rest = await site.history.ListTags(
+        history_pb2.ListTagsRequest(page_size=2, page_token=first.next_page_token), timeout=5
+    )
+    assert ([tag.name for tag in rest.tags], rest.next_page_token) == ([POWER], "")
+    flow, supply = first.tags
+    assert (flow.sample_count, flow.first_time_ns, flow.last_time_ns) == (2, t0_ns + 10**9, t0_ns + 2 * 10**9)
+    assert (supply.unit, supply.display_unit, supply.low_limit, supply.high_limit) == ("K", "Cel", 263.15, 423.15)
+    assert (supply.sample_count, supply.first_time_ns) == (0, 0)
+    whole = await site.history.ListTags(history_pb2.ListTagsRequest(), timeout=5)
+    assert (len(whole.tags), whole.next_page_token) == (3, "")
+    assert np.isinf(whole.tags[2].high_limit)
+
+
+@pytest.mark.parametrize("size", [-1, 10_001])
+async def test_a_page_size_out_of_range_is_refused(site, size):
+    code, text = await refusal(site.history.ListTags(history_pb2.ListTagsRequest(page_size=size), timeout=5))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "page_size" in text
+
+
+@pytest.mark.parametrize("token", ["zzz", "\0", "x" * 100_000])
+async def test_a_page_token_that_was_not_given_out_is_refused(site, token):
+    code, text = await refusal(site.history.ListTags(history_pb2.ListTagsRequest(page_token=token), timeout=5))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "page_token" in text
+    assert len(text) < 1000

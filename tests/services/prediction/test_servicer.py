@@ -1,0 +1,110 @@
+import grpc
+import numpy as np
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from uem.services import server
+from uem.services.metrics import Metrics
+from uem.services.prediction.servicer import PredictionServicer
+from uem.twin_core.errors import InvalidInput, NotReady, UnknownName
+from uem.twin_core.forecast.bands import Forecast, ForecastSeries
+from uem.twin_core.measurements import UNCERTAIN
+from uem.v1 import prediction_pb2 as pb
+from uem.v1 import prediction_pb2_grpc
+
+METHOD = "/uem.v1.PredictionService/GetForecast"
+
+
+class Oracle:
+    """A forecaster that remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.error = None
+
+    async def __call__(self, asset, horizon_s):
+        self.asked.append((asset, horizon_s))
+        if self.error:
+            raise self.error
+        series = ForecastSeries(
+            "power", "W", "kW", np.array([5, 10]), np.array([1.0, 2.0]), np.array([[0, 1], [1, 3.0]]), 7, UNCERTAIN
+        )
+        return Forecast(asset, 0, "guess", (0.1, 0.9), (series,))
+
+
+@pytest.fixture
+async def oracle():
+    return Oracle()
+
+
+@pytest.fixture
+async def stub(oracle):
+    service = server.Service(
+        name="uem.v1.PredictionService",
+        add=prediction_pb2_grpc.add_PredictionServiceServicer_to_server,
+        servicer=PredictionServicer(oracle, Metrics()),
+    )
+    running = await server.start([service], metrics=Metrics(), needs_deadline=[METHOD])
+    async with grpc.aio.insecure_channel(running.address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
+        yield prediction_pb2_grpc.PredictionServiceStub(channel)
+    await running.drain(0.5)
+
+
+async def failure(stub, request, timeout=5):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.GetForecast(request, timeout=timeout)
+    return caught.value
+
+
+def violation(error):
+    bad = error_details_pb2.BadRequest()
+    for detail in rpc_status.from_call(error).details:
+        if detail.Is(bad.DESCRIPTOR):
+            detail.Unpack(bad)
+    return [violation.field for violation in bad.field_violations]
+
+
+async def test_a_forecast_goes_out_as_columns(stub, oracle):
+    found = (await stub.GetForecast(pb.GetForecastRequest(asset="washer"), timeout=5)).forecast
+    assert oracle.asked == [("washer", None)]
+    assert list(found.quantile_level) == [0.1, 0.9]
+    (series,) = found.series
+    assert list(series.valid_time_ns) == [5, 10]
+    assert list(series.quantile) == [0.0, 1.0, 1.0, 3.0]
+    assert (series.residual_count, series.quality, series.display_unit) == (7, UNCERTAIN, "kW")
+
+
+async def test_a_horizon_is_handed_on_in_seconds(stub, oracle):
+    await stub.GetForecast(pb.GetForecastRequest(asset="a", horizon=Duration(seconds=90, nanos=500_000_000)), timeout=5)
+    assert oracle.asked == [("a", 90.5)]
+
+
+@pytest.mark.parametrize("seconds", [0, -5, 86_401])
+async def test_a_horizon_out_of_range_is_refused_and_the_field_is_named(stub, oracle, seconds):
+    error = await failure(stub, pb.GetForecastRequest(asset="a", horizon=Duration(seconds=seconds)))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert violation(error) == ["horizon"]
+    assert oracle.asked == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (NotReady("no state yet"), grpc.StatusCode.UNAVAILABLE),
+        (UnknownName("asset", "a", ["b"]), grpc.StatusCode.NOT_FOUND),
+        (InvalidInput("too fine"), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_what_the_forecaster_says_becomes_the_status(stub, oracle, wrong, code):
+    oracle.error = wrong
+    error = await failure(stub, pb.GetForecastRequest(asset="a"))
+    assert error.code() is code
+    assert str(wrong) in error.details()
+
+
+async def test_a_call_without_a_deadline_is_refused(stub):
+    error = await failure(stub, pb.GetForecastRequest(asset="a"), timeout=None)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "deadline" in error.details()

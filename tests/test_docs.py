@@ -1,0 +1,143 @@
+"""What the documentation says to type works: every command of a console or sh block, every Python block."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from uem.clients.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+UEM = [sys.executable, "-m", "uem.clients.cli"]
+ADDRESS = "127.0.0.1:7650"
+
+# Commands that run until they are stopped: what is added to end them, or None to check only that they parse.
+ENDLESS = {"uem watch": ["--count", "1"], "uem up examples/pongau --no-plant --state site-state": None}
+
+
+def blocks(*languages):
+    return [
+        (page, text)
+        for page in PAGES
+        for language, text in BLOCK.findall(page.read_text("utf-8"))
+        if language in languages
+    ]
+
+
+def commands():
+    lines = [line for _, text in blocks("console", "sh") for line in text.splitlines()]
+    typed = [line.removeprefix("$ ").partition("#")[0].strip() for line in lines]
+    return sorted({line for line in typed if line})
+
+
+def python_blocks():
+    return [pytest.param(text, id=f"{page.name}-{i}") for i, (page, text) in enumerate(blocks("python"))]
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """What a running `uem up` has written once it has states to show."""
+    folder = tmp_path_factory.mktemp("up")
+    out = folder / "out"
+    command = [*UEM, "up", "--port", "0", "--metrics-port", "0", "--speed", "4", "--state", str(folder / "state")]
+    with out.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
+        deadline = time.monotonic() + 100
+        while not re.search(r"node/2/temperature: measured", out.read_text()) or "washer (" not in out.read_text():
+            assert process.poll() is None, out.read_text()
+            assert time.monotonic() < deadline, out.read_text()
+            time.sleep(0.2)
+        yield out.read_text()
+        process.terminate()
+        assert process.wait(30) == 0, out.read_text()
+
+
+@pytest.fixture(scope="module")
+def server(started):
+    """Its address."""
+    return re.search(r"^gRPC +(\S+)$", started, re.MULTILINE)[1]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder to work in that has the shipped examples."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+def run(arguments, work, server):
+    environment = os.environ | {"UEM_SERVER": server, "PYTHONPATH": ""}
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=55, cwd=work, env=environment)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uem ")])
+def test_a_documented_uem_command_works(command, server, work):
+    arguments = shlex.split(command)[1:]
+    ending = ENDLESS.get(command, [])
+    done = run([*UEM, *arguments, *(["--help"] if ending is None else ending)], work, server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout or done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make ")])
+def test_a_documented_make_target_exists(command):
+    done = subprocess.run([*shlex.split(command), "-n"], capture_output=True, text=True, timeout=55, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_documented_command_is_of_a_kind_that_is_checked():
+    assert [c for c in commands() if not c.startswith(("uem ", "make "))] == []
+    assert len([c for c in commands() if c.startswith("uem ")]) > 10
+    assert set(ENDLESS) <= set(commands())
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("text", python_blocks())
+def test_a_documented_python_block_runs(text, server, work):
+    done = run([sys.executable, "-W", "error", "-c", text.replace(ADDRESS, server)], work, server)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_first_twin_takes_ten_lines():
+    text = (ROOT / "README.md").read_text("utf-8").partition("A first twin in ten lines")[2]
+    assert len([line for line in BLOCK.search(text)[2].splitlines() if line]) <= 10
+
+
+def test_the_command_line_page_names_every_command():
+    page = (ROOT / "docs" / "guide" / "command-line.md").read_text("utf-8")
+    assert [name for name in COMMANDS if f"`uem {name}" not in page] == []
+
+
+def test_accuracy_tables_say_what_is_measured():
+    done = subprocess.run(
+        [sys.executable, "docs/tables.py", "--check"], capture_output=True, text=True, timeout=55, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("process", ["simulator", "serve", "gateway"])
+def test_every_metric_is_documented(process, started):
+    (url,) = re.findall(rf"(http://\S+) \({process}\)", started)
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        exported = re.findall(r"^# TYPE (uem_\S+)", answer.read().decode(), re.MULTILINE)
+    page = (ROOT / "docs" / "guide" / "metrics.md").read_text("utf-8")
+    assert exported
+    assert [name for name in exported if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
+    broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert broken == []

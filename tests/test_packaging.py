@@ -1,0 +1,110 @@
+"""What a user installs holds all it needs: kernels, stubs, territories, licences; and nothing by a generic name."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+# The copy that is installed from the wheel is not what coverage is measured of.
+PLAIN = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    out = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(out), cwd=ROOT)
+    (archive,) = out.glob("uem-*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    out = tmp_path_factory.mktemp("wheel")
+    # -O0 is enough to see that everything is there.
+    environment = PLAIN | {"UEM_DEBUG": "1"}
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
+    run(*pip, "-w", str(out), str(sdist), env=environment)
+    (archive,) = out.glob("uem-*.whl")
+    return archive
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_source_archive_holds_every_kernel_stub_and_territory(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    tracked = run("git", "ls-files", "twin_core", "protos", "services", "territories", "examples", cwd=ROOT).split()
+    missing = [name for name in tracked if name not in names]
+    assert not missing
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_wheel_puts_one_name_into_site_packages_and_works_from_there(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path)
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"uem"}
+    assert any(name.endswith("examples/pongau/territory.toml") for name in names)
+    assert any("examples/pongau/LICENSES/" in name for name in names)
+    assert "uem/v1/twin.proto" in names
+    program = (
+        "import uem; territory = uem.load('pongau');"
+        "from uem.twin_core.thermal import water;"
+        "from uem.v1 import twin_pb2_grpc;"
+        "print(uem.__file__, territory.name, water.__file__)"
+    )
+    printed = run(sys.executable, "-c", program, cwd=tmp_path, env=PLAIN | {"PYTHONPATH": str(tmp_path)})
+    package, name, kernel = printed.split()
+    assert Path(package).is_relative_to(tmp_path)
+    assert Path(kernel).is_relative_to(tmp_path)
+    assert name == "pongau"
+
+
+@pytest.mark.parametrize("part", ["services", "protos", "hardware_adapters", "clients"])
+def test_a_part_refuses_to_be_imported_under_its_bare_name(part):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {part}"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "ImportError: import uem." in done.stderr
+
+
+def test_a_tree_without_kernels_is_not_built_in_silence(tmp_path):
+    for name in ("setup.py", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert "no .pyx file" in done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_setuptools_has_no_doubts_about_what_belongs_to_the_package(tmp_path):
+    """Its warnings would be the first that a user of `make run` reads, and some year they become errors."""
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "would be ignored" not in done.stderr
+    assert "no files found" not in done.stderr
+    assert (tmp_path / "uem/examples/rigs/LICENSES/MIT-gershub.txt").is_file()

@@ -1,0 +1,22 @@
+import pytest
+
+from uem.offline.series import read_recording
+from uem.territories.load import load
+from uem.twin_core.measurements import Samples
+from uem.twin_core.twin import make_twin
+
+
+@pytest.fixture(scope="session")
+def pongau():
+    return load("pongau")
+
+
+@pytest.fixture(scope="session")
+def recorded(pongau):
+    """The measured recording of an asset as one batch in order of time."""
+
+    def samples(asset):
+        rows = read_recording(pongau, make_twin(pongau.asset(asset)).tags).rows()
+        return Samples.concatenate([batch for _, batch in rows])
+
+    return samples

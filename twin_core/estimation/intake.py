@@ -1,0 +1,216 @@
+"""Takes samples in the order they come and tells up to which plant time all inputs are known.
+
+Everything is decided sample by sample, so the result does not depend on how a sequence was cut into batches:
+- the watermark is the newest time all tags are known for. A silent tag does not hold it back for ever: after three of
+  its usual intervals (at least `WAIT_LEAST_S`, at most `wait_s`) its last value is held;
+- per tag time only goes forward; a sample not newer than what was decided is late: counted, not used;
+- when samples only come from more than `restart_s` before or more than `gap_s` ahead, the plant was started anew or was
+  away for long: the intake begins anew. A single one with a wrong clock is counted and not used.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uem.twin_core.estimation.timeline import Reading, Timeline
+from uem.twin_core.measurements import (
+    BAD_WAITING_FOR_INITIAL_DATA,
+    NS_PER_S,
+    Samples,
+    is_bad,
+)
+
+WAIT_LEAST_S = 5.0
+WAIT_LEAST_NS = round(WAIT_LEAST_S * NS_PER_S)
+MEAN_POINTS = 49
+POINTS_BEFORE_START = 10_000  # kept per tag while another tag has not come
+NEVER_NS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a twin goes without news, in seconds of plant time."""
+
+    wait_s: float  # a silent tag holds the twin back no longer than this
+    stale_s: float  # a value older than this is Uncertain
+    restart_s: float  # samples that only come from further back mean that the plant was started anew
+    gap_s: float  # what only comes from further ahead is a new beginning: nobody knows what was in between
+    memory_s: float  # past that is kept to take means of
+    warm_up_s: float  # past that a started process reads again from the history
+
+
+Row = tuple[int, int, float, int]  # tag index, source time in ns, SI value, quality
+
+
+class Intake:
+    """Timelines of the tags of one asset. `required` tags must have come before the asset's twin can start."""
+
+    def __init__(
+        self,
+        required: Sequence[str],
+        optional: Sequence[str],
+        patience: Patience,
+        before_restart: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`before_restart` is called when the plant was started anew, while what came before can still be read."""
+        self.tags = (*dict.fromkeys(required), *(tag for tag in dict.fromkeys(optional) if tag not in required))
+        self._required_count = len(dict.fromkeys(required))
+        self._index = {tag: i for i, tag in enumerate(self.tags)}
+        self._wait_ns = round(patience.wait_s * NS_PER_S)
+        self._stale_ns = round(patience.stale_s * NS_PER_S)
+        self._restart_ns = round(patience.restart_s * NS_PER_S)
+        self._gap_ns = round(patience.gap_s * NS_PER_S)
+        self._memory_ns = round(patience.memory_s * NS_PER_S)
+        self._before_restart = before_restart
+        self.late_count = 0
+        self.unusable_count = 0
+        self.restart_count = 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._lines = [Timeline(self._stale_ns) for _ in self.tags]
+        self._known_ns = np.full(len(self.tags), NEVER_NS, np.int64)  # the newest sample; never: holds nothing back
+        self._patience_ns = np.zeros(len(self.tags), np.int64)
+        self._unknown_count = self._required_count  # required tags without a usable value
+        self._slowest = 0  # the tag that held the watermark back when it was last worked out
+        self._silent = set(range(len(self.tags)))  # tags that said nothing so far, not even that they are Bad
+        self._newest_ns = -(2**63)
+        self._displaced: list[Row] = []  # one after the other, with none in place between them
+        self.start_ns: int | None = None  # when the last required tag was first known
+        self.watermark_ns: int | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """Required tags without a usable value so far."""
+        return [tag for tag, line in zip(self.tags[: self._required_count], self._lines, strict=False) if not line]
+
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest source time of any sample."""
+        return self._newest_ns if self._newest_ns > -(2**63) else None
+
+    def take(self, samples: Samples) -> None:
+        """Take the samples of this asset's tags in; others are not looked at."""
+        mine = np.array([self._index.get(name, -1) for name in samples.names], np.int64)[samples.tag]
+        ours = mine >= 0
+        columns = (mine, samples.source_time_ns, samples.value, samples.quality)
+        for row in zip(*(column[ours].tolist() for column in columns), strict=True):
+            self._take_row(row)
+
+    def _take_row(self, row: Row) -> None:
+        tag, time_ns, value, quality = row
+        line = self._lines[tag]
+        self._silent.discard(tag)
+        held_ns = self._held_until(line)
+        decided_ns = line.newest_ns if line and held_ns is None else self.watermark_ns
+        if self.newest_ns is not None and time_ns > self.newest_ns + self._gap_ns:
+            self._take_displaced(row)
+        elif decided_ns is not None and time_ns <= decided_ns:
+            if time_ns < decided_ns - self._restart_ns:
+                self._take_displaced(row)
+            elif not line:  # an optional tag joins: it is known from the next instant on
+                self._append(tag, decided_ns + 1, value, quality)
+            elif time_ns < decided_ns or held_ns is not None:
+                self.late_count += 1
+        else:
+            self._displaced.clear()
+            self._append(tag, time_ns, value, quality)
+
+    def _held_until(self, line: Timeline) -> int | None:
+        """The watermark if the last value of a tag is held up to it because no sample came, else None."""
+        known_ns, watermark_ns = line.newest_ns, self.watermark_ns
+        return None if known_ns is None or watermark_ns is None or known_ns >= watermark_ns else watermark_ns
+
+    def _append(self, tag: int, time_ns: int, value: float, quality: int) -> None:
+        line = self._lines[tag]
+        if is_bad(quality) or not math.isfinite(value):
+            self.unusable_count += 1
+        was_known = bool(line)
+        held_ns = self._held_until(line)
+        if held_ns is not None:
+            line.hold_until(held_ns)
+        line.append(time_ns, value, quality)
+        if line:
+            self._known_ns[tag], self._patience_ns[tag] = time_ns, self._patience_of(line)
+        self._newest_ns = max(self._newest_ns, time_ns)
+        if self.start_ns is None:
+            if line and not was_known and tag < self._required_count:
+                self._unknown_count -= 1
+            self._try_to_start(line)
+        if self.start_ns is not None:
+            self._move_watermark(self.start_ns)
+
+    def _take_displaced(self, row: Row) -> None:
+        self.late_count += 1
+        self._displaced.append(row)
+        if len(self._displaced) >= 2 * len(self.tags):
+            rows = self._displaced
+            self._before_restart()
+            self._begin_anew()
+            self.restart_count += 1
+            self.late_count -= len(rows)
+            for again in rows:
+                self._take_row(again)
+
+    def _try_to_start(self, line: Timeline) -> None:
+        if self._unknown_count == 0:
+            firsts = [other.first_ns for other in self._lines[: self._required_count]]
+            self.start_ns = max(first for first in firsts if first is not None)
+        elif len(line) > POINTS_BEFORE_START:
+            line.keep_newest(POINTS_BEFORE_START)
+
+    def _move_watermark(self, start_ns: int) -> None:
+        slowest, now_ns = self._slowest, self._newest_ns
+        past_ns = self.watermark_ns
+        # One tag that still holds the watermark back is enough to know that it stays: the others need no look.
+        if past_ns is not None and max(self._known_ns[slowest], now_ns - self._patience_ns[slowest]) <= past_ns:
+            return
+        reached_ns = np.maximum(self._known_ns, now_ns - self._patience_ns)
+        # Of several the last: a row of samples mostly comes in the order of the tags.
+        self._slowest = len(reached_ns) - 1 - int(np.argmin(reached_ns[::-1]))
+        watermark_ns = min(now_ns, int(reached_ns[self._slowest]))
+        if self._silent and now_ns - start_ns < self._patience_ns.max():
+            watermark_ns = min(watermark_ns, start_ns - 1)  # the first row may become complete
+        if past_ns is None or watermark_ns > past_ns:
+            self.watermark_ns = watermark_ns
+
+    def _patience_of(self, line: Timeline) -> int:
+        usual = line.usual_interval_ns
+        return self._wait_ns if usual is None else min(self._wait_ns, max(3 * usual, WAIT_LEAST_NS))
+
+    def at(self, tag: str, time_ns: int) -> Reading:
+        """The tag at a time up to the watermark, linear between samples."""
+        line = self._lines[self._index[tag]]
+        return line.at(time_ns) if _reaches(line, time_ns) else _unknown(time_ns)
+
+    def before(self, tag: str, time_ns: int) -> Reading:
+        """The tag at a time up to the watermark, as the newest sample said."""
+        line = self._lines[self._index[tag]]
+        return line.before(time_ns) if _reaches(line, time_ns) else _unknown(time_ns)
+
+    def mean(self, tag: str, end_ns: int) -> float:
+        """Mean of the tag over the remembered past of a time, or as much of it as there is."""
+        line = self._lines[self._index[tag]]
+        first_ns = end_ns if line.first_ns is None else line.first_ns
+        begin_ns = max(end_ns - self._memory_ns, first_ns)
+        step_ns = (end_ns - begin_ns) // (MEAN_POINTS - 1)
+        return sum(line.at(end_ns - k * step_ns).value for k in range(MEAN_POINTS)) / MEAN_POINTS
+
+    def measured_between(self, tag: str, begin_ns: int, end_ns: int) -> bool:
+        """Whether a usable sample of the tag has begin < time <= end."""
+        return self._lines[self._index[tag]].measured_between(begin_ns, end_ns)
+
+    def forget_before(self, time_ns: int) -> None:
+        """Nothing will be asked for before the remembered past of this time."""
+        for line in self._lines:
+            line.forget_before(time_ns - self._memory_ns)
+
+
+def _reaches(line: Timeline, time_ns: int) -> bool:
+    return line.first_ns is not None and line.first_ns <= time_ns
+
+
+def _unknown(time_ns: int) -> Reading:
+    return Reading(math.nan, BAD_WAITING_FOR_INITIAL_DATA, time_ns)

@@ -1,0 +1,107 @@
+"""The measured past of a tag as a twin reads it: complete up to a time, with quality and age at every instant.
+
+A sample without a usable value (Bad quality, NaN) and a tag that stays silent leave no hole: the last usable value is
+held and its age grows. Quality is then UncertainLastUsableValue: at once after an unusable sample, and after
+`stale_ns` of silence (a server that reports by exception is silent while nothing changes).
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections import deque
+from typing import NamedTuple
+
+from uem.twin_core.measurements import UNCERTAIN_LAST_USABLE_VALUE, is_bad, is_good
+
+
+class Reading(NamedTuple):
+    """A tag at one time: SI value, OPC UA quality, and when the value was measured (ns)."""
+
+    value: float
+    quality: int
+    measured_ns: int
+
+
+class Timeline:
+    """Readings of one tag in order of time. Times int64 ns."""
+
+    __slots__ = ("_intervals", "_readings", "_stale_ns", "_times")
+
+    def __init__(self, stale_ns: int) -> None:
+        self._stale_ns = stale_ns
+        self._times: list[int] = []
+        self._readings: list[Reading] = []
+        self._intervals: deque[int] = deque(maxlen=4)
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def first_ns(self) -> int | None:
+        """The oldest time that is still known; None as long as no usable value came."""
+        return self._times[0] if self._times else None
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Up to when the tag is known; None as long as no usable value came."""
+        return self._times[-1] if self._times else None
+
+    @property
+    def usual_interval_ns(self) -> int | None:
+        """The shortest of the last four intervals between samples; None as long as there is none."""
+        return min(self._intervals) if self._intervals else None
+
+    def append(self, time_ns: int, value: float, quality: int) -> None:
+        """Add a newer sample; one that is not usable repeats the last usable value, if there is one."""
+        usable = not is_bad(quality) and math.isfinite(value)
+        if not self._times and not usable:
+            return
+        if self._times:
+            self._intervals.append(time_ns - self._readings[-1].measured_ns)
+        if usable:
+            reading = Reading(value, quality, time_ns)
+        else:
+            last = self._readings[-1]
+            reading = Reading(last.value, UNCERTAIN_LAST_USABLE_VALUE, last.measured_ns)
+        self._times.append(time_ns)
+        self._readings.append(reading)
+
+    def hold_until(self, time_ns: int) -> None:
+        """Carry the last usable value forward to a newer time, since no sample came before; the next one is newer."""
+        self._times.append(time_ns)
+        self._readings.append(self._readings[-1])
+
+    def at(self, time_ns: int) -> Reading:
+        """The value on the straight line between the neighbours of a time; the last one beyond the newest."""
+        right = bisect_left(self._times, time_ns)
+        if right == len(self._times) or right == 0 or self._times[right] == time_ns:
+            return self._aged(self._readings[min(right, len(self._times) - 1)], time_ns)
+        before, after = self._readings[right - 1], self._readings[right]
+        weight = (time_ns - self._times[right - 1]) / (self._times[right] - self._times[right - 1])
+        value = before.value + weight * (after.value - before.value)
+        quality = after.quality if is_good(before.quality) else before.quality
+        return self._aged(Reading(value, quality, before.measured_ns), time_ns)
+
+    def before(self, time_ns: int) -> Reading:
+        """The newest value at or before a time, for a quantity that jumps."""
+        right = bisect_right(self._times, time_ns)
+        return self._aged(self._readings[max(right - 1, 0)], time_ns)
+
+    def measured_between(self, begin_ns: int, end_ns: int) -> bool:
+        """Whether a usable sample has begin < time <= end."""
+        right = bisect_right(self._times, end_ns)
+        return right > 0 and self._readings[right - 1].measured_ns > begin_ns
+
+    def forget_before(self, time_ns: int) -> None:
+        """Drop what lies before the newest point at or before a time."""
+        keep = bisect_right(self._times, time_ns) - 1
+        if keep > 0:
+            del self._times[:keep], self._readings[:keep]
+
+    def keep_newest(self, count: int) -> None:
+        """Drop all but the newest `count` points."""
+        del self._times[:-count], self._readings[:-count]
+
+    def _aged(self, reading: Reading, time_ns: int) -> Reading:
+        if is_good(reading.quality) and time_ns - reading.measured_ns > self._stale_ns:
+            return reading._replace(quality=UNCERTAIN_LAST_USABLE_VALUE)
+        return reading

@@ -1,0 +1,1 @@
+"""Followers: each moves one kind of model along the measured inputs of its asset."""

@@ -1,0 +1,1 @@
+"""What the model says about the time to come."""

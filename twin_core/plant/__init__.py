@@ -1,0 +1,1 @@
+"""What exists: pipes, nodes, machines; frozen, checked as a whole."""

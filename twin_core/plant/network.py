@@ -1,0 +1,165 @@
+"""Heat networks as they are drawn: nodes, pipes, pipe classes."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from uem.twin_core.errors import InvalidTerritory
+
+
+class NodeKind(StrEnum):
+    """What happens at a node."""
+
+    SOURCE = "source"  # water of a given temperature comes in; its flow follows from the others
+    JUNCTION = "junction"
+    CONSUMER = "consumer"  # a given flow is taken out
+    BALANCE = "balance"  # takes what the measured source flow leaves over: a branch outside of the model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipeClass:
+    """Pipes of one make. `loss_resistance_mk_w`: from the outside of the wall to the ambient, per metre of pipe."""
+
+    name: str
+    inner_diameter_m: float
+    outer_diameter_m: float
+    wall_density_kg_m3: float
+    wall_heat_capacity_j_kgk: float
+    loss_resistance_mk_w: float
+    loss_factor: float = 1.0  # calibratable: multiplies the heat loss
+    dispersion_factor: float = 10.0  # calibratable: multiplies the turbulent-pipe dispersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipe:
+    """A pipe from node `start` to node `end`; flow is positive in that direction."""
+
+    name: str
+    start: str
+    end: str
+    length_m: float
+    pipe_class: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node and the tags measured there (empty: not measured)."""
+
+    name: str
+    kind: NodeKind = NodeKind.JUNCTION
+    temperature_tag: str = ""
+    flow_tag: str = ""
+    # A sensor in standing water shows the room, not the network: below this flow it is not compared.
+    minimum_flow_kg_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A tree of pipes fed by one source. `ambient_temperature_tag` is what the pipes lose heat to."""
+
+    name: str
+    title: str = ""
+    nodes: tuple[Node, ...]
+    pipes: tuple[Pipe, ...]
+    pipe_classes: tuple[PipeClass, ...]
+    ambient_temperature_tag: str
+    step_s: float = 60.0  # longest step of the twin; inputs are interpolated between their samples
+    forecast_horizon_s: float = 6 * 3600.0
+    forecast_step_s: float = 900.0
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise InvalidTerritory(f"network {self.name}", problems)
+
+    def pipe_class(self, name: str) -> PipeClass:
+        """The pipe class called `name`."""
+        return next(c for c in self.pipe_classes if c.name == name)
+
+    def _problems(self) -> Iterator[str]:
+        yield from _duplicates("nodes", [node.name for node in self.nodes])
+        yield from _duplicates("pipes", [pipe.name for pipe in self.pipes])
+        yield from _duplicates("pipe_classes", [c.name for c in self.pipe_classes])
+        for i, c in enumerate(self.pipe_classes):
+            yield from _class_problems(f"pipe_classes[{i}]", c)
+        nodes = {node.name for node in self.nodes}
+        classes = {c.name for c in self.pipe_classes}
+        for i, pipe in enumerate(self.pipes):
+            key = f"pipes[{i}]"
+            if not (math.isfinite(pipe.length_m) and pipe.length_m > 0):
+                yield f"{key}.length_m: {pipe.length_m} must be positive"
+            for name, end in (("start", pipe.start), ("end", pipe.end)):
+                if end not in nodes:
+                    yield f"{key}.{name}: node {end!r} does not exist; nodes are {', '.join(sorted(nodes)) or 'none'}"
+            if pipe.start == pipe.end:
+                yield f"{key}.end: node {pipe.end!r} is where pipe {pipe.name} starts"
+            if pipe.pipe_class not in classes:
+                yield (
+                    f"{key}.pipe_class: pipe class {pipe.pipe_class!r} does not exist; "
+                    f"classes are {', '.join(sorted(classes)) or 'none'}"
+                )
+        sources = [node for node in self.nodes if node.kind is NodeKind.SOURCE]
+        if len(sources) != 1:
+            names = f" ({', '.join(node.name for node in sources)})" if sources else ""
+            yield f"nodes: {len(sources)} of kind source{names}; a tree with imposed flows has exactly one"
+        balances = [node.name for node in self.nodes if node.kind is NodeKind.BALANCE]
+        if len(balances) > 1:
+            yield f"nodes: {len(balances)} of kind balance ({', '.join(balances)}); at most one can take the rest"
+        if balances and sources and not sources[0].flow_tag:
+            i = self.nodes.index(sources[0])
+            yield f"nodes[{i}].flow_tag: missing; node {balances[0]} of kind balance needs one at the source"
+        for i, node in enumerate(self.nodes):
+            if node.kind is NodeKind.SOURCE and not node.temperature_tag:
+                yield f"nodes[{i}].temperature_tag: missing; a source such as {node.name} needs one"
+            if node.kind is NodeKind.CONSUMER and not node.flow_tag:
+                yield f"nodes[{i}].flow_tag: missing; a consumer such as {node.name} needs one"
+        if len(sources) == 1 and not any(end not in nodes for p in self.pipes for end in (p.start, p.end)):
+            yield from self._tree_problems(sources[0].name)
+
+    def _tree_problems(self, root: str) -> Iterator[str]:
+        beside: dict[str, list[tuple[str, int]]] = {node.name: [] for node in self.nodes}
+        for i, pipe in enumerate(self.pipes):
+            beside[pipe.start].append((pipe.end, i))
+            beside[pipe.end].append((pipe.start, i))
+        reached, frontier, used = {root}, [root], set()
+        while frontier:
+            for other, i in beside[frontier.pop()]:
+                if other not in reached:
+                    reached.add(other)
+                    frontier.append(other)
+                    used.add(i)
+        lost = sorted({node.name for node in self.nodes} - reached)
+        if lost:
+            yield f"nodes: {', '.join(lost)} not connected to the source {root}"
+        # A pipe from a node to itself has been told already, and one among lost nodes may be wanted there.
+        closing = [
+            pipe.name
+            for i, pipe in enumerate(self.pipes)
+            if i not in used and pipe.start != pipe.end and pipe.start in reached
+        ]
+        if closing:
+            yield f"pipes: {', '.join(closing)} close loops; this model needs a tree"
+
+
+def _class_problems(key: str, c: PipeClass) -> Iterator[str]:
+    if not 0 < c.inner_diameter_m < c.outer_diameter_m:
+        yield (
+            f"{key}: inner diameter {c.inner_diameter_m:g} m of pipe class {c.name} must be positive and below "
+            f"the outer diameter {c.outer_diameter_m:g} m"
+        )
+    for name in ("wall_density_kg_m3", "wall_heat_capacity_j_kgk", "loss_resistance_mk_w"):
+        value = getattr(c, name)
+        if not (math.isfinite(value) and value > 0):
+            yield f"{key}.{name}: {value} must be positive"
+    for name in ("loss_factor", "dispersion_factor"):
+        value = getattr(c, name)
+        if not (math.isfinite(value) and value >= 0):
+            yield f"{key}.{name}: {value} must not be negative"
+
+
+def _duplicates(key: str, names: list[str]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f'{key}: name "{name}" is defined {count} times'

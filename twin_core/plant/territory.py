@@ -1,0 +1,123 @@
+"""A territory: networks, machines, the field servers they are measured by and the tags."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from uem.twin_core.errors import InvalidTerritory, UnknownName
+from uem.twin_core.measurements import Tag
+from uem.twin_core.plant.machine import Machine
+from uem.twin_core.plant.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagBinding:
+    """Where a tag comes from: si value = scale * raw value + offset."""
+
+    tag: Tag
+    plant: str  # name of the field server
+    browse_path: str  # names below Objects, separated by "/", all in the namespace
+    namespace_uri: str
+    display_unit: str  # unit that people read
+    scale: float = 1.0
+    offset: float = 0.0
+    sampling_ms: float = 100.0
+    column: str = ""  # column of the recording that a simulated plant serves here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A measured recording that a simulated plant plays back."""
+
+    path: str  # absolute path of the CSV file
+    time_column: str
+    epoch_ns: int  # source time of the recording's time zero, ns UTC
+    speed: float = 1.0
+    loop: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant:
+    """A field server that measures a part of the territory."""
+
+    name: str
+    protocol: str = "opcua"
+    endpoint: str = ""  # empty: the simulator tells where it listens
+    security_policy: str = "Basic256Sha256"
+    publish_interval_ms: float = 100.0
+    recording: Recording | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Territory:
+    """Everything that one twin process knows of the world outside."""
+
+    name: str
+    title: str = ""
+    networks: tuple[Network, ...] = ()
+    machines: tuple[Machine, ...] = ()
+    plants: tuple[Plant, ...] = ()
+    tags: tuple[TagBinding, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise InvalidTerritory(f"territory {self.name}", problems)
+
+    @property
+    def assets(self) -> tuple[Network | Machine, ...]:
+        """All networks and machines."""
+        return (*self.networks, *self.machines)
+
+    def asset(self, name: str) -> Network | Machine:
+        """The network or machine called `name`."""
+        for asset in self.assets:
+            if asset.name == name:
+                return asset
+        raise UnknownName("asset", name, [asset.name for asset in self.assets])
+
+    def binding(self, tag: str) -> TagBinding:
+        """The binding of the tag called `tag`."""
+        for binding in self.tags:
+            if binding.tag.name == tag:
+                return binding
+        raise UnknownName("tag", tag, [b.tag.name for b in self.tags])
+
+    def _problems(self) -> Iterator[str]:
+        names = [asset.name for asset in self.assets]
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield f"asset {name!r} is defined {count} times"
+        for name, count in Counter(b.tag.name for b in self.tags).items():
+            if count > 1:
+                yield f"tag {name!r} is defined {count} times"
+        for name, count in Counter(plant.name for plant in self.plants).items():
+            if count > 1:
+                yield f'plants: name "{name}" is defined {count} times'
+        plants = {plant.name for plant in self.plants}
+        for binding in self.tags:
+            if binding.plant not in plants:
+                yield (
+                    f"tag {binding.tag.name}: plant {binding.plant!r} does not exist; "
+                    f"plants are {', '.join(sorted(plants)) or 'none'}"
+                )
+        known = {binding.tag.name for binding in self.tags}
+        for asset, key, tag in self._used_tags():
+            if tag not in known:
+                yield f"{asset}: {key} {tag!r} is not in the tag table"
+
+    def _used_tags(self) -> Iterator[tuple[str, str, str]]:
+        for network in self.networks:
+            where = f"network {network.name}"
+            yield where, "ambient_temperature_tag", network.ambient_temperature_tag
+            for node in network.nodes:
+                for key in ("temperature_tag", "flow_tag"):
+                    if getattr(node, key):
+                        yield f"{where}, node {node.name}", key, getattr(node, key)
+        for machine in self.machines:
+            where = f"machine {machine.name}"
+            yield where, "state_tag", machine.state_tag
+            yield where, "power_tag", machine.power_tag
+            if machine.bath is not None:
+                yield where, "bath.temperature_tag", machine.bath.temperature_tag
+                yield where, "bath.hall_temperature_tag", machine.bath.hall_temperature_tag

@@ -1,0 +1,1 @@
+"""Machines: states, power, heat, ledgers."""

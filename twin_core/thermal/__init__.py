@@ -1,0 +1,1 @@
+"""Water, heat and flow in pipe networks."""

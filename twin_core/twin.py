@@ -1,0 +1,221 @@
+"""A twin: the one place where time advances.
+
+Samples go in with `take`; `advance` steps the model to the newest time that all its inputs are known for (or to an
+earlier one) and gives a snapshot per step. Steps lie on a fixed grid from the first complete row of measurements on,
+so the same samples give the same snapshots bit for bit, however they were cut into batches.
+"""
+
+import numpy as np
+
+from uem.twin_core.errors import InvalidInput, ModelFailure, NotReady
+from uem.twin_core.estimation.intake import Intake, Patience
+from uem.twin_core.follow.follower import Follower
+from uem.twin_core.follow.machine import MachineFollower
+from uem.twin_core.follow.network import NetworkFollower
+from uem.twin_core.forecast.bands import Forecast
+from uem.twin_core.forecast.hold import HoldForecaster
+from uem.twin_core.measurements import NS_PER_S, Samples
+from uem.twin_core.plant.machine import Machine
+from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.territory import Territory
+from uem.twin_core.state import Columns, Signal, Snapshot, Source
+
+LEAST_STEP_S = 1e-3
+LONGEST_STEP_S = 86_400.0
+
+
+class AssetTwin:
+    """Follows one asset. Not for several threads at once."""
+
+    def __init__(self, follower: Follower, step_s: float | None = None) -> None:
+        """`step_s`: longest step, by default the asset's own; InvalidInput when it is not in (0, 1 day]."""
+        step_s = follower.step_s if step_s is None else step_s
+        if not LEAST_STEP_S <= step_s <= LONGEST_STEP_S:
+            raise InvalidInput(f"step {step_s} s; {LEAST_STEP_S} to {LONGEST_STEP_S:.0f} s is allowed")
+        self._follower = follower
+        self._forecaster = HoldForecaster(follower)
+        self._intake = Intake(follower.required_tags, follower.optional_tags, follower.patience, self._end_of_time)
+        self._finished: list[Snapshot] = []  # of a time that the plant has left
+        self._step_ns = round(step_s * NS_PER_S)
+        self._time_ns: int | None = None
+        self._tick = 0
+        self._own = np.array([signal.source is not Source.MEASURED for signal in follower.signals])
+        self.snapshot: Snapshot | None = None  # the newest
+        self.failure: ModelFailure | None = None  # why the last step did not succeed
+        self.failure_count = 0
+        self.forecast_failure: ModelFailure | None = None  # why the last forecast on the grid did not succeed
+        self.forecast_failure_count = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the asset."""
+        return self._follower.name
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What the columns of a snapshot are."""
+        return self._follower.signals
+
+    @property
+    def required_tags(self) -> tuple[str, ...]:
+        """Tags without which the twin cannot start."""
+        return tuple(self._follower.required_tags)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags whose samples the twin takes."""
+        return self._intake.tags
+
+    @property
+    def patience(self) -> Patience:
+        """How long the twin goes without news."""
+        return self._follower.patience
+
+    @property
+    def late_count(self) -> int:
+        """Samples that came too late, or too far ahead of all others, to be used."""
+        return self._intake.late_count
+
+    @property
+    def unusable_count(self) -> int:
+        """Samples of Bad quality or without a number; the value before was held in their place."""
+        return self._intake.unusable_count
+
+    @property
+    def restart_count(self) -> int:
+        """How often the twin began anew because the plant's time jumped, back or far ahead."""
+        return self._intake.restart_count
+
+    @property
+    def contradiction_count(self) -> int:
+        """Steps whose inputs contradicted each other or the model; what came of them is Uncertain."""
+        return self._follower.contradiction_count
+
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest source time of any sample."""
+        return self._intake.newest_ns
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Tags without which the twin cannot start and that have not come yet."""
+        return self._intake.missing
+
+    def take(self, samples: Samples) -> None:
+        """Take samples in; those of other assets are not looked at."""
+        self._intake.take(samples)
+
+    def advance(self, until_ns: int | None = None) -> list[Snapshot]:
+        """Step as far as the inputs are known, at most to `until_ns`, which then is the end of a step; a snapshot each.
+
+        A step that fails leaves the state as it was: the last snapshot again, marked Uncertain, and `failure` set; its
+        time is booked in the ledgers as not measured.
+        """
+        taken, self._finished = self._finished, []
+        if self._intake.start_ns is None or self._intake.watermark_ns is None:
+            return taken
+        known = self._intake.watermark_ns if until_ns is None else min(until_ns, self._intake.watermark_ns)
+        while self._time_ns is None and self._intake.start_ns <= known:
+            taken += self._try_to_start(self._intake.start_ns)
+        if self._time_ns is None:
+            return taken
+        while (end_ns := self._next_ns(known, partial=until_ns is not None)) is not None:
+            taken.append(self._step(end_ns))
+        self._intake.forget_before(self._now_ns)
+        return taken
+
+    def forecast(self, horizon_s: float | None = None) -> Forecast:
+        """What is expected from the present state on, by default over the asset's own horizon.
+
+        Raises:
+            NotReady: the twin has not started.
+            InvalidInput: the horizon is not positive or longer than a day.
+            ModelFailure: the model cannot go on from its state.
+        """
+        if self._time_ns is None:
+            waiting = ", ".join(self.waits_for) or "the first complete row"
+            raise NotReady(f"asset {self.name}: no state yet, waiting for measurements: {waiting}")
+        found = self._forecaster.forecast(self._intake, self._time_ns, horizon_s)
+        return found if self.forecast_failure is None else found.as_uncertain()
+
+    @property
+    def _now_ns(self) -> int:
+        assert self._time_ns is not None
+        return self._time_ns
+
+    def _end_of_time(self) -> None:
+        """The plant's time is about to jump: finish what is known, then begin anew."""
+        self._finished = self.advance()
+        self._time_ns = None
+
+    def _try_to_start(self, time_ns: int) -> list[Snapshot]:
+        """The first snapshot; none if the model cannot begin with these measurements: the next are tried."""
+        self._intake.start_ns = time_ns + self._step_ns
+        try:
+            self._follower.start(self._intake, time_ns)
+        except InvalidInput as error:
+            self.failure = ModelFailure(f"asset {self.name} cannot start: {error}")
+            return []
+        self.failure = None
+        self._time_ns = self._origin_ns = time_ns
+        self._forecaster.start(time_ns)
+        return [self._publish()]
+
+    def _next_ns(self, known_ns: int, *, partial: bool) -> int | None:
+        """The end of the next step: the next grid point, or with `partial` what is known if that is nearer."""
+        end_ns = self._now_ns + self._step_ns - (self._now_ns - self._origin_ns) % self._step_ns
+        if end_ns <= known_ns:
+            return end_ns
+        return known_ns if partial and known_ns > self._now_ns else None
+
+    def _step(self, end_ns: int) -> Snapshot:
+        begin_ns, self._time_ns = self._now_ns, end_ns
+        try:
+            self._follower.step(self._intake, begin_ns, end_ns)
+            snapshot = self._publish()
+        except Exception as error:
+            self._follower.roll_back((end_ns - begin_ns) / NS_PER_S)
+            if not isinstance(error, InvalidInput | ModelFailure):
+                raise
+            return self._publish_failure(error)
+        self.failure = None
+        self._tick_forecaster(end_ns)
+        return snapshot
+
+    def _tick_forecaster(self, time_ns: int) -> None:
+        """A forecast that fails, for whatever reason, does not harm the twin: it is told in `forecast_failure`."""
+        try:
+            if self._forecaster.tick(self._intake, time_ns):
+                self.forecast_failure = None
+        except Exception as error:
+            self.forecast_failure = ModelFailure(f"asset {self.name}: no forecast: {error}")
+            self.forecast_failure_count += 1
+
+    def _publish(self) -> Snapshot:
+        columns = Columns(self.signals)
+        self._follower.write(self._intake, self._now_ns, columns)
+        snapshot = columns.snapshot(self.name, self._tick + 1, self._now_ns, self._origin_ns)
+        if not np.isfinite(snapshot.value[self._own]).all():
+            wrong = [s.name for s, v in zip(self.signals, snapshot.value, strict=True) if not np.isfinite(v)]
+            raise ModelFailure(f"asset {self.name}: {', '.join(wrong)} not finite after a step")
+        self._tick += 1
+        self.snapshot = snapshot
+        return snapshot
+
+    def _publish_failure(self, error: InvalidInput | ModelFailure) -> Snapshot:
+        assert self.snapshot is not None
+        self.failure = error if isinstance(error, ModelFailure) else ModelFailure(str(error))
+        self.failure_count += 1
+        self._tick += 1
+        self.snapshot = self.snapshot.as_stale()
+        return self.snapshot
+
+
+def make_twin(asset: Network | Machine, step_s: float | None = None) -> AssetTwin:
+    """The twin of a network or a machine."""
+    return AssetTwin(NetworkFollower(asset) if isinstance(asset, Network) else MachineFollower(asset), step_s)
+
+
+def make_twins(territory: Territory) -> list[AssetTwin]:
+    """A twin for every asset of a territory."""
+    return [make_twin(asset) for asset in territory.assets]
