@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.plant.units import Unit
 
 
 class NodeKind(StrEnum):
@@ -30,6 +31,9 @@ class PipeClass:
     loss_resistance_mk_w: float
     loss_factor: float = 1.0  # calibratable: multiplies the heat loss
     dispersion_factor: float = 10.0  # calibratable: multiplies the turbulent-pipe dispersion
+    roughness_m: float = 5e-5  # sand roughness of the inner wall, for friction
+    # Between the two pipes that share one casing (twin pipe), per metre; infinite: they do not feel each other.
+    twin_resistance_mk_w: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,59 @@ class Pipe:
     end: str
     length_m: float
     pipe_class: str
+    loss_coefficient: float = 0.0  # sum of the local losses (zeta) of bends, tees and fittings
+    twin: str = ""  # the pipe in the same casing, of the same length; it names this one too
+
+
+class ValveKind(StrEnum):
+    """What a valve does with the flow."""
+
+    CONTROL = "control"  # a resistance that follows from its opening; closed at 0
+    CHECK = "check"  # lets water through from start to end only
+    FLOW = "flow"  # pressure independent: holds a flow as long as the pressure suffices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valve:
+    """A valve from node `start` to node `end`."""
+
+    name: str
+    start: str
+    end: str
+    kind: ValveKind = ValveKind.CONTROL
+    inner_diameter_m: float
+    loss_coefficient: float = 0.0  # zeta when open, on the velocity in inner_diameter_m
+    opening: float = 1.0  # 0 to 1, at the beginning; linear in the flow coefficient
+    flow_kg_s: float = 0.0  # what kind FLOW holds, at the beginning
+
+
+class PumpControl(StrEnum):
+    """What a pump is governed by."""
+
+    SPEED = "speed"  # runs at `speed`
+    PRESSURE = "pressure"  # holds `pressure_rise_pa` across itself, speed follows
+    CRITICAL = "critical"  # holds `pressure_rise_pa` between two nodes far out in the network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pump:
+    """A pump, or several equal ones in parallel; it lifts from node `start` to node `end` and has a check valve.
+
+    The curve at nominal speed is head = shutoff_head_m - curve_m_s2_kg2 * flow**2; speed scales it by affinity.
+    """
+
+    name: str
+    start: str
+    end: str
+    shutoff_head_m: float  # at no flow
+    curve_m_s2_kg2: float  # fall of the head with the square of the flow of one pump, kg/s
+    parallel: int = 1
+    control: PumpControl = PumpControl.SPEED
+    speed: float = 1.0  # of nominal, at the beginning; 0: stands
+    pressure_rise_pa: float = 0.0  # what PRESSURE and CRITICAL hold, at the beginning
+    critical_start: str = ""  # node of the supply side
+    critical_end: str = ""  # node of the return side
+    efficiency: float = 0.7  # hydraulic power to electric power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +110,15 @@ class Node:
     flow_tag: str = ""
     # A sensor in standing water shows the room, not the network: below this flow it is not compared.
     minimum_flow_kg_s: float = 0.0
+    elevation_m: float = 0.0
+    # Held here: at sources, which give or take what the others leave over, and at a closed network's pressure holding.
+    pressure_pa: float | None = None
+    position_m: tuple[float, float] | None = None  # east, north: for drawings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A tree of pipes fed by one source. `ambient_temperature_tag` is what the pipes lose heat to."""
+    """Pipes, valves, pumps and units between nodes. `ambient_temperature_tag` is what the pipes lose heat to."""
 
     name: str
     title: str = ""
@@ -65,6 +126,9 @@ class Network:
     pipes: tuple[Pipe, ...]
     pipe_classes: tuple[PipeClass, ...]
     ambient_temperature_tag: str
+    valves: tuple[Valve, ...] = ()
+    pumps: tuple[Pump, ...] = ()
+    units: tuple[Unit, ...] = ()
     step_s: float = 60.0  # longest step of the twin; inputs are interpolated between their samples
     forecast_horizon_s: float = 6 * 3600.0
     forecast_step_s: float = 900.0
