@@ -114,6 +114,9 @@ class Node:
     # Held here: at sources, which give or take what the others leave over, and at a closed network's pressure holding.
     pressure_pa: float | None = None
     position_m: tuple[float, float] | None = None  # east, north: for drawings
+    # What the inputs of a run begin with, where no tag tells it.
+    demand_kg_s: float = 0.0  # taken out; below 0: fed in
+    supply_temp_k: float = 293.15  # of water that comes in here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,8 @@ class Network:
     nodes: tuple[Node, ...]
     pipes: tuple[Pipe, ...]
     pipe_classes: tuple[PipeClass, ...]
-    ambient_temperature_tag: str
+    ambient_temperature_tag: str = ""
+    ambient_temp_k: float = 283.15  # what the inputs of a run begin with, where no tag tells it
     valves: tuple[Valve, ...] = ()
     pumps: tuple[Pump, ...] = ()
     units: tuple[Unit, ...] = ()
