@@ -1,14 +1,17 @@
-"""What a validation case is: a function that reads one file and yields its results.
+"""What a validation case is: a function that yields results, of a file that it reads or of a calculation.
 
-A module of cases exposes `SUITES`: file name pattern -> case. A case that cannot use a file raises `UnusableFile`,
-which names the file and the column or row that is wrong; any of our other errors counts as a failed case too.
+A module of cases exposes `SUITES`: file name pattern -> case, and `CALCULATIONS`: name -> case that needs no file. A
+case that cannot use a file raises `UnusableFile`, which names the file and the column or row that is wrong; any of our
+other errors counts as a failed case too. A case whose peer is not installed raises `LeftOut`.
 """
 
 import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +27,25 @@ class UnusableFile(TwinError):
         super().__init__(f"{path}: {problem}")
 
 
+class LeftOut(TwinError):
+    """What a case compares with is not installed; the message says how to install it."""
+
+
+def peer(name: str) -> Any:
+    """The module of an optional peer.
+
+    Raises:
+        LeftOut: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise LeftOut(f"{name.partition('.')[0]} is not installed: pip install 'uem[peers]'") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One judged figure. Errors are judged: `value` passes when it is at most `bar`.
+    """One judged figure: `value` passes from `least` up to `bar`. Errors have no `least`; reports have no `bar` either.
 
     `reference` is the same figure of a known other method or of the measurement; NaN when there is none.
     """
@@ -38,14 +57,16 @@ class Result:
     unit: str
     bar: float
     reference: float = math.nan
+    least: float = -math.inf
 
     @property
     def passed(self) -> bool:
         """Whether the bar is met; a value that is not a number never does."""
-        return self.value <= self.bar
+        return self.least <= self.value <= self.bar
 
 
 Case = Callable[[Path], Iterator[Result]]
+Calculation = Callable[[], Iterator[Result]]
 
 
 def read_columns(path: Path, names: Sequence[str], *, gaps: Sequence[str] = ()) -> dict[str, NDArray[np.float64]]:

@@ -1,6 +1,7 @@
-"""`uem validate`: run every known validation case found in a folder and hold each figure against its bar.
+"""`uem validate`: run every known validation case and hold each figure against its bar.
 
-A module beside this one that exposes `SUITES` (file name pattern -> case) is a suite and is found by itself.
+A module beside this one that exposes `SUITES` (file name pattern -> case) or `CALCULATIONS` (name -> case without a
+file) is a suite and is found by itself.
 """
 
 import argparse
@@ -8,9 +9,10 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -23,38 +25,57 @@ from rich.progress import Progress
 from rich.table import Table
 
 import uem.offline.validate as package
-from uem.offline.validate.case import Case, Result
+from uem.offline.validate.case import Calculation, Case, LeftOut, Result
 from uem.twin_core.errors import TwinError
 
 
 @dataclass(frozen=True, slots=True)
+class Suite:
+    """Cases by the pattern of the names of their files, and calculations by their names."""
+
+    cases: dict[str, Case]
+    calculations: dict[str, Calculation]
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
-    """A file and a case that wants it."""
+    """Something to run. `name` is what it is called when it fails."""
 
     suite: str
-    path: Path
-    case: Case
+    name: str
+    run: Callable[[], Iterator[Result]]
+
+    @classmethod
+    def of_file(cls, suite: str, path: Path, case: Case) -> "Task":
+        """A file and a case that wants it."""
+        return cls(suite, str(path), partial(case, path))
 
 
-def suites() -> dict[str, dict[str, Case]]:
-    """The cases of every suite by file name pattern."""
+def suites() -> dict[str, Suite]:
+    """The suites by name."""
     found = {}
     for info in iter_modules(package.__path__):
         if info.name not in ("main", "case"):
             module = import_module(f"{package.__name__}.{info.name}")
-            if hasattr(module, "SUITES"):
-                found[info.name] = module.SUITES
+            suite = Suite(getattr(module, "SUITES", {}), getattr(module, "CALCULATIONS", {}))
+            if suite.cases or suite.calculations:
+                found[info.name] = suite
     return found
 
 
-def tasks(folder: Path, chosen: dict[str, dict[str, Case]]) -> tuple[list[Task], list[Path]]:
+def calculations(chosen: dict[str, Suite]) -> list[Task]:
+    """What is run whatever the data."""
+    return [Task(name, what, run) for name, suite in chosen.items() for what, run in suite.calculations.items()]
+
+
+def tasks(folder: Path, chosen: dict[str, Suite]) -> tuple[list[Task], list[Path]]:
     """Files with the cases that want them, in the order of their paths, and the data files that no case wants."""
     wanted, left = [], []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         cases = [
-            Task(suite, path, case)
-            for suite, patterns in chosen.items()
-            for pattern, case in patterns.items()
+            Task.of_file(name, path, case)
+            for name, suite in chosen.items()
+            for pattern, case in suite.cases.items()
             if fnmatch(path.name, pattern)
         ]
         wanted += cases
@@ -63,19 +84,21 @@ def tasks(folder: Path, chosen: dict[str, dict[str, Case]]) -> tuple[list[Task],
     return wanted, left
 
 
-def run_task(task: Task, complaints: list[str]) -> list[Result]:
-    """The results of one file; a file that cannot be judged gives a complaint and one failed result."""
+def run_task(task: Task, complaints: list[str], left_out: list[str]) -> list[Result]:
+    """The results of one task; one that cannot be judged gives a complaint and one failed result."""
     results: list[Result] = []
     try:
         # Absurd numbers in a file give infinite errors, which miss their bars: no need for warnings.
         with np.errstate(all="ignore"):
-            for result in task.case(task.path):
+            for result in task.run():
                 results.append(result)  # what came before an error counts
+    except LeftOut as note:
+        left_out.append(f"{task.suite}, {task.name}: {note}")
     except TwinError as error:
         text = str(error)
-        complaints.append(text if str(task.path) in text else f"{task.path}: {text}")
+        complaints.append(text if task.name in text else f"{task.name}: {text}")
         results.append(
-            Result(suite=task.suite, case=task.path.name, metric="usable", value=math.nan, unit="1", bar=0.0)
+            Result(suite=task.suite, case=Path(task.name).name, metric="usable", value=math.nan, unit="1", bar=0.0)
         )
     return results
 
@@ -83,7 +106,7 @@ def run_task(task: Task, complaints: list[str]) -> list[Result]:
 def as_record(result: Result) -> dict[str, Any]:
     """A result for JSON, where what is not a number is null."""
     record = asdict(result) | {"passed": result.passed}
-    order = ("suite", "case", "metric", "value", "unit", "reference", "bar", "passed")
+    order = ("suite", "case", "metric", "value", "unit", "reference", "least", "bar", "passed")
     return {key: None if isinstance(v := record[key], float) and not math.isfinite(v) else v for key in order}
 
 
@@ -97,14 +120,19 @@ def as_table(results: Sequence[Result]) -> Table:
     table.add_column("unit")
     table.add_column("verdict")
     for r in results:
-        verdict = "[green]met[/green]" if r.passed else "[bold red]MISSED[/bold red]"
-        figures = (_figure(r.value), _figure(r.reference), _figure(r.bar))
-        table.add_row(r.suite, r.case, r.metric, *figures, r.unit, verdict)
+        judged = "[green]met[/green]" if math.isfinite(r.bar) else "reported"
+        verdict = judged if r.passed else "[bold red]MISSED[/bold red]"
+        # A band is narrow beside its figures.
+        digits = 3 if math.isinf(r.least) else 6
+        bar = _figure(r.bar, digits) if math.isinf(r.least) else f"{r.least:.6g} .. {r.bar:.6g}"
+        table.add_row(
+            r.suite, r.case, r.metric, _figure(r.value, digits), _figure(r.reference, digits), bar, r.unit, verdict
+        )
     return table
 
 
-def _figure(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}"
+def _figure(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}" if math.isfinite(value) else ""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,32 +140,37 @@ def main(argv: list[str] | None = None) -> int:
     known = suites()
     arguments = _arguments(argv, known)
     chosen = known if arguments.suite is None else {arguments.suite: known[arguments.suite]}
-    found, left = tasks(arguments.data, chosen)
+    of_files, left = tasks(arguments.data, chosen)
+    found = of_files + calculations(chosen)
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if arguments.verbose:
         for path in left:
             errors.print(f"{path}: no case for it")
-    if not found:
-        patterns = ", ".join(pattern for cases in chosen.values() for pattern in cases)
+    patterns = ", ".join(pattern for suite in chosen.values() for pattern in suite.cases)
+    if not of_files and (patterns or not found):
         errors.print(f"uem validate: error: no file of a known kind below {arguments.data}; known are {patterns}")
         return 1
     if arguments.json is not None and not _can_be_written(arguments.json):
         errors.print(f"uem validate: error: cannot write {arguments.json}")
         return 1
     complaints: list[str] = []
+    left_out: list[str] = []
     results: list[Result] = []
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         bar = progress.add_task("validating", total=len(found))
         for task in found:
-            progress.update(bar, description=task.path.name)
-            results += run_task(task, complaints)
+            progress.update(bar, description=Path(task.name).name)
+            results += run_task(task, complaints, left_out)
             progress.advance(bar)
     output = Console(width=None if sys.stdout.isatty() else 140)
     output.print(as_table(results))
     for complaint in complaints:
         errors.print(f"uem validate: error: {complaint}")
-    missed = sum(not result.passed for result in results)
-    output.print(f"{len(results) - missed} of {len(results)} bars met")
+    for note in left_out:
+        output.print(f"left out: {note}", markup=False, soft_wrap=True)
+    judged = [result for result in results if math.isfinite(result.bar) or not result.passed]
+    missed = sum(not result.passed for result in judged)
+    output.print(f"{len(judged) - missed} of {len(judged)} bars met")
     if arguments.json is not None and not _write(arguments.json, results, errors):
         return 1
     return 1 if missed else 0
@@ -159,7 +192,7 @@ def _can_be_written(path: Path) -> bool:
     return path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
 
 
-def _arguments(argv: list[str] | None, known: dict[str, dict[str, Case]]) -> argparse.Namespace:
+def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="uem validate", description="Run every known validation case and hold each figure against its bar."
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from uem.offline.validate import main as validate
-from uem.offline.validate.case import Result, UnusableFile
+from uem.offline.validate.case import Result, UnusableFile, peer
 
 RESULT = {"suite": "demo", "case": "c", "metric": "m", "unit": "K", "bar": 1.0}
-FIELDS = ["suite", "case", "metric", "value", "unit", "reference", "bar", "passed"]
+FIELDS = ["suite", "case", "metric", "value", "unit", "reference", "least", "bar", "passed"]
 
 
 def met(path):
@@ -26,11 +26,22 @@ def broken(path):
     raise UnusableFile(path, "column 'T' is missing")
 
 
+def calculated():
+    yield Result(value=7.5, **RESULT | {"bar": 8.0}, least=7.0)
+    yield Result(value=3.5, **RESULT | {"bar": math.inf})
+
+
+def without_its_peer():
+    peer("a_peer_that_nobody_has.inside")
+    yield Result(value=0.5, **RESULT)
+
+
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
     """Suites of our own over a folder with one file of each kind."""
     cases = {"good_*.csv": met, "bad_*.csv": missed, "broken_*.csv": broken}
-    monkeypatch.setattr(validate, "suites", lambda: {"demo": cases, "empty": {}})
+    found = {"demo": validate.Suite(cases, {}), "empty": validate.Suite({}, {})}
+    monkeypatch.setattr(validate, "suites", lambda: found)
     monkeypatch.setenv("COLUMNS", "200")
 
     def make(*names):
@@ -109,6 +120,37 @@ def test_wrong_usage_exits_two(demo, capsys, arguments, complaint):
     assert complaint in capsys.readouterr().err
 
 
+@pytest.fixture
+def sums(monkeypatch):
+    """A suite that needs no file."""
+    suite = validate.Suite({}, {"sum": calculated, "peer": without_its_peer})
+    monkeypatch.setattr(validate, "suites", lambda: {"sums": suite})
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_calculations_run_without_data_and_say_what_is_not_installed(sums, capsys, tmp_path):
+    assert validate.main(["--data", str(tmp_path), "--suite", "sums"]) == 0
+    printed = capsys.readouterr().out
+    assert "7 .. 8" in printed
+    assert "left out: sums, peer: a_peer_that_nobody_has is not installed: pip install 'uem[peers]'" in printed
+
+
+def test_a_figure_without_a_bar_is_reported_and_not_counted(sums, capsys, tmp_path):
+    out = tmp_path / "out.json"
+    assert validate.main(["--data", str(tmp_path), "--json", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "reported" in printed
+    assert "1 of 1 bars met" in printed
+    band, report = json.loads(out.read_text())
+    assert (band["least"], band["bar"]) == (7.0, 8.0)
+    assert (report["least"], report["bar"], report["passed"]) == (None, None, True)
+
+
+@pytest.mark.parametrize("value", [6.9, 8.1, math.nan])
+def test_a_band_has_two_ends(value):
+    assert not Result(value=value, **RESULT | {"bar": 8.0}, least=7.0).passed
+
+
 def test_one_suite_can_be_chosen(demo, capsys):
     assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "demo"]) == 0
     assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "empty"]) == 1
@@ -120,9 +162,10 @@ def test_a_value_that_is_no_number_never_meets_its_bar():
 
 
 def test_suites_are_found_by_themselves():
-    assert "kea_cleaning_machine*.csv" in validate.suites()["production"]
+    assert "kea_cleaning_machine*.csv" in validate.suites()["production"].cases
+    assert validate.suites()["analytic"].calculations
 
 
 def test_what_is_shipped_is_found_without_saying_where():
     found, _ = validate.tasks(Path(validate._arguments([], validate.suites()).data), validate.suites())
-    assert "kea_cleaning_machine.csv" in {task.path.name for task in found}
+    assert "kea_cleaning_machine.csv" in {Path(task.name).name for task in found}

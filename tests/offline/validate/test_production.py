@@ -99,6 +99,6 @@ def test_whatever_stands_in_the_cells_nothing_but_results_or_a_named_error_comes
     path = tmp_path / "kea_cleaning_machine_z.csv"
     path.write_bytes("\n".join(",".join(line) for line in cells).encode("utf-8", "surrogatepass"))
     complaints = []
-    results = run_task(Task("production", path, production.cleaning_machine), complaints)
+    results = run_task(Task.of_file("production", path, production.cleaning_machine), complaints, [])
     assert results
     assert all(path.name in text for text in complaints)
