@@ -1,8 +1,8 @@
-"""Heat networks as they are drawn: nodes, pipes, pipe classes."""
+"""Heat networks as they are drawn: nodes and what leads from one to the other."""
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -119,6 +119,9 @@ class Node:
     supply_temp_k: float = 293.15  # of water that comes in here
 
 
+Edge = Pipe | Valve | Pump | Unit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """Pipes, valves, pumps and units between nodes. `ambient_temperature_tag` is what the pipes lose heat to."""
@@ -146,32 +149,86 @@ class Network:
         """The pipe class called `name`."""
         return next(c for c in self.pipe_classes if c.name == name)
 
+    @property
+    def flows_are_imposed(self) -> bool:
+        """Whether flows follow from the mass balance of a tree alone: nothing acts on the pressure or holds it."""
+        acting = self.valves or self.pumps or self.units
+        return not acting and all(node.pressure_pa is None for node in self.nodes)
+
     def _problems(self) -> Iterator[str]:
-        yield from _duplicates("nodes", [node.name for node in self.nodes])
-        yield from _duplicates("pipes", [pipe.name for pipe in self.pipes])
-        yield from _duplicates("pipe_classes", [c.name for c in self.pipe_classes])
+        for key, things in self._parts().items():
+            yield from _duplicates(key, [thing.name for thing in things])
         for i, c in enumerate(self.pipe_classes):
             yield from _class_problems(f"pipe_classes[{i}]", c)
         nodes = {node.name for node in self.nodes}
-        classes = {c.name for c in self.pipe_classes}
+        if not math.isfinite(self.ambient_temp_k) or self.ambient_temp_k <= 0:
+            yield f"ambient_temp_k: {self.ambient_temp_k} must be a temperature in K"
+        for i, node in enumerate(self.nodes):
+            yield from _node_problems(f"nodes[{i}]", node)
+        for key in ("pipes", "valves", "pumps", "units"):
+            for i, edge in enumerate(getattr(self, key)):
+                yield from _end_problems(f"{key}[{i}]", key[:-1], edge, nodes)
         for i, pipe in enumerate(self.pipes):
-            key = f"pipes[{i}]"
-            if not (math.isfinite(pipe.length_m) and pipe.length_m > 0):
-                yield f"{key}.length_m: {pipe.length_m} must be positive"
-            for name, end in (("start", pipe.start), ("end", pipe.end)):
-                if end not in nodes:
-                    yield f"{key}.{name}: node {end!r} does not exist; nodes are {', '.join(sorted(nodes)) or 'none'}"
-            if pipe.start == pipe.end:
-                yield f"{key}.end: node {pipe.end!r} is where pipe {pipe.name} starts"
-            if pipe.pipe_class not in classes:
-                yield (
-                    f"{key}.pipe_class: pipe class {pipe.pipe_class!r} does not exist; "
-                    f"classes are {', '.join(sorted(classes)) or 'none'}"
-                )
+            yield from self._pipe_problems(f"pipes[{i}]", pipe)
+        for i, valve in enumerate(self.valves):
+            yield from _valve_problems(f"valves[{i}]", valve)
+        for i, pump in enumerate(self.pumps):
+            yield from _pump_problems(f"pumps[{i}]", pump, nodes)
+        if self.flows_are_imposed:
+            yield from self._imposed_problems(nodes)
+        else:
+            yield from self._pressure_problems()
+
+    def _parts(self) -> dict[str, Sequence[Node | PipeClass | Edge]]:
+        return {
+            "nodes": self.nodes,
+            "pipes": self.pipes,
+            "pipe_classes": self.pipe_classes,
+            "valves": self.valves,
+            "pumps": self.pumps,
+            "units": self.units,
+        }
+
+    def _pipe_problems(self, key: str, pipe: Pipe) -> Iterator[str]:
+        classes = {c.name: c for c in self.pipe_classes}
+        if not (math.isfinite(pipe.length_m) and pipe.length_m > 0):
+            yield f"{key}.length_m: {pipe.length_m} must be positive"
+        if not (math.isfinite(pipe.loss_coefficient) and pipe.loss_coefficient >= 0):
+            yield f"{key}.loss_coefficient: {pipe.loss_coefficient} must not be negative"
+        if pipe.pipe_class not in classes:
+            yield (
+                f"{key}.pipe_class: pipe class {pipe.pipe_class!r} does not exist; "
+                f"classes are {', '.join(sorted(classes)) or 'none'}"
+            )
+        if not pipe.twin:
+            return
+        twin = next((other for other in self.pipes if other.name == pipe.twin), None)
+        if twin is None or twin is pipe:
+            yield f"{key}.twin: {pipe.twin!r} is not another pipe"
+        elif twin.twin != pipe.name:
+            yield f"{key}.twin: pipe {twin.name} names {twin.twin or 'no pipe'!r} as its twin, not {pipe.name}"
+        elif twin.length_m != pipe.length_m:
+            yield f"{key}.twin: {pipe.name} is {pipe.length_m:g} m long, its twin {twin.name} {twin.length_m:g} m"
+        elif (made := classes.get(pipe.pipe_class)) and not math.isfinite(made.twin_resistance_mk_w):
+            yield f"{key}.twin: pipe class {made.name} has no twin_resistance_mk_w"
+
+    def _pressure_problems(self) -> Iterator[str]:
+        if all(node.pressure_pa is None for node in self.nodes):
+            yield "nodes: none has a pressure_pa; a network with valves, pumps or units needs one held somewhere"
+        for i, node in enumerate(self.nodes):
+            if node.kind is NodeKind.SOURCE and node.pressure_pa is None:
+                yield f"nodes[{i}].pressure_pa: missing; source {node.name} needs one unless it feeds a plain tree"
+            if node.kind is NodeKind.BALANCE:
+                yield f"nodes[{i}].kind: balance is for a plain tree with one source; hold a pressure at {node.name}"
+
+    def _imposed_problems(self, nodes: set[str]) -> Iterator[str]:
         sources = [node for node in self.nodes if node.kind is NodeKind.SOURCE]
         if len(sources) != 1:
             names = f" ({', '.join(node.name for node in sources)})" if sources else ""
-            yield f"nodes: {len(sources)} of kind source{names}; a tree with imposed flows has exactly one"
+            yield (
+                f"nodes: {len(sources)} of kind source{names}; a tree with imposed flows has exactly one "
+                "(where a pressure_pa is held, flows follow from pressures)"
+            )
         balances = [node.name for node in self.nodes if node.kind is NodeKind.BALANCE]
         if len(balances) > 1:
             yield f"nodes: {len(balances)} of kind balance ({', '.join(balances)}); at most one can take the rest"
@@ -208,7 +265,49 @@ class Network:
             if i not in used and pipe.start != pipe.end and pipe.start in reached
         ]
         if closing:
-            yield f"pipes: {', '.join(closing)} close loops; this model needs a tree"
+            yield f"pipes: {', '.join(closing)} close loops; without a pressure_pa held somewhere this must be a tree"
+
+
+def _end_problems(key: str, kind: str, edge: Edge, nodes: set[str]) -> Iterator[str]:
+    for name, end in (("start", edge.start), ("end", edge.end)):
+        if end not in nodes:
+            yield f"{key}.{name}: node {end!r} does not exist; nodes are {', '.join(sorted(nodes)) or 'none'}"
+    if edge.start == edge.end:
+        yield f"{key}.end: node {edge.end!r} is where {kind} {edge.name} starts"
+
+
+def _node_problems(key: str, node: Node) -> Iterator[str]:
+    if node.pressure_pa is not None and not (math.isfinite(node.pressure_pa) and node.pressure_pa > 0):
+        yield f"{key}.pressure_pa: {node.pressure_pa} must be positive"
+    for name in ("elevation_m", "demand_kg_s", "supply_temp_k"):
+        if not math.isfinite(value := getattr(node, name)):
+            yield f"{key}.{name}: {value} must be a number"
+
+
+def _valve_problems(key: str, valve: Valve) -> Iterator[str]:
+    if not (math.isfinite(valve.inner_diameter_m) and valve.inner_diameter_m > 0):
+        yield f"{key}.inner_diameter_m: {valve.inner_diameter_m} must be positive"
+    if not 0.0 <= valve.opening <= 1.0:
+        yield f"{key}.opening: {valve.opening} must be 0 to 1"
+    for name in ("loss_coefficient", "flow_kg_s"):
+        if not (math.isfinite(value := getattr(valve, name)) and value >= 0):
+            yield f"{key}.{name}: {value} must not be negative"
+
+
+def _pump_problems(key: str, pump: Pump, nodes: set[str]) -> Iterator[str]:
+    if not (math.isfinite(pump.shutoff_head_m) and pump.shutoff_head_m > 0):
+        yield f"{key}.shutoff_head_m: {pump.shutoff_head_m} must be positive"
+    for name in ("curve_m_s2_kg2", "speed", "pressure_rise_pa"):
+        if not (math.isfinite(value := getattr(pump, name)) and value >= 0):
+            yield f"{key}.{name}: {value} must not be negative"
+    if pump.parallel < 1:
+        yield f"{key}.parallel: {pump.parallel} must be at least 1"
+    if not 0.0 < pump.efficiency <= 1.0:
+        yield f"{key}.efficiency: {pump.efficiency} must be above 0 and at most 1"
+    if pump.control is PumpControl.CRITICAL:
+        for name in ("critical_start", "critical_end"):
+            if (node := getattr(pump, name)) not in nodes:
+                yield f"{key}.{name}: node {node!r} does not exist; control critical needs it"
 
 
 def _class_problems(key: str, c: PipeClass) -> Iterator[str]:
@@ -221,7 +320,9 @@ def _class_problems(key: str, c: PipeClass) -> Iterator[str]:
         value = getattr(c, name)
         if not (math.isfinite(value) and value > 0):
             yield f"{key}.{name}: {value} must be positive"
-    for name in ("loss_factor", "dispersion_factor"):
+    if not c.twin_resistance_mk_w > 0:
+        yield f"{key}.twin_resistance_mk_w: {c.twin_resistance_mk_w} must be positive"
+    for name in ("loss_factor", "dispersion_factor", "roughness_m"):
         value = getattr(c, name)
         if not (math.isfinite(value) and value >= 0):
             yield f"{key}.{name}: {value} must not be negative"
