@@ -1,6 +1,7 @@
 """`python -m benchmarks`: all benchmarks with pytest-benchmark, then one short table."""
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -23,10 +24,22 @@ def cpu() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
+def roofline(short: bool) -> dict[str, float]:
+    """What one core of this machine can do at best, by name; see roofline.py."""
+    spec = importlib.util.spec_from_file_location("uem_benchmarks_roofline", HERE / "roofline.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, float] = module.roofline(short)
+    return found
+
+
 class Report:
     """Collects what the benchmarks note in `extra_info`; prints it before pytest's own summary line."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: dict[str, float]) -> None:
+        self.limits = limits
         self.rows: list[dict[str, Any]] = []
         self.absent: list[str] = []
 
@@ -37,6 +50,8 @@ class Report:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: Any) -> None:
         self.rows = [row(found) for found in config._benchmarksession.benchmarks]
         terminalreporter.section(f"benchmarks on {cpu()}")
+        limits = "; ".join(f"{name} {figure:.3g}" for name, figure in self.limits.items())
+        terminalreporter.line(f"one core at best: {limits or 'not known, there is no C compiler'}")
         cells = [("benchmark", "figure", "unit", "against", "its figure", "ratio"), *(texts(r) for r in self.rows)]
         widths = [max(len(line[i]) for line in cells) for i in range(6)]
         right = (1, 4, 5)
@@ -79,11 +94,16 @@ def main() -> int:
     options = parser.parse_args()
     if options.short:
         os.environ["UEM_BENCH_SHORT"] = "1"
-    report = Report()
+    report = Report(roofline(options.short))
     arguments = [str(HERE), "--benchmark-quiet", "-q", "-p", "no:cacheprovider", "-o", "timeout=600", "-k", options.k]
     code = pytest.main(arguments, plugins=[report])
     if options.json is not None:
-        found = {"machine": cpu(), "python": platform.python_version(), "benchmarks": report.rows}
+        found = {
+            "machine": cpu(),
+            "python": platform.python_version(),
+            "roofline": report.limits,
+            "benchmarks": report.rows,
+        }
         options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     return int(code)
 

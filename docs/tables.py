@@ -72,7 +72,9 @@ def speed() -> str:
         for b in found["benchmarks"]
     ]
     table = markdown(["benchmark", "uem", "against", "ratio"], rows)
-    return f"{table}\nMeasured on {found['machine']}, Python {found['python']}.\n"
+    limits = "; ".join(f"{name} {number(figure)}" for name, figure in found["roofline"].items())
+    machine = f"Measured on {found['machine']}, Python {found['python']}."
+    return f"{table}\n{machine} One of its cores at best: {limits or 'not probed, no C compiler'}.\n"
 
 
 def filled(text: str, tables: dict[str, str]) -> str:
