@@ -1,10 +1,11 @@
 # One pipe and one member is a record of doubles: fill, film temperature, what last left at start and end,
 # then plug temperatures [cells + 1], plug specific volumes [cells + 1], wall temperatures [cells].
-# A memo is a record of MEMO_WIDTH doubles that holds the last exchange factors and what they were made for.
+# A memo is a record of MEMO_WIDTH doubles that holds the last exchange factors and what they were made for, and
+# between `release` and `admit` the volume that left. Whatever it holds at first, NaN best, is found out to be stale.
 
 cdef enum:
     HEAD = 4
-    MEMO_WIDTH = 10
+    MEMO_WIDTH = 24
     MOST_CELLS = 128
 
 cdef struct Pipe:
@@ -29,6 +30,15 @@ cdef Py_ssize_t record_width(Py_ssize_t cells) noexcept nogil
 cdef Outflow advance(
     const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil
+# A step in two halves, for a pipe that closes a cycle of flows: what leaves, then what enters. Good for at most the cells
+# less two (`releases_first`, which needs no `release`); `admit` must follow `release`. mass_kg < 0: from end to start.
+cdef bint releases_first(const Pipe* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil
+cdef Outflow release(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double dt_s, double ambient_temp_k
+) noexcept nogil
+cdef double admit(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil
 cdef double stored_energy_j(const Pipe* pipe, const double* record) noexcept nogil
 cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil
 
@@ -37,3 +47,8 @@ cdef class Pipes:
     cdef Py_ssize_t* offset  # [count], of a pipe's record in the row of a member
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t width
+    cdef check(
+        self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg, const double[:, ::1] temp_k,
+        double dt_s, const double[::1] ambient_temp_k, double[:, ::1] out_mass_kg, double[:, ::1] out_heat_kgk,
+        double[::1] loss_j,
+    )

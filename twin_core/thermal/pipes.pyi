@@ -30,4 +30,16 @@ class Pipes:
         out_heat_kgk: NDArray[np.float64],
         loss_j: NDArray[np.float64],
     ) -> None: ...
+    def release_and_admit(
+        self,
+        rows: NDArray[np.float64],
+        memos: NDArray[np.float64],
+        mass_kg: NDArray[np.float64],
+        temp_k: NDArray[np.float64],
+        dt_s: float,
+        ambient_temp_k: NDArray[np.float64],
+        out_mass_kg: NDArray[np.float64],
+        out_heat_kgk: NDArray[np.float64],
+        loss_j: NDArray[np.float64],
+    ) -> bool: ...
     def energy_j(self, rows: NDArray[np.float64], out: NDArray[np.float64]) -> None: ...

@@ -40,6 +40,11 @@ MAX_CELLS_OF_A_PIPE = MOST_CELLS
 MEMO_NUMBERS = MEMO_WIDTH
 
 
+# Where `release` leaves for `admit` how many cells have left; the last number of a memo.
+cdef enum:
+    PENDING = MEMO_WIDTH - 1
+
+
 cdef struct Film:
     double density
     double viscosity
@@ -268,65 +273,82 @@ cdef double exchange(const Pipe* pipe, double* record, const Factors* f, double 
     )
 
 
+cdef void pop(const Pipe* pipe, double* record, double cells, bint forward, Outflow* out) noexcept nogil:
+    """Take a volume of `cells` (at most the cells of the pipe less two) out at the downstream end.
+
+    The water of the plug that leaves is taken to lie on a limited straight line through its neighbours. The room that
+    the water leaves at the other end is not filled yet: `push` must follow with the same volume.
+    """
+    cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, gone = 0, i
+    cdef double* end = record + HEAD + (n if forward else 0)  # seen along the flow: the plug before it is at end[-d]
+    cdef const double* volume = end + n + 1
+    cdef double* left = record + (3 if forward else 2)
+    cdef double last = 1.0 - record[0] if forward else record[0]
+    cdef double slope, took, taken = cells
+    if cells <= 0.0:
+        return
+    if cells <= last:
+        slope = limited((end[0] - end[-d]) / (0.5 * (1.0 + last)), (left[0] - end[0]) / (0.5 * last))
+        left[0] = end[0] + 0.5 * slope * (last - cells)
+        end[0] -= 0.5 * slope * cells
+    else:
+        for i in range(n):  # plugs that leave whole
+            took = 1.0 if gone else last
+            if taken <= took:
+                break
+            out.mass_kg += pipe.cell_volume_m3 * took / volume[-gone * d]
+            out.heat_kgk += pipe.cell_volume_m3 * took / volume[-gone * d] * end[-gone * d]
+            taken -= took
+            gone += 1
+        end -= gone * d
+        volume -= gone * d
+        slope = limited(end[0] - end[-d], (end[d] - end[0]) / (0.5 * (1.0 + last) if gone == 1 else 1.0))
+        left[0] = end[0] + 0.5 * slope * (1.0 - taken)
+        end[0] -= 0.5 * slope * taken
+    out.mass_kg += pipe.cell_volume_m3 * taken / volume[0]
+    out.heat_kgk += pipe.cell_volume_m3 * taken / volume[0] * left[0]
+
+
+cdef void push(
+    const Pipe* pipe, double* record, double cells, double mass, double temp_in, bint forward
+) noexcept nogil:
+    """Fill the room that `pop` left at the upstream end: first the plug there, then new ones."""
+    cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, new, i
+    cdef double* temp = record + HEAD + (0 if forward else n)  # both seen along the flow: plug i is at i * d
+    cdef double* volume = temp + n + 1
+    cdef double first = record[0] if forward else 1.0 - record[0]
+    cdef double room = 1.0 - first, pushed, part, there
+    if cells <= 0.0:
+        return
+    pushed = mass / pipe.cell_volume_m3
+    part = pushed * (room / cells) if cells > room else pushed
+    there = first / volume[0]
+    if there + part > 0.0:
+        temp[0] = (there * temp[0] + part * temp_in) / (there + part)
+        volume[0] = (first + (cells if cells <= room else room)) / (there + part)
+    first += cells
+    if cells > room:
+        new = <Py_ssize_t> ceil(cells - room)
+        first = cells - room - (new - 1)
+        if forward:
+            memmove(temp + new, temp, (n + 1 - new) * sizeof(double))
+            memmove(volume + new, volume, (n + 1 - new) * sizeof(double))
+        else:
+            memmove(temp - n, temp - n + new, (n + 1 - new) * sizeof(double))
+            memmove(volume - n, volume - n + new, (n + 1 - new) * sizeof(double))
+        for i in range(new):
+            temp[i * d] = temp_in
+            volume[i * d] = cells / pushed
+    record[0] = first if forward else 1.0 - first
+    record[2 if forward else 3] = temp_in
+
+
 cdef void move(
     const Pipe* pipe, double* record, double cells, double mass, double temp_in, bint forward, Outflow* out
 ) noexcept nogil:
-    """Push `mass` that takes up `cells` (at most one) in at the upstream end, take the same volume out at the other.
-
-    The water of the plug that leaves is taken to lie on a limited straight line through its neighbours.
-    """
-    cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1
-    cdef double* temp = record + HEAD + (0 if forward else n)  # both seen along the flow: plug i is at i * d
-    cdef double* volume = temp + n + 1
-    cdef double* left = record + (3 if forward else 2)
-    cdef double* entered = record + (2 if forward else 3)
-    cdef double first = record[0] if forward else 1.0 - record[0]
-    cdef double last = 1.0 - first
-    cdef double pushed = mass / pipe.cell_volume_m3
-    cdef double slope, taken, took, there, part
-    cdef double* end = temp + n * d
-    cdef double* behind = temp + (n - 1) * d
-    if cells <= 0.0:
-        return
-    entered[0] = temp_in
-    if cells <= last:
-        slope = limited((end[0] - behind[0]) / (0.5 * (1.0 + last)), (left[0] - end[0]) / (0.5 * last))
-        left[0] = end[0] + 0.5 * slope * (last - cells)
-        took = pipe.cell_volume_m3 * cells / volume[n * d]
-        out.mass_kg += took
-        out.heat_kgk += took * left[0]
-        end[0] -= 0.5 * slope * cells
-        there = first / volume[0]
-        temp[0] = (there * temp[0] + pushed * temp_in) / (there + pushed)
-        first += cells
-        volume[0] = first / (there + pushed)
-    else:
-        took = pipe.cell_volume_m3 * last / volume[n * d]
-        out.mass_kg += took
-        out.heat_kgk += took * end[0]
-        taken = cells - last
-        slope = limited(behind[0] - temp[(n - 2) * d], (end[0] - behind[0]) / (0.5 * (1.0 + last)))
-        left[0] = behind[0] + 0.5 * slope * (1.0 - taken)
-        took = pipe.cell_volume_m3 * taken / volume[(n - 1) * d]
-        out.mass_kg += took
-        out.heat_kgk += took * left[0]
-        behind[0] -= 0.5 * slope * taken
-        # `last` is also the room in the first plug: together they are one cell.
-        part = pushed * (last / cells)
-        there = first / volume[0]
-        if there + part > 0.0:
-            temp[0] = (there * temp[0] + part * temp_in) / (there + part)
-            volume[0] = 1.0 / (there + part)
-        if forward:
-            memmove(temp + 1, temp, n * sizeof(double))
-            memmove(volume + 1, volume, n * sizeof(double))
-        else:
-            memmove(temp - n, temp - n + 1, n * sizeof(double))
-            memmove(volume - n, volume - n + 1, n * sizeof(double))
-        temp[0] = temp_in
-        volume[0] = taken / (pushed - part)
-        first = taken
-    record[0] = first if forward else 1.0 - first
+    """Push `mass` that takes up `cells` (at most one) in at the upstream end, take the same volume out at the other."""
+    pop(pipe, record, cells, forward, out)
+    push(pipe, record, cells, mass, temp_in, forward)
 
 
 cdef double water_heat(const Pipe* pipe, const double* record, double zero, double* mass) noexcept nogil:
@@ -442,6 +464,47 @@ cdef Outflow advance(
     return out
 
 
+cdef double volume_in_cells(const Pipe* pipe, const double* record, double mass_kg) noexcept nogil:
+    """Volume of `mass_kg`, in cells, as long as its temperature is not known: that of what last came in."""
+    return fabs(mass_kg) / (density_kg_m3(record[2 if mass_kg >= 0.0 else 3]) * pipe.cell_volume_m3)
+
+
+cdef bint releases_first(const Pipe* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil:
+    """Whether what leaves in a step does not depend on what enters in it."""
+    return volume_in_cells(pipe, record, mass_kg) <= pipe.cells - 2
+
+
+cdef Outflow release(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double dt_s, double ambient_temp_k
+) noexcept nogil:
+    """What leaves while `mass_kg` goes in whose temperature is not known yet; only where `releases_first`.
+
+    Half an exchange, then the outflow. `admit` must follow, and its mass fills the volume that left.
+    """
+    cdef Outflow out
+    cdef double cells = volume_in_cells(pipe, record, mass_kg)
+    cdef bint moves = cells >= LEAST_MOVE
+    cdef Factors f = factors(pipe, memo, record[1], fabs(mass_kg) / dt_s if moves else 0.0, 0.5 * dt_s)
+    out.mass_kg = 0.0
+    out.heat_kgk = 0.0
+    out.loss_j = exchange(pipe, record, &f, ambient_temp_k)
+    memo[PENDING] = cells if moves else 0.0
+    if moves:
+        pop(pipe, record, cells, mass_kg >= 0.0, &out)
+    return out
+
+
+cdef double admit(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil:
+    """After `release`: `mass_kg` of `temp_k` goes in, then the other half of the exchange; returns the loss in J."""
+    cdef double cells = memo[PENDING]
+    cdef Factors f
+    push(pipe, record, cells, fabs(mass_kg), temp_k, mass_kg >= 0.0)
+    f = factors(pipe, memo, record[1], fabs(mass_kg) / dt_s if cells > 0.0 else 0.0, 0.5 * dt_s)
+    return exchange(pipe, record, &f, ambient_temp_k)
+
+
 cdef class Pipes:
     """Geometry of several pipes, as kernels read it. Records of all pipes stand one after the other in a row."""
 
@@ -501,15 +564,7 @@ cdef class Pipes:
         cdef Py_ssize_t member, i
         cdef Outflow out
         cdef Py_ssize_t members = rows.shape[0]
-        if not (mass_kg.shape[0] == temp_k.shape[0] == out_mass_kg.shape[0] == out_heat_kgk.shape[0] == self.count):
-            raise InvalidInput(f"flows of {mass_kg.shape[0]} pipes, not {self.count}")
-        if not (members == memos.shape[0] == mass_kg.shape[1] == temp_k.shape[1] == out_mass_kg.shape[1]
-                == out_heat_kgk.shape[1] == ambient_temp_k.shape[0] == loss_j.shape[0]):
-            raise InvalidInput(f"arrays do not all have {members} members")
-        if rows.shape[1] != self.width or memos.shape[1] != self.count * MEMO_WIDTH:
-            raise InvalidInput(f"rows of {rows.shape[1]} and memos of {memos.shape[1]} numbers do not fit these pipes")
-        if not dt_s > 0.0:
-            raise InvalidInput(f"dt_s {dt_s} must be positive")
+        self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
         with nogil:
             for member in range(members):
                 loss_j[member] = 0.0
@@ -521,6 +576,52 @@ cdef class Pipes:
                     out_mass_kg[i, member] = out.mass_kg
                     out_heat_kgk[i, member] = out.heat_kgk
                     loss_j[member] += out.loss_j
+
+    def release_and_admit(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
+                          const double[:, ::1] temp_k, double dt_s, const double[::1] ambient_temp_k,
+                          double[:, ::1] out_mass_kg, double[:, ::1] out_heat_kgk, double[::1] loss_j):
+        """Like `advance`, but all pipes release before any admits; arrays as there. False: a pipe moves too much."""
+        cdef Py_ssize_t member, i
+        cdef Outflow out
+        cdef double* record
+        cdef bint possible = True
+        self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
+        for member in range(rows.shape[0]):
+            for i in range(self.count):
+                record = &rows[member, self.offset[i]]
+                possible = possible and releases_first(&self.pipe[i], record, mass_kg[i, member], dt_s)
+        if not possible:
+            return False
+        for member in range(rows.shape[0]):
+            loss_j[member] = 0.0
+            for i in range(self.count):
+                out = release(
+                    &self.pipe[i], &rows[member, self.offset[i]], &memos[member, i * MEMO_WIDTH],
+                    mass_kg[i, member], dt_s, ambient_temp_k[member],
+                )
+                out_mass_kg[i, member] = out.mass_kg
+                out_heat_kgk[i, member] = out.heat_kgk
+                loss_j[member] += out.loss_j
+            for i in range(self.count):
+                loss_j[member] += admit(
+                    &self.pipe[i], &rows[member, self.offset[i]], &memos[member, i * MEMO_WIDTH],
+                    mass_kg[i, member], temp_k[i, member], dt_s, ambient_temp_k[member],
+                )
+        return True
+
+    cdef check(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
+               const double[:, ::1] temp_k, double dt_s, const double[::1] ambient_temp_k,
+               double[:, ::1] out_mass_kg, double[:, ::1] out_heat_kgk, double[::1] loss_j):
+        cdef Py_ssize_t members = rows.shape[0]
+        if not (mass_kg.shape[0] == temp_k.shape[0] == out_mass_kg.shape[0] == out_heat_kgk.shape[0] == self.count):
+            raise InvalidInput(f"flows of {mass_kg.shape[0]} pipes, not {self.count}")
+        if not (members == memos.shape[0] == mass_kg.shape[1] == temp_k.shape[1] == out_mass_kg.shape[1]
+                == out_heat_kgk.shape[1] == ambient_temp_k.shape[0] == loss_j.shape[0]):
+            raise InvalidInput(f"arrays do not all have {members} members")
+        if rows.shape[1] != self.width or memos.shape[1] != self.count * MEMO_WIDTH:
+            raise InvalidInput(f"rows of {rows.shape[1]} and memos of {memos.shape[1]} numbers do not fit these pipes")
+        if not dt_s > 0.0:
+            raise InvalidInput(f"dt_s {dt_s} must be positive")
 
     def energy_j(self, const double[:, ::1] rows, double[::1] out):
         """Heat content of all pipes above 0 degC, filled into out (members,)."""
