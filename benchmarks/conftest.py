@@ -28,6 +28,12 @@ _timing = _load("timing")
 
 
 @pytest.fixture(scope="session")
+def networks() -> Any:
+    """The module networks.py: towns of any size."""
+    return _load("networks")
+
+
+@pytest.fixture(scope="session")
 def short() -> bool:
     """Whether this is the short run: the smallest sizes that still tell something."""
     return os.environ.get("UEM_BENCH_SHORT") == "1"
