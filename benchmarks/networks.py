@@ -42,7 +42,7 @@ class Town:
     @property
     def pressure_pa(self) -> float:
         """More than enough at the plant to reach every customer."""
-        return 1e5 * (20.0 + 0.5 * len(self.streets) ** 0.75)
+        return 1e5 * (20.0 + 0.5 * math.pow(len(self.streets), 0.75))
 
 
 def town(pipes: int, loops: float = 0.0, seed: int = 1) -> Town:
