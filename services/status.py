@@ -7,7 +7,7 @@
     StorageFull                      RESOURCE_EXHAUSTED  RetryInfo
     StorageError                     UNAVAILABLE         RetryInfo
     TimeoutError                     DEADLINE_EXCEEDED
-    ModelFailure                     INTERNAL
+    ModelFailure, NotConverged       INTERNAL
     anything else                    INTERNAL            a general text; the log has the traceback
 
 Every status carries an ErrorInfo: domain "uem", reason = name of the class in UPPER_SNAKE.

@@ -10,6 +10,7 @@
         UnknownTag          the plant's server does not have the tag
       StorageError          the store cannot commit or read
         StorageFull         no space left: nothing was acknowledged
+      NotConverged          no flows and pressures were found that belong together; names the culprit
       ModelFailure          a step of a model gave nothing finite; the state before it was kept
 
 `services/status.py` turns each into one gRPC status code; the command line prints the message and exits 1.
@@ -78,3 +79,16 @@ class StorageFull(StorageError):
 
 class ModelFailure(TwinError):
     """A step of a model gave no finite result, or the model refused its inputs; the state before it was kept."""
+
+
+class NotConverged(TwinError):
+    """Flows and pressures of a network kept changing. `culprit` is the pipe, valve, pump or unit that did most."""
+
+    def __init__(self, network: str, culprit: str, iterations: int) -> None:
+        """`iterations`: how many were tried."""
+        self.network = network
+        self.culprit = culprit
+        super().__init__(
+            f"network {network}: flows did not settle in {iterations} iterations; {culprit} changed most: "
+            "look at its size, its setting and what the pumps around it do"
+        )
