@@ -1,0 +1,44 @@
+# The planning kernel: one pipe is a mixed tank, a row of plugs and another mixed tank. Same calls as pipes.pxd.
+# A record is HEAD doubles (see rings.pyx) and then `capacity` plugs of PLUG doubles: mass, heat, warmth, steepness.
+
+cdef enum:
+    HEAD = 8
+    PLUG = 4
+    MEMO_WIDTH = 1  # kept for the sake of equal calls; nothing is remembered
+
+cdef struct Ring:
+    Py_ssize_t capacity  # plugs that the record has room for
+    double tank_kg  # of each of both tanks, its share of the wall as water
+    double ring_kg  # between them
+    double least_kg  # a plug is filled up to this before the next one begins
+    double decay_per_s  # of a temperature above the ambient
+    double whole_kg
+
+cdef struct Outflow:
+    double mass_kg
+    double heat_kgk  # mass times temperature
+    double loss_j
+
+cdef double HEAT_CAPACITY
+cdef double ENERGY_ZERO
+cdef double LEAST_MOVE
+
+cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil
+cdef Outflow advance(
+    const Ring* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil
+cdef bint releases_first(const Ring* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil
+cdef Outflow release(
+    const Ring* pipe, double* record, double* memo, double mass_kg, double dt_s, double ambient_temp_k
+) noexcept nogil
+cdef double admit(
+    const Ring* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil
+cdef double stored_energy_j(const Ring* pipe, const double* record) noexcept nogil
+cdef double end_temp_k(const Ring* pipe, const double* record, bint at_end) noexcept nogil
+
+cdef class Rings:
+    cdef Ring* pipe  # [count]
+    cdef Py_ssize_t* offset  # [count], of a pipe's record in the row of a member
+    cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t width
