@@ -258,8 +258,8 @@ def test_relative_imports_are_refused(text):
         ("hardware_adapters/simulator/server.py", "from uem.twin_core.twin import make_twin"),
         ("services/prediction/servicer.py", "from uem.services.history import store"),
         ("services/standalone.py", "from uem.services.history.sqlite import SqliteStore"),
-        ("twin_core/thermal/tree.pyx", "from uem.twin_core.thermal.pipes cimport (\n    a,  # why\n    b as c,\n)"),
-        ("twin_core/thermal/tree.pyx", "cimport numpy as cnp\nimport numpy as np\nfrom libc.math cimport exp"),
+        ("twin_core/thermal/graph.pyx", "from uem.twin_core.thermal.pipes cimport (\n    a,  # why\n    b as c,\n)"),
+        ("twin_core/thermal/graph.pyx", "cimport numpy as cnp\nimport numpy as np\nfrom libc.math cimport exp"),
     ],
 )
 def test_the_rules_allow(key, text):

@@ -174,6 +174,8 @@ class Network:
             yield from _valve_problems(f"valves[{i}]", valve)
         for i, pump in enumerate(self.pumps):
             yield from _pump_problems(f"pumps[{i}]", pump, nodes)
+        for i, unit in enumerate(self.units):
+            yield from (f"units[{i}].{problem}" for problem in unit.problems())
         if self.flows_are_imposed:
             yield from self._imposed_problems(nodes)
         else:

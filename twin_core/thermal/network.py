@@ -1,58 +1,131 @@
 """A heat network as a compiled plan, its state as arrays, and the step from one to the next.
 
 The plan knows the shape of the network, the state is nothing but numbers, the inputs belong to the caller and are used
-again for every step. All arrays are float64 in SI units; the last axis is the member of the ensemble.
+again for every step. All arrays are float64 in SI units; the last axis is the member of the ensemble. Edges stand in
+the order pipes, valves, pumps, units, each as in the network.
 """
 
 import struct
 import zlib
-from collections.abc import Sequence
-from math import ceil, isfinite
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
+from math import ceil, isfinite, prod
+from typing import Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.twin_core.errors import InvalidInput
-from uem.twin_core.plant.network import Network, NodeKind
+from uem.twin_core.errors import InvalidInput, NotConverged
+from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal import water
-from uem.twin_core.thermal.geometry import pipe_geometry
+from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
+from uem.twin_core.thermal.graph import Arrays, Graph, Units, Work, first_wrong
+from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
+from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, MEMO_NUMBERS, Pipes
-from uem.twin_core.thermal.tree import SCRATCH_ROWS, Tree, first_wrong
 
 Array = NDArray[np.float64]
 
 # Longer steps are cut into equal parts, so that what mixes at a node arrives at the next one in time.
 LONGEST_INNER_STEP_S: Final = 60.0
 LONGEST_STEP_S: Final = 7 * 24 * 3600.0
-LARGEST_FLOW_KG_S: Final = 1e5
+FLOW_RANGE_KG_S: Final = (-1e5, 1e5)
+PRESSURE_RANGE_PA: Final = (1.0, 1e8)
+STANDARD_PRESSURE_PA: Final = 101_325.0
+SPEED_RANGE: Final = (0.0, 10.0)
 AMBIENT_RANGE_K: Final = (173.15, 423.15)
-_HEADER = struct.Struct("<8sQQQI")
-_MAGIC = b"uemheat1"
+_HEADER = struct.Struct("<8s9QI")
+_MAGIC = b"uemheat2"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How many there are of everything in a state.
+
+    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell.
+    """
+
+    nodes: int
+    pipes: int
+    valves: int
+    pumps: int
+    units: int
+    members: int
+    row: int
+    record: int
+    result: int
+
+    @property
+    def edges(self) -> int:
+        return self.pipes + self.valves + self.pumps + self.units
+
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the arrays of a state, as they follow each other in its block."""
+        m = self.members
+        return (
+            (m, self.row),
+            (m, self.record),
+            (m,),
+            (4, m),
+            (4, m),
+            (self.nodes, m),
+            (self.nodes, m),
+            (self.nodes, m),
+            (self.edges, m),
+            (self.pipes, m),
+            (m, max(self.result, 1)),
+        )
 
 
 class NetworkInputs:
     """What the surroundings do during a step. The caller fills the arrays in place.
 
-    node_supply_temp_k (nodes, members): of water that comes in at a node: at the source, or where a demand is negative
-    node_demand_kg_s (nodes, members): taken out (negative: fed in); the source's row is not used
+    node_supply_temp_k (nodes, members): of water that comes in at a node: at a source, or where a demand is negative
+    node_demand_kg_s (nodes, members): taken out (negative: fed in); a source's row is not used
+    fixed_pressure_pa (nodes, members): used where the network holds a pressure
+    valve_opening, valve_flow_kg_s (valves, members): used by kind; 0 to 1, 0 is closed; what kind FLOW holds
+    pump_speed, pump_pressure_rise_pa (pumps, members): used by control; of nominal, 0 stands
     ambient_temp_k (members,)
     """
 
-    __slots__ = ("ambient_temp_k", "node_demand_kg_s", "node_supply_temp_k")
+    __slots__ = (
+        "_commands",
+        "ambient_temp_k",
+        "fixed_pressure_pa",
+        "node_demand_kg_s",
+        "node_supply_temp_k",
+        "pump_pressure_rise_pa",
+        "pump_speed",
+        "valve_flow_kg_s",
+        "valve_opening",
+    )
 
-    def __init__(self, nodes: int, members: int) -> None:
-        self.node_supply_temp_k: Array = np.full((nodes, members), 293.15)
-        self.node_demand_kg_s: Array = np.zeros((nodes, members))
-        self.ambient_temp_k: Array = np.full(members, 283.15)
+    def __init__(self, network: Network, members: int) -> None:
+        """What the network begins with."""
+
+        def rows(values: Iterable[float]) -> Array:
+            column = np.array([*values], dtype=np.float64)[:, None]
+            return np.array(np.broadcast_to(column, (len(column), members)), order="C")
+
+        self.node_supply_temp_k = rows(node.supply_temp_k for node in network.nodes)
+        self.node_demand_kg_s = rows(node.demand_kg_s for node in network.nodes)
+        self.fixed_pressure_pa = rows(node.pressure_pa or STANDARD_PRESSURE_PA for node in network.nodes)
+        self.valve_opening = rows(valve.opening for valve in network.valves)
+        self.valve_flow_kg_s = rows(valve.flow_kg_s for valve in network.valves)
+        self.pump_speed = rows(pump.speed for pump in network.pumps)
+        self.pump_pressure_rise_pa = rows(pump.pressure_rise_pa for pump in network.pumps)
+        self.ambient_temp_k: Array = np.full(members, network.ambient_temp_k)
+        self._commands: Array = np.zeros((members, 1))
 
 
 class NetworkState:
     """All that a network is at one instant, and what happened in the step that led to it.
 
     Results of the last step (means over it), where nothing flowed the temperature of the standing water:
-        node_temp_k (nodes, members), pipe_outlet_temp_k (pipes, members), pipe_flow_kg_s (pipes, members; positive from
-        start to end), energy_in_j, energy_out_j, energy_loss_j, energy_stored_change_j (members,)
+        node_temp_k (nodes, members), pipe_outlet_temp_k (pipes, members), pipe_flow_kg_s, valve_flow_kg_s,
+        pump_flow_kg_s, unit_flow_kg_s (each by members; positive from start to end), energy_in_j, energy_out_j,
+        energy_loss_j, energy_stored_change_j (members,)
+    At its end: node_pressure_pa, node_unsupplied (nodes, members; 1 where no held pressure can be felt: nothing flows)
     Since the initial state: total_in_j, total_out_j, total_loss_j, total_stored_change_j (members,)
 
     Energies of water count from 0 degC. `rows` (members, width) holds plugs and walls: one member after the other,
@@ -60,34 +133,69 @@ class NetworkState:
     """
 
     __slots__ = (
+        "_arrays",
         "_block",
         "_memos",
-        "_scratch",
+        "_records",
+        "_shape",
         "_step_j",
         "_stored_j",
         "_total_j",
+        "_unit_results",
+        "edge_flow_kg_s",
+        "node_pressure_pa",
         "node_temp_k",
-        "pipe_flow_kg_s",
+        "node_unsupplied",
         "pipe_outlet_temp_k",
         "rows",
     )
 
-    def __init__(self, nodes: int, members: int, width: int, block: Array | None = None) -> None:
-        """`block`: one array of `block_size` numbers that holds everything; by default zeros."""
-        pipes = nodes - 1
-        sizes = _sizes(nodes, members, width)
+    def __init__(self, shape: _Shape, block: Array | None = None) -> None:
+        """`block`: one array that holds everything; by default zeros."""
+        self._shape = shape
+        sizes = [prod(part) for part in shape.parts()]
         self._block = np.zeros(sum(sizes)) if block is None else block
-        rows, stored, step, total, node, flow, outlet = np.split(self._block, np.cumsum(sizes)[:-1])
-        self.rows: Array = rows.reshape(members, width)
-        self._stored_j: Array = stored
-        self._step_j: Array = step.reshape(4, members)
-        self._total_j: Array = total.reshape(4, members)
-        self.node_temp_k: Array = node.reshape(nodes, members)
-        self.pipe_flow_kg_s: Array = flow.reshape(pipes, members)
-        self.pipe_outlet_temp_k: Array = outlet.reshape(pipes, members)
-        # Not state: what can be worked out again, and room to work in.
-        self._memos = np.full((members, pipes * MEMO_NUMBERS), np.nan)
-        self._scratch = np.empty((SCRATCH_ROWS, nodes))
+        arrays = np.split(self._block, np.cumsum(sizes)[:-1])
+        (
+            self.rows,
+            self._records,
+            self._stored_j,
+            self._step_j,
+            self._total_j,
+            self.node_temp_k,
+            self.node_pressure_pa,
+            self.node_unsupplied,
+            self.edge_flow_kg_s,
+            self.pipe_outlet_temp_k,
+            self._unit_results,
+        ) = (array.reshape(part) for array, part in zip(arrays, shape.parts(), strict=True))
+        # Not state: what can be worked out again.
+        self._memos = np.full((shape.members, shape.pipes * MEMO_NUMBERS), np.nan)
+        self._arrays = Arrays(
+            self.rows,
+            self._memos,
+            self._records,
+            self._stored_j,
+            self._step_j,
+            self._total_j,
+            self.node_temp_k,
+            self.node_pressure_pa,
+            self.node_unsupplied,
+            self.edge_flow_kg_s,
+            self.pipe_outlet_temp_k,
+            self._unit_results,
+        )
+
+    BY_MEMBER: Final = (
+        "_stored_j",
+        "_step_j",
+        "_total_j",
+        "node_temp_k",
+        "node_pressure_pa",
+        "node_unsupplied",
+        "edge_flow_kg_s",
+        "pipe_outlet_temp_k",
+    )
 
     energy_in_j = property(lambda self: self._step_j[0])
     energy_out_j = property(lambda self: self._step_j[1])
@@ -98,21 +206,46 @@ class NetworkState:
     total_loss_j = property(lambda self: self._total_j[2])
     total_stored_change_j = property(lambda self: self._total_j[3])
 
+    @property
+    def pipe_flow_kg_s(self) -> Array:
+        """A view (pipes, members)."""
+        return self.edge_flow_kg_s[: self._shape.pipes]
+
+    @property
+    def valve_flow_kg_s(self) -> Array:
+        """A view (valves, members)."""
+        first = self._shape.pipes
+        return self.edge_flow_kg_s[first : first + self._shape.valves]
+
+    @property
+    def pump_flow_kg_s(self) -> Array:
+        """A view (pumps, members)."""
+        last = self._shape.edges - self._shape.units
+        return self.edge_flow_kg_s[last - self._shape.pumps : last]
+
+    @property
+    def unit_flow_kg_s(self) -> Array:
+        """A view (units, members)."""
+        return self.edge_flow_kg_s[self._shape.edges - self._shape.units :]
+
     def copy(self) -> "NetworkState":
         """A state of its own with the same numbers."""
-        members, width = self.rows.shape
-        return NetworkState(len(self.node_temp_k), members, width, self._block.copy())
+        return NetworkState(self._shape, self._block.copy())
+
+    def restore(self, snapshot: "NetworkState") -> None:
+        """Become what `snapshot`, a copy of a state of the same plan, is.
+
+        Raises:
+            InvalidInput: it is of another plan.
+        """
+        if snapshot._shape != self._shape:
+            raise InvalidInput("a snapshot of another plan cannot be restored")
+        self._block[:] = snapshot._block
 
     def to_bytes(self) -> bytes:
         """Every number, bit exact; `NetworkPlan.state_from_bytes` reads it."""
-        members, width = self.rows.shape
         data = self._block.tobytes()
-        return _HEADER.pack(_MAGIC, len(self.node_temp_k), members, width, zlib.crc32(data)) + data
-
-
-def _sizes(nodes: int, members: int, width: int) -> tuple[int, ...]:
-    pipes = nodes - 1
-    return (members * width, members, 4 * members, 4 * members, nodes * members, pipes * members, pipes * members)
+        return _HEADER.pack(_MAGIC, *astuple(self._shape), zlib.crc32(data)) + data
 
 
 class NetworkPlan:
@@ -135,17 +268,62 @@ class NetworkPlan:
         self.name: Final = network.name
         self.nodes: Final = tuple(node.name for node in network.nodes)
         self.pipes: Final = tuple(pipe.name for pipe in network.pipes)
+        self.valves: Final = tuple(valve.name for valve in network.valves)
+        self.pumps: Final = tuple(pump.name for pump in network.pumps)
+        self.units: Final = tuple(unit.name for unit in network.units)
         self.members: Final = members
-        self.source: Final = next(i for i, node in enumerate(network.nodes) if node.kind is NodeKind.SOURCE)
+        # The first source; without one, the first node where a pressure is held.
+        self.source: Final = next(
+            (i for i, node in enumerate(network.nodes) if node.kind is NodeKind.SOURCE),
+            next((i for i, node in enumerate(network.nodes) if node.pressure_pa is not None), 0),
+        )
+        self._network: Final = network
         index = {name: i for i, name in enumerate(self.nodes)}
-        self._ends: Final = np.array([(index[pipe.start], index[pipe.end]) for pipe in network.pipes])
+        edges: tuple[Edge, ...] = (*network.pipes, *network.valves, *network.pumps, *network.units)
+        self._ends: Final = np.array([(index[edge.start], index[edge.end]) for edge in edges])
+        self._graph: Final = self._compiled(network, cells)
+        self._shape: Final = _Shape(
+            nodes=len(self.nodes),
+            pipes=len(self.pipes),
+            valves=len(self.valves),
+            pumps=len(self.pumps),
+            units=len(self.units),
+            members=members,
+            row=self._graph.pipes.width,
+            record=self._graph.records,
+            result=self._graph.units.results,
+        )
+        self._works: Final[list[Work]] = []  # room to work in, for as many threads as ever stepped at a time
+
+    def _compiled(self, network: Network, cells: int | None) -> Graph:
         classes = {pipe_class.name: pipe_class for pipe_class in network.pipe_classes}
-        pipes = Pipes([pipe_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes])
-        self._tree: Final = Tree(pipes, *_outwards(self._ends, len(self.nodes), self.source))
+        number = {name: i for i, name in enumerate(self.pipes)}
+        made = [_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes]
+        imposed = network.flows_are_imposed
+        source = [node.kind is NodeKind.SOURCE for node in network.nodes]
+        hydraulics = None if imposed else hydraulic_graph(network, {})
+        if network.units:
+            raise InvalidInput(f"network {network.name}: units are not stepped yet")
+        return Graph(
+            Pipes([geometry for geometry, _ in made]),
+            len(self.nodes),
+            self._ends[:, 0],
+            self._ends[:, 1],
+            source=source,
+            held=[
+                s if imposed else node.pressure_pa is not None for s, node in zip(source, network.nodes, strict=True)
+            ],
+            twin=[number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes],
+            twin_share=[share for _, share in made],
+            units=Units([], [], [], [], []),
+            tree=_outwards(self._ends, len(self.nodes), self.source) if imposed else (),
+            hydraulics=HydraulicPlan(hydraulics) if hydraulics is not None else None,
+            kind=hydraulics.kind if hydraulics is not None else (),
+        )
 
     def inputs(self) -> NetworkInputs:
-        """New inputs of the right shape: no flow."""
-        return NetworkInputs(len(self.nodes), self.members)
+        """New inputs of the right shape, with what the network begins with."""
+        return NetworkInputs(self._network, self.members)
 
     def initial_state(self, temp_k: float | Sequence[float] | Array) -> NetworkState:
         """Water and walls at one temperature, or going linearly along each pipe between temperatures at the nodes.
@@ -162,13 +340,14 @@ class NetworkPlan:
         if given.shape not in ((), shape, (shape[0], 1)):
             raise InvalidInput(f"initial temperatures of shape {given.shape}; one number or {shape} is needed")
         temps = np.array(np.broadcast_to(given, shape), order="C")
-        self._check("initial temperature", temps, water.TEMP_RANGE_K, "K")
-        state = NetworkState(*shape, self._tree.pipes.width)
-        start, end = (np.ascontiguousarray(temps[self._ends[:, k]]) for k in (0, 1))
-        self._tree.pipes.fill(state.rows, start, end)
+        self._check_nodes("initial temperature", temps, water.TEMP_RANGE_K, "K")
+        state = NetworkState(self._shape)
+        start, end = (np.ascontiguousarray(temps[self._ends[: len(self.pipes), k]]) for k in (0, 1))
+        self._graph.pipes.fill(state.rows, start, end)
+        self._graph.fill(state._records, temps)
         state.node_temp_k[:] = temps
         state.pipe_outlet_temp_k[:] = end
-        self._tree.stored_energy_j(state.rows, state._stored_j)
+        self._graph.stored_energy_j(state._arrays, state._stored_j)
         return state
 
     def state_from_bytes(self, data: bytes) -> NetworkState:
@@ -179,20 +358,41 @@ class NetworkPlan:
         """
         if len(data) < _HEADER.size or data[:8] != _MAGIC:
             raise InvalidInput(f"network {self.name}: these bytes are not a network state")
-        _, nodes, members, width, checksum = _HEADER.unpack_from(data)
-        mine = (len(self.nodes), self.members, self._tree.pipes.width)
-        if (nodes, members, width) != mine:
-            raise InvalidInput(
-                f"network {self.name}: a state of {nodes} nodes, {members} members and {width} numbers "
-                f"where {mine[0]}, {mine[1]} and {mine[2]} belong"
-            )
+        _, *found, checksum = _HEADER.unpack_from(data)
+        shape = _Shape(*found)
+        if shape != self._shape:
+            raise InvalidInput(f"network {self.name}: these bytes are of a {shape}; {self._shape} belongs here")
         body = data[_HEADER.size :]
-        if len(body) != 8 * sum(_sizes(*mine)) or zlib.crc32(body) != checksum:
+        if len(body) != 8 * sum(prod(part) for part in shape.parts()) or zlib.crc32(body) != checksum:
             raise InvalidInput(f"network {self.name}: the bytes of this state are damaged")
-        return NetworkState(*mine, np.frombuffer(body).copy())
+        return NetworkState(shape, np.frombuffer(body).copy())
 
-    def step(self, state: NetworkState, dt_s: float, inputs: NetworkInputs) -> None:
+    def fork(self, state: NetworkState, member: int = 0) -> NetworkState:
+        """A state of this plan all of whose members are what `member` is in `state`.
+
+        `state` may be of a plan with another number of members, of the same network, cells and fidelity.
+
+        Raises:
+            InvalidInput: it is of another network, or has no such member.
+        """
+        if replace(state._shape, members=self.members) != self._shape:
+            raise InvalidInput(f"network {self.name}: a state of another network cannot be forked")
+        if not 0 <= member < state._shape.members:
+            raise InvalidInput(f"network {self.name}: member {member} of {state._shape.members}")
+        forked = NetworkState(self._shape)
+        for name in ("rows", "_records", "_unit_results"):
+            getattr(forked, name)[:] = getattr(state, name)[member]
+        for name in NetworkState.BY_MEMBER:
+            getattr(forked, name)[:] = getattr(state, name)[..., member : member + 1]
+        return forked
+
+    def step(
+        self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int = 0, last: int | None = None
+    ) -> None:
         """Advance `state` in place by `dt_s`, during which `inputs` hold.
+
+        `first` and `last`: of the members, by default all. Several threads may step members of one state at a time as
+        long as none are common to two; the step runs without the GIL and its result does not depend on the threads.
 
         Raises:
             InvalidInput: a wrong shape, a value that is not a number or out of range; the state is as it was.
@@ -201,46 +401,81 @@ class NetworkPlan:
             raise InvalidInput(
                 f"network {self.name}: step of {dt_s} s; above 0 and up to {LONGEST_STEP_S:.0f} s is allowed"
             )
-        shape = (len(self.nodes), self.members)
-        if state.node_temp_k.shape != shape or state.rows.shape[1] != self._tree.pipes.width:
+        last = self.members if last is None else last
+        if not 0 <= first <= last <= self.members:
+            raise InvalidInput(f"network {self.name}: members {first} to {last} of {self.members}")
+        if state._shape != self._shape:
             raise InvalidInput(f"network {self.name}: this state belongs to another plan")
-        self._check("supply temperature", inputs.node_supply_temp_k, water.TEMP_RANGE_K, "K")
-        self._check("demand", inputs.node_demand_kg_s, (-LARGEST_FLOW_KG_S, LARGEST_FLOW_KG_S), "kg/s")
-        self._check_ambient(inputs.ambient_temp_k)
-        self._tree.step(
-            dt_s,
-            ceil(dt_s / LONGEST_INNER_STEP_S),
-            state.rows,
-            state._memos,
-            state._scratch,
-            inputs.node_supply_temp_k,
-            inputs.node_demand_kg_s,
-            inputs.ambient_temp_k,
-            state.node_temp_k,
-            state.pipe_flow_kg_s,
-            state.pipe_outlet_temp_k,
-            state._stored_j,
-            state._step_j,
-            state._total_j,
+        self._check_inputs(inputs)
+        work = self._works.pop() if self._works else self._graph.work()
+        try:
+            code, element, member, iterations = self._graph.step(
+                work,
+                state._arrays,
+                first,
+                last,
+                dt_s,
+                ceil(dt_s / LONGEST_INNER_STEP_S),
+                inputs.node_supply_temp_k,
+                inputs.node_demand_kg_s,
+                inputs.ambient_temp_k,
+                inputs.fixed_pressure_pa,
+                inputs.valve_opening,
+                inputs.valve_flow_kg_s,
+                inputs.pump_speed,
+                inputs.pump_pressure_rise_pa,
+                inputs._commands,
+            )
+        finally:
+            self._works.append(work)
+        if code:
+            self._fail(element, member, iterations)
+
+    def _fail(self, element: int, member: int, iterations: int) -> NoReturn:
+        culprit = self._edge_name(element) if element >= 0 else "no single element"
+        raise NotConverged(self.name + self._of_member(member), culprit, iterations)
+
+    def _edge_name(self, edge: int) -> str:
+        for kind, names in (("pipe", self.pipes), ("valve", self.valves), ("pump", self.pumps), ("unit", self.units)):
+            if edge < len(names):
+                return f"{kind} {names[edge]}"
+            edge -= len(names)
+        raise AssertionError(edge)
+
+    def _check_inputs(self, inputs: NetworkInputs) -> None:
+        self._check_nodes("supply temperature", inputs.node_supply_temp_k, water.TEMP_RANGE_K, "K")
+        self._check_nodes("demand", inputs.node_demand_kg_s, FLOW_RANGE_KG_S, "kg/s")
+        self._check_nodes("pressure", inputs.fixed_pressure_pa, PRESSURE_RANGE_PA, "Pa")
+        self._check("opening", inputs.valve_opening, "valve", self.valves, (0.0, 1.0), "")
+        self._check("flow", inputs.valve_flow_kg_s, "valve", self.valves, (0.0, FLOW_RANGE_KG_S[1]), "kg/s")
+        self._check("speed", inputs.pump_speed, "pump", self.pumps, SPEED_RANGE, "of nominal")
+        self._check(
+            "pressure rise", inputs.pump_pressure_rise_pa, "pump", self.pumps, (0.0, PRESSURE_RANGE_PA[1]), "Pa"
         )
+        self._check_ambient(inputs.ambient_temp_k)
 
     def stored_energy_j(self, state: NetworkState) -> Array:
         """Heat content of water and pipe walls above 0 degC, (members,)."""
         out = np.empty(self.members)
-        self._tree.stored_energy_j(state.rows, out)
+        self._graph.stored_energy_j(state._arrays, out)
         return out
 
-    def _check(self, what: str, values: Array, allowed: tuple[float, float], unit: str) -> None:
-        shape = (len(self.nodes), self.members)
+    def _check_nodes(self, what: str, values: Array, allowed: tuple[float, float], unit: str) -> None:
+        self._check(what, values, "node", self.nodes, allowed, unit)
+
+    def _check(
+        self, what: str, values: Array, kind: str, names: tuple[str, ...], allowed: tuple[float, float], unit: str
+    ) -> None:
+        shape = (len(names), self.members)
         if values.shape != shape or values.dtype != np.float64 or not values.flags.c_contiguous:
             raise InvalidInput(
                 f"network {self.name}: {what} is {values.dtype} of shape {values.shape}; float64 of {shape} is needed"
             )
         wrong = first_wrong(values, *allowed)
         if wrong >= 0:
-            node, member = divmod(wrong, self.members)
+            row, member = divmod(wrong, self.members)
             raise InvalidInput(
-                f"network {self.name}: {what} {values[node, member]} {unit} at node {self.nodes[node]}"
+                f"network {self.name}: {what} {values[row, member]} {unit} at {kind} {names[row]}"
                 f"{self._of_member(member)}; {allowed[0]:g} to {allowed[1]:g} {unit} is allowed"
             )
 
@@ -262,16 +497,23 @@ class NetworkPlan:
         return f", member {member}" if self.members > 1 else ""
 
 
-def _outwards(ends: NDArray[np.intp], nodes: int, source: int) -> tuple[list[int], list[int], list[int], list[float]]:
-    """Nodes from the source outwards; per node its parent, the pipe to it, 1 if that is drawn outwards or else -1."""
-    beside: list[list[tuple[int, int, float]]] = [[] for _ in range(nodes)]
+def _geometry(pipe: Pipe, pipe_class: PipeClass, cells: int | None) -> tuple[PipeGeometry, float]:
+    """Cells of a pipe, and the share of its loss conductance that leads to its twin."""
+    geometry = pipe_geometry(pipe, pipe_class, cells)
+    if not pipe.twin:
+        return geometry, 0.0
+    beside_w_k = geometry.cell_length_m / pipe_class.twin_resistance_mk_w
+    whole_w_k = geometry.loss_w_k + beside_w_k
+    return replace(geometry, loss_w_k=whole_w_k), beside_w_k / whole_w_k
+
+
+def _outwards(ends: NDArray[np.intp], nodes: int, source: int) -> list[tuple[int, int]]:
+    """Nodes of a tree from the source outwards, each with the pipe to it."""
+    beside: list[list[tuple[int, int]]] = [[] for _ in range(nodes)]
     for pipe, (start, end) in enumerate(ends.tolist()):
-        beside[start].append((end, pipe, 1.0))
-        beside[end].append((start, pipe, -1.0))
-    order, parent, pipe_of, sense = [source], [-1] * nodes, [-1] * nodes, [0.0] * nodes
-    for here in order:
-        for other, pipe, drawn in beside[here]:
-            if pipe != pipe_of[here]:
-                parent[other], pipe_of[other], sense[other] = here, pipe, drawn
-                order.append(other)
-    return order, parent, pipe_of, sense
+        beside[start].append((end, pipe))
+        beside[end].append((start, pipe))
+    order = [(source, -1)]
+    for here, came_by in order:
+        order += [(other, pipe) for other, pipe in beside[here] if pipe != came_by]
+    return order

@@ -1,0 +1,89 @@
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from uem.twin_core.thermal.hydraulics import HydraulicPlan
+from uem.twin_core.thermal.pipes import Pipes
+
+Array = NDArray[np.float64]
+
+class Arrays:
+    def __init__(
+        self,
+        rows: Array,
+        memos: Array,
+        records: Array,
+        stored_j: Array,
+        step_j: Array,
+        total_j: Array,
+        node_temp_k: Array,
+        node_pressure_pa: Array,
+        node_unsupplied: Array,
+        edge_flow_kg_s: Array,
+        pipe_outlet_temp_k: Array,
+        unit_results: Array,
+    ) -> None: ...
+
+class Work: ...
+
+class Units:
+    count: Final[int]
+    states: Final[int]
+    commands: Final[int]
+    results: Final[int]
+    def __init__(
+        self,
+        kinds: Sequence[int],
+        parameters: Sequence[Sequence[float]],
+        states: Sequence[Sequence[float]],
+        command_counts: Sequence[int],
+        is_sum: Sequence[Sequence[bool]],
+    ) -> None: ...
+
+class Graph:
+    pipes: Final[Pipes]
+    nodes: Final[int]
+    edges: Final[int]
+    records: Final[int]
+    units: Final[Units]
+    def __init__(
+        self,
+        pipes: Pipes,
+        nodes: int,
+        start: ArrayLike,
+        end: ArrayLike,
+        source: Sequence[bool],
+        held: Sequence[bool],
+        twin: Sequence[int],
+        twin_share: Sequence[float],
+        units: Units,
+        tree: Sequence[tuple[int, int]] = (),
+        hydraulics: HydraulicPlan | None = None,
+        kind: ArrayLike = (),
+        tolerance: float = 1e-3,
+    ) -> None: ...
+    def work(self) -> Work: ...
+    def fill(self, records: Array, temp_k: Array) -> None: ...
+    def step(
+        self,
+        work: Work,
+        state: Arrays,
+        first: int,
+        last: int,
+        dt_s: float,
+        inner_steps: int,
+        supply_temp_k: Array,
+        demand_kg_s: Array,
+        ambient_temp_k: Array,
+        pressure_pa: Array,
+        opening: Array,
+        valve_flow_kg_s: Array,
+        speed: Array,
+        pressure_rise_pa: Array,
+        commands: Array,
+    ) -> tuple[int, int, int, int]: ...
+    def stored_energy_j(self, state: Arrays, out: Array) -> None: ...
+
+def first_wrong(values: Array, low: float, high: float) -> int: ...

@@ -1,0 +1,837 @@
+"""Heat through any graph of pipes, valves, pumps and units: from flows to temperatures, one member after the other.
+
+Pure computation for network.py, which checks and names. SI units, temperatures in K. Edges are numbered pipes, valves,
+pumps, units, each in the order of the network; a flow is positive from start to end.
+
+Water goes through the edges in topological order of their present flows (Kahn). A cycle, as supply and return always
+are one, is cut at a pipe whose outflow in this inner step is water that is in it already: it releases first and admits
+when its inlet is mixed. Where a cycle has no such pipe, the outflow of one edge waits in a pocket at its goal until the
+next inner step. Cuts are part of the state, so that a step depends on nothing else.
+"""
+
+from libc.math cimport fabs
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+
+import numpy as np
+
+from uem.twin_core.thermal.pipes cimport (
+    ENERGY_ZERO, HEAT_CAPACITY, LEAST_MOVE, MEMO_WIDTH, Outflow, Pipe, Pipes, admit, advance, end_temp_k, release,
+    releases_first, stored_energy_j
+)
+from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
+
+from uem.twin_core.errors import InvalidInput
+
+# In networks with pressures, smaller flows are what a solver leaves over.
+cdef double LEAST_FLOW = 1e-8
+# A cut is chosen only where the pipe would release first with this much more flow too, so that it stays valid.
+cdef double CUT_MARGIN = 1.25
+
+# Water is liquid between these.
+cdef double COLDEST = 273.15
+cdef double HOTTEST = 423.15
+
+cdef enum:  # of hydraulics that a setting belongs to: EdgeKind in hydraulic_network.py
+    FLOW = 3
+    PUMP_SPEED = 4
+
+cdef enum:  # what can go wrong in a step
+    NO_FLOWS = 1  # no flows found that fit the pressures
+    NO_WATER = 2  # a unit gives what is not liquid
+
+cdef enum:  # first results of every unit
+    OUTLET_TEMP = 0
+    HEAT = 1
+
+cdef enum:
+    WHOLE = 0
+    RELEASED = 1  # the pipe gives its outflow before its inlet is known
+    POCKETED = 2  # the outflow waits for the next inner step
+
+cdef enum:  # of a ledger
+    IN = 0
+    OUT = 1
+    LOSS = 2
+    STORED = 3
+
+
+cdef struct Member:
+    # What one member is, as rows of its own in the state.
+    double* row  # plugs and walls
+    double* memo
+    double* flow  # [edges] of the last inner step
+    double* cut  # [edges]
+    double* node_temp  # [nodes] last mixed
+    double* pocket_mass  # [nodes]
+    double* pocket_heat
+    double* pressure  # [nodes]
+    double* memory  # of the hydraulics
+    double* unit_state
+    const double* command  # of the units
+    double* result
+
+
+cdef double wanted_flow_kg_s(
+    int kind, const double* parameters, const double* state, const double* command, double temp_in_k
+) noexcept nogil:
+    return 0.0
+
+
+cdef void advance_unit(
+    int kind, const double* parameters, double* state, const double* command, double temp_in_k, double mass_kg,
+    double dt_s, double* result
+) noexcept nogil:
+    pass
+
+
+cdef class Arrays:
+    """The arrays of a state, as the kernel reads and writes them; their shapes stand in network.py."""
+
+    cdef double[:, ::1] rows
+    cdef double[:, ::1] memos
+    cdef double[:, ::1] records
+    cdef double[::1] stored_j
+    cdef double[:, ::1] step_j
+    cdef double[:, ::1] total_j
+    cdef double[:, ::1] node_temp_k
+    cdef double[:, ::1] node_pressure_pa
+    cdef double[:, ::1] node_unsupplied
+    cdef double[:, ::1] edge_flow_kg_s
+    cdef double[:, ::1] pipe_outlet_temp_k
+    cdef double[:, ::1] unit_results
+
+    def __init__(self, rows, memos, records, stored_j, step_j, total_j, node_temp_k, node_pressure_pa, node_unsupplied,
+                 edge_flow_kg_s, pipe_outlet_temp_k, unit_results):
+        self.rows, self.memos, self.records, self.unit_results = rows, memos, records, unit_results
+        self.stored_j, self.step_j, self.total_j = stored_j, step_j, total_j
+        self.node_temp_k, self.node_pressure_pa, self.node_unsupplied = node_temp_k, node_pressure_pa, node_unsupplied
+        self.edge_flow_kg_s, self.pipe_outlet_temp_k = edge_flow_kg_s, pipe_outlet_temp_k
+
+
+cdef class Work:
+    """Room to work in for one thread, and the order of the flow graph that was last used."""
+
+    cdef Py_ssize_t nodes
+    cdef Py_ssize_t edges
+    cdef double* numbers
+    cdef Py_ssize_t* indices
+    cdef signed char* bytes
+    # Views into these.
+    cdef double* demand  # [nodes] kg/s
+    cdef double* supply  # [nodes] K
+    cdef double* fed  # [nodes] kg/s that comes in from outside
+    cdef double* taken  # [nodes] kg/s that goes outside
+    cdef double* out  # [nodes] kg/s that leaves on all ways
+    cdef double* mass  # [nodes] kg and kg K that came in during an inner step
+    cdef double* heat
+    cdef double* sum_mass  # [nodes] over all inner steps, for means
+    cdef double* sum_heat
+    cdef double* flow  # [edges] that holds from now on
+    cdef double* sum_flow  # [edges]
+    cdef double* edge_mass  # [edges] what came out
+    cdef double* edge_heat
+    cdef double* share  # [edges] of what leaves at the origin
+    cdef double* ambient  # [pipes + 1] K; the last is that of the ground
+    cdef double* temp  # [edges] K, for the hydraulics
+    cdef double* setting  # [edges] what commands an element
+    cdef double* pressure  # [nodes] Pa, where it is held
+    cdef double* row_before  # what a member was before the step
+    cdef double* record_before
+    cdef double* result  # [results] of all units in an inner step
+    cdef double* sum_result
+    cdef double[4] ledger
+    cdef Py_ssize_t* order  # [nodes] such that water comes from earlier ones
+    cdef Py_ssize_t* first  # [nodes + 1] into leaving
+    cdef Py_ssize_t* leaving  # [edges] with flow, by origin in that order
+    cdef Py_ssize_t* released  # [edges] pipes that release first
+    cdef Py_ssize_t* standing  # [edges] pipes and units without flow
+    cdef Py_ssize_t* waiting  # [nodes] edges that are still to come
+    cdef Py_ssize_t* remaining  # [nodes] edges to nodes that wait
+    cdef Py_ssize_t* ends  # [nodes]
+    cdef Py_ssize_t releases
+    cdef Py_ssize_t stands
+    cdef signed char* sign  # [edges] of the order
+    cdef signed char* cut  # [edges] of the order
+    cdef signed char* new_sign
+    cdef signed char* new_cut
+    cdef signed char* balanced  # [nodes] give what is missing there and take what is too much
+    cdef unsigned char* unsupplied  # [nodes] no pressure is held that could be felt there
+    cdef bint ordered
+    cdef Room room  # of the hydraulics
+    cdef int code  # what went wrong, and where
+    cdef Py_ssize_t culprit
+    cdef Py_ssize_t iterations
+
+    def __cinit__(self, Py_ssize_t nodes, Py_ssize_t edges, Py_ssize_t width, Py_ssize_t records,
+                  Py_ssize_t results, Room room):
+        self.nodes, self.edges, self.room = nodes, edges, room
+        self.numbers = <double*> calloc(10 * nodes + 8 * edges + 2 + width + records + 2 * results, sizeof(double))
+        self.indices = <Py_ssize_t*> calloc(5 * nodes + 3 * edges + 2, sizeof(Py_ssize_t))
+        self.bytes = <signed char*> calloc(2 * nodes + 4 * edges + 1, 1)
+        if not self.numbers or not self.indices or not self.bytes:
+            raise MemoryError
+        self.demand = self.numbers
+        self.supply = self.demand + nodes
+        self.fed = self.supply + nodes
+        self.taken = self.fed + nodes
+        self.out = self.taken + nodes
+        self.mass = self.out + nodes
+        self.heat = self.mass + nodes
+        self.sum_mass = self.heat + nodes
+        self.sum_heat = self.sum_mass + nodes
+        self.sum_flow = self.sum_heat + nodes
+        self.edge_mass = self.sum_flow + edges
+        self.edge_heat = self.edge_mass + edges
+        self.share = self.edge_heat + edges
+        self.ambient = self.share + edges
+        self.flow = self.ambient + edges + 1
+        self.temp = self.flow + edges
+        self.setting = self.temp + edges
+        self.pressure = self.setting + edges
+        self.row_before = self.pressure + nodes
+        self.record_before = self.row_before + width
+        self.result = self.record_before + records
+        self.sum_result = self.result + results
+        self.order = self.indices
+        self.first = self.order + nodes
+        self.waiting = self.first + nodes + 1
+        self.remaining = self.waiting + nodes
+        self.ends = self.remaining + nodes
+        self.leaving = self.ends + nodes
+        self.released = self.leaving + edges
+        self.standing = self.released + edges
+        self.balanced = self.bytes
+        self.sign = self.balanced + nodes
+        self.cut = self.sign + edges
+        self.new_sign = self.cut + edges
+        self.new_cut = self.new_sign + edges
+        self.unsupplied = <unsigned char*> (self.new_cut + edges)
+
+    def __dealloc__(self):
+        free(self.numbers)
+        free(self.indices)
+        free(self.bytes)
+
+
+cdef class Units:
+    """The units of a network: kinds, numbers, and where those of each begin among those of all."""
+
+    cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t states  # numbers of all units together
+    cdef readonly Py_ssize_t commands
+    cdef readonly Py_ssize_t results
+    cdef int[::1] kind
+    cdef double[::1] parameter
+    cdef double[::1] initial
+    cdef Py_ssize_t[::1] parameter_first
+    cdef Py_ssize_t[::1] state_first
+    cdef Py_ssize_t[::1] command_first
+    cdef Py_ssize_t[::1] result_first
+    cdef signed char[::1] is_sum  # [results] over a step, else a mean
+
+    def __init__(self, kinds, parameters, states, command_counts, is_sum):
+        """Per unit its kind, parameters, initial state, number of commands, and for every result whether it is a sum."""
+        self.count = len(kinds)
+        self.kind = np.array(kinds, dtype=np.intc)
+        self.parameter, self.parameter_first = self.joined(parameters)
+        self.initial, self.state_first = self.joined(states)
+        self.command_first = np.cumsum([0, *command_counts], dtype=np.intp)
+        self.is_sum = np.array([one for some in is_sum for one in some], dtype=np.int8)
+        self.result_first = np.cumsum([0, *map(len, is_sum)], dtype=np.intp)
+        self.states, self.commands = self.initial.shape[0], self.command_first[self.count]
+        self.results = self.is_sum.shape[0]
+
+    def joined(self, rows):
+        whole = np.array([value for row in rows for value in row], dtype=np.float64)
+        return whole, np.cumsum([0, *map(len, rows)], dtype=np.intp)
+
+    cdef double wanted(self, Py_ssize_t i, const Member* m, double temp) noexcept nogil:
+        return wanted_flow_kg_s(
+            self.kind[i], &self.parameter[self.parameter_first[i]], m.unit_state + self.state_first[i],
+            m.command + self.command_first[i], temp,
+        )
+
+    cdef void advance(self, Py_ssize_t i, Member* m, double temp, double mass, double dt, double* result) noexcept nogil:
+        advance_unit(
+            self.kind[i], &self.parameter[self.parameter_first[i]], m.unit_state + self.state_first[i],
+            m.command + self.command_first[i], temp, mass, dt, result,
+        )
+
+
+cdef class Graph:
+    """The shape of a network: ends of all edges, its pipes, and how its flows come about."""
+
+    cdef readonly Pipes pipes
+    cdef readonly Py_ssize_t nodes
+    cdef readonly Py_ssize_t edges
+    cdef readonly Py_ssize_t records  # numbers of a member beside its plugs and walls
+    cdef readonly Units units
+    cdef Py_ssize_t[::1] start
+    cdef Py_ssize_t[::1] end
+    cdef Py_ssize_t[::1] beside_first  # [nodes + 1] into beside
+    cdef Py_ssize_t[::1] beside  # edges at a node
+    cdef signed char[::1] holding  # [nodes] keeps the mass of a closed network
+    cdef signed char[::1] open_end  # [nodes] gives or takes what the edges there leave over
+    cdef Py_ssize_t[::1] tree_order  # [nodes] from the source outwards, empty where flows follow from pressures
+    cdef Py_ssize_t[::1] tree_edge  # [nodes] edge from the node before it
+    cdef Py_ssize_t[::1] twin  # [pipes] or -1
+    cdef double[::1] twin_share  # [pipes] of the loss conductance that leads to the twin
+    cdef bint has_twins
+    cdef signed char[::1] source  # [nodes] demand there is not used
+    cdef Py_ssize_t[::1] kind  # [edges] of the hydraulics
+    cdef HydraulicPlan hydraulics
+    cdef bint has_pressures
+    cdef double tolerance
+    cdef Py_ssize_t unit_state  # place of the first one in a record
+
+    def __init__(self, Pipes pipes, Py_ssize_t nodes, start, end, source, held, twin, twin_share, Units units,
+                 tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=1e-3):
+        """Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node
+        in order from the source the pair of it and the edge to it. `source`, `held` (pressure): per node.
+        """
+        self.pipes = pipes
+        self.units = units
+        self.nodes = nodes
+        self.start = np.array(start, dtype=np.intp)
+        self.end = np.array(end, dtype=np.intp)
+        self.edges = self.start.shape[0]
+        self.hydraulics = hydraulics
+        self.has_pressures = hydraulics is not None
+        self.tolerance = tolerance
+        self.kind = np.array(kind, dtype=np.intp)
+        self.records = 2 * self.edges + 4 * self.nodes + units.states
+        self.unit_state = self.records - units.states
+        if self.has_pressures:
+            self.records += hydraulics.memory_width
+            self.unit_state += hydraulics.memory_width
+        self.source = np.array(source, dtype=np.int8)
+        self.open_end = np.array(held, dtype=np.int8)
+        self.holding = np.array([h and not s for h, s in zip(held, source, strict=True)], dtype=np.int8)
+        self.tree_order = np.array([node for node, _ in tree], dtype=np.intp)
+        self.tree_edge = np.array([edge for _, edge in tree], dtype=np.intp)
+        self.twin = np.array(twin, dtype=np.intp)
+        self.twin_share = np.array(twin_share, dtype=np.float64)
+        self.has_twins = bool((np.asarray(self.twin) >= 0).any())
+        ends = np.concatenate([self.start, self.end])
+        if not (self.end.shape[0] == self.edges and len(ends) and 0 <= ends.min() and ends.max() < nodes
+                and self.holding.shape[0] == self.open_end.shape[0] == nodes
+                and self.twin.shape[0] == self.twin_share.shape[0] == pipes.count <= self.edges):
+            raise InvalidInput("the parts of a graph do not fit each other")
+        self.beside = np.argsort(ends, kind="stable").astype(np.intp) % self.edges
+        self.beside_first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.intp)
+
+    def work(self):
+        """Room for one thread to work in."""
+        room = self.hydraulics.room() if self.has_pressures else None
+        return Work(self.nodes, self.edges, self.pipes.width, self.records, self.units.results, room)
+
+    def fill(self, double[:, ::1] records, const double[:, ::1] temp_k):
+        """Start the records (members, records) of a state at rest, with temperatures (nodes, members)."""
+        records[:, :] = 0.0
+        np.asarray(records)[:, 2 * self.edges : 2 * self.edges + self.nodes] = np.asarray(temp_k).T
+        np.asarray(records)[:, self.unit_state :] = self.units.initial
+
+    def step(self, Work work, Arrays state, Py_ssize_t first, Py_ssize_t last, double dt_s, Py_ssize_t inner_steps,
+             const double[:, ::1] supply_temp_k, const double[:, ::1] demand_kg_s, const double[::1] ambient_temp_k,
+             const double[:, ::1] pressure_pa, const double[:, ::1] opening, const double[:, ::1] valve_flow_kg_s,
+             const double[:, ::1] speed, const double[:, ::1] pressure_rise_pa,
+             const double[:, ::1] commands):
+        """Advance members first to last by `dt_s` in `inner_steps` equal parts; shapes as in network.py.
+
+        A member that cannot be advanced stays as it is, the others go on. Returns what went wrong (0: nothing), at
+        which element, with which member and after how many iterations, of the first one.
+        """
+        cdef Py_ssize_t member, k, culprit = -1, failed = -1
+        cdef int code = 0, found = 0
+        cdef Member m
+        with nogil:
+            for member in range(first, last):
+                m = self.member(state, member)
+                m.command = &commands[member, 0]
+                self.begin(work, &m, member, supply_temp_k, demand_kg_s, ambient_temp_k[member])
+                if self.has_pressures:
+                    self.set_elements(work, member, pressure_pa, opening, valve_flow_kg_s, speed, pressure_rise_pa)
+                    memcpy(work.row_before, m.row, self.pipes.width * sizeof(double))
+                    memcpy(work.record_before, m.flow, self.records * sizeof(double))
+                for k in range(inner_steps):
+                    found = self.inner_step(work, &m, dt_s / inner_steps, k == 0)
+                    if found != 0:
+                        break
+                if found == 0:
+                    self.report(work, &m, state, member, inner_steps)
+                    continue
+                memcpy(m.row, work.row_before, self.pipes.width * sizeof(double))
+                memcpy(m.flow, work.record_before, self.records * sizeof(double))
+                if code == 0:
+                    code, culprit, failed = found, work.culprit, member
+        return code, culprit, failed, work.iterations
+
+    def stored_energy_j(self, Arrays state, double[::1] out):
+        """Heat content of water and walls above 0 degC, filled into out (members,)."""
+        cdef Py_ssize_t member
+        cdef Member m
+        with nogil:
+            for member in range(state.rows.shape[0]):
+                m = self.member(state, member)
+                out[member] = self.stored(&m)
+
+    cdef Member member(self, Arrays state, Py_ssize_t member) noexcept nogil:
+        cdef Member m
+        m.row = &state.rows[member, 0]
+        m.memo = &state.memos[member, 0]
+        m.flow = &state.records[member, 0]
+        m.cut = m.flow + self.edges
+        m.node_temp = m.cut + self.edges
+        m.pocket_mass = m.node_temp + self.nodes
+        m.pocket_heat = m.pocket_mass + self.nodes
+        m.pressure = m.pocket_heat + self.nodes
+        m.memory = m.pressure + self.nodes
+        m.unit_state = m.flow + self.unit_state
+        m.command = NULL
+        m.result = &state.unit_results[member, 0]
+        return m
+
+    cdef double stored(self, const Member* m) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double total = 0.0
+        for i in range(self.pipes.count):
+            total += stored_energy_j(&self.pipes.pipe[i], m.row + self.pipes.offset[i])
+        for i in range(self.nodes):
+            total += HEAT_CAPACITY * (m.pocket_heat[i] - m.pocket_mass[i] * ENERGY_ZERO)
+        return total
+
+    cdef void begin(self, Work w, const Member* m, Py_ssize_t member, const double[:, ::1] supply,
+                    const double[:, ::1] demand, double ambient) noexcept nogil:
+        """Lay out what holds during the step."""
+        cdef Py_ssize_t i
+        for i in range(self.nodes):
+            w.demand[i] = 0.0 if self.source[i] else demand[i, member]
+            w.supply[i] = supply[i, member]
+        for i in range(self.pipes.count + 1):
+            w.ambient[i] = ambient
+        memcpy(w.flow, m.flow, self.edges * sizeof(double))
+        memset(w.sum_mass, 0, 2 * self.nodes * sizeof(double))
+        memset(w.sum_flow, 0, 3 * self.edges * sizeof(double))
+        memset(w.sum_result, 0, self.units.results * sizeof(double))
+        for i in range(4):
+            w.ledger[i] = 0.0
+
+    cdef void set_elements(
+        self, Work w, Py_ssize_t member, const double[:, ::1] pressure, const double[:, ::1] opening,
+        const double[:, ::1] valve_flow, const double[:, ::1] speed, const double[:, ::1] rise
+    ) noexcept nogil:
+        """What commands valves and pumps, and the pressures that are held."""
+        cdef Py_ssize_t i, edge = self.pipes.count
+        for i in range(self.nodes):
+            w.pressure[i] = pressure[i, member]
+        for i in range(opening.shape[0]):
+            w.setting[edge] = valve_flow[i, member] if self.kind[edge] == FLOW else opening[i, member]
+            edge += 1
+        for i in range(speed.shape[0]):
+            w.setting[edge] = speed[i, member] if self.kind[edge] == PUMP_SPEED else rise[i, member]
+            edge += 1
+
+    cdef int inner_step(self, Work w, Member* m, double dt, bint first) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef int code
+        cdef bint changed = False
+        if self.has_twins:
+            self.warm_twins(w, m)
+        if self.has_pressures:
+            code = self.solve(w, m)
+            if code != 0:
+                return code
+        elif first:
+            self.tree_flows(w)
+        if first or self.has_pressures:
+            changed = self.take_flows(w, m, dt)
+            self.share_out(w)
+        self.keep_order(w, m, dt, changed)
+        w.code = 0
+        self.transport(w, m, dt)
+        for i in range(self.edges):
+            w.sum_flow[i] += w.flow[i]
+        for i in range(self.units.results):
+            w.sum_result[i] += w.result[i]
+        return w.code
+
+    cdef int solve(self, Work w, Member* m) noexcept nogil:
+        """Flows from what units want and from pressures, into w.flow."""
+        cdef Py_ssize_t i, edge
+        cdef Given given
+        cdef Found found
+        for i in range(self.pipes.count):
+            w.temp[i] = self.mean_temp(m, i)
+        for i in range(self.pipes.count, self.edges):
+            w.temp[i] = m.node_temp[self.start[i]]
+        for i in range(self.units.count):
+            edge = self.edges - self.units.count + i
+            w.setting[edge] = self.units.wanted(
+                i, m, m.node_temp[self.start[edge] if m.flow[edge] >= 0.0 else self.end[edge]]
+            )
+        given.demand_kg_s = w.demand
+        given.fixed_pressure_pa = w.pressure
+        given.setting = w.setting
+        given.temp_k = w.temp
+        given.tolerance = self.tolerance
+        found.flow_kg_s = w.flow
+        found.pressure_pa = m.pressure
+        found.memory = m.memory
+        found.unsupplied = w.unsupplied
+        found.culprit = -1
+        if self.hydraulics.solve_member(w.room, &given, &found) != SOLVED:
+            w.culprit = found.culprit
+            w.iterations = found.iterations
+            return NO_FLOWS
+        return 0
+
+    cdef void warm_twins(self, Work w, const Member* m) noexcept nogil:
+        """Ambient of pipes that share a casing: ground and the other pipe, by their conductances."""
+        cdef Py_ssize_t i, other
+        cdef double ground, beside
+        for i in range(self.pipes.count):
+            other = self.twin[i]
+            if other >= 0:
+                beside = self.mean_temp(m, other)
+                ground = w.ambient[self.pipes.count]
+                w.ambient[i] = ground + self.twin_share[i] * (beside - ground)
+
+    cdef double mean_temp(self, const Member* m, Py_ssize_t pipe) noexcept nogil:
+        """Of the water in a pipe, weighed by volume."""
+        return m.row[self.pipes.offset[pipe] + 1]
+
+    cdef void tree_flows(self, Work w) noexcept nogil:
+        """Mass balance from the leaves to the source."""
+        cdef Py_ssize_t k, node, edge
+        memcpy(w.out, w.demand, self.nodes * sizeof(double))
+        for k in range(self.nodes - 1, 0, -1):
+            node = self.tree_order[k]
+            edge = self.tree_edge[k]
+            if self.end[edge] == node:
+                w.flow[edge] = w.out[node]
+                w.out[self.start[edge]] += w.out[node]
+            else:
+                w.flow[edge] = -w.out[node]
+                w.out[self.end[edge]] += w.out[node]
+
+    cdef bint take_flows(self, Work w, Member* m, double dt) noexcept nogil:
+        """Take the new flows over; whether any of them changed its sign. What is too small to move anything stands."""
+        cdef Py_ssize_t i
+        cdef bint changed = False
+        cdef double flow
+        cdef signed char before
+        for i in range(self.edges):
+            flow = w.flow[i]
+            if i < self.pipes.count and fabs(flow) * dt < 2e3 * LEAST_MOVE * self.pipes.pipe[i].cell_volume_m3:
+                flow = 0.0
+            if self.has_pressures and fabs(flow) < LEAST_FLOW:
+                flow = 0.0
+            w.flow[i] = flow
+            before = (m.flow[i] > 0.0) - (m.flow[i] < 0.0)
+            w.new_sign[i] = (flow > 0.0) - (flow < 0.0)
+            changed |= w.new_sign[i] != before
+            m.flow[i] = flow
+        return changed
+
+    cdef void share_out(self, Work w) noexcept nogil:
+        """What crosses the border at every node, and which share of what leaves a node every edge gets."""
+        cdef Py_ssize_t i
+        cdef double flow
+        memset(w.out, 0, self.nodes * sizeof(double))
+        memset(w.fed, 0, self.nodes * sizeof(double))
+        for i in range(self.edges):  # fed: what comes in through edges, for a moment
+            flow = w.flow[i]
+            if flow > 0.0:
+                w.out[self.start[i]] += flow
+                w.fed[self.end[i]] += flow
+            elif flow < 0.0:
+                w.out[self.end[i]] -= flow
+                w.fed[self.start[i]] -= flow
+        for i in range(self.nodes):
+            if w.unsupplied[i]:
+                w.demand[i] = 0.0
+            flow = w.out[i] - w.fed[i] + w.demand[i] if self.open_end[i] else 0.0
+            w.fed[i] = (flow if flow > 0.0 else 0.0) - (w.demand[i] if w.demand[i] < 0.0 else 0.0)
+            w.taken[i] = (w.demand[i] if w.demand[i] > 0.0 else 0.0) - (flow if flow < 0.0 else 0.0)
+            w.out[i] += w.taken[i]
+        for i in range(self.edges):
+            flow = w.flow[i]
+            if flow > 0.0:
+                w.share[i] = flow / w.out[self.start[i]]
+            elif flow < 0.0:
+                w.share[i] = -flow / w.out[self.end[i]]
+
+    cdef bint releases(self, const Member* m, Py_ssize_t pipe, double mass, double dt) noexcept nogil:
+        return releases_first(&self.pipes.pipe[pipe], m.row + self.pipes.offset[pipe], mass, dt)
+
+    cdef void keep_order(self, Work w, Member* m, double dt, bint changed) noexcept nogil:
+        """See that the order of the graph is that of the present flows and that its cuts are valid."""
+        cdef Py_ssize_t i
+        for i in range(self.edges):
+            w.new_cut[i] = <signed char> m.cut[i]
+            if w.new_cut[i] == RELEASED and not changed:
+                changed = not self.releases(m, i, w.flow[i] * dt, dt)
+        if changed:
+            memset(w.new_cut, WHOLE, self.edges)
+            self.sort(w, m, dt, True)
+            for i in range(self.edges):
+                m.cut[i] = w.new_cut[i]
+        if w.ordered and memcmp(w.sign, w.new_sign, self.edges) == 0 and memcmp(w.cut, w.new_cut, self.edges) == 0:
+            return
+        # Sorted with all cuts known from the start, so that the order is that of any other thread at this state.
+        self.sort(w, m, dt, False)
+        memcpy(w.sign, w.new_sign, self.edges)
+        memcpy(w.cut, w.new_cut, self.edges)
+        w.ordered = True
+
+    cdef void sort(self, Work w, const Member* m, double dt, bint choose) noexcept nogil:
+        """Topological order of the nodes; `choose`: where it is stuck, choose a cut into new_cut."""
+        cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0
+        memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
+        for i in range(self.edges):
+            if w.new_sign[i] and w.new_cut[i] == WHOLE:
+                w.waiting[self.end[i] if w.new_sign[i] > 0 else self.start[i]] += 1
+        for i in range(self.nodes):
+            if w.waiting[i] == 0:
+                w.order[known] = i
+                known += 1
+        while True:
+            while done < known:
+                node = w.order[done]
+                w.first[done] = left
+                done += 1
+                for k in range(self.beside_first[node], self.beside_first[node + 1]):
+                    edge = self.beside[k]
+                    if w.new_sign[edge] == 0 or node != (self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]):
+                        continue
+                    w.leaving[left] = edge
+                    left += 1
+                    goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
+                    if w.new_cut[edge] == WHOLE:
+                        w.waiting[goal] -= 1
+                        if w.waiting[goal] == 0:
+                            w.order[known] = goal
+                            known += 1
+            if known == self.nodes or not choose:
+                break
+            edge = self.choose_cut(w, m, dt)
+            goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
+            w.waiting[goal] -= 1
+            if w.waiting[goal] == 0:
+                w.order[known] = goal
+                known += 1
+        w.first[done] = left
+        w.releases = 0
+        w.stands = 0
+        for i in range(self.nodes):
+            w.balanced[i] = self.holding[i]
+        for i in range(self.edges):
+            if w.new_cut[i] == RELEASED:
+                w.released[w.releases] = i
+                w.releases += 1
+                # What was released is filled again with as much.
+                w.balanced[self.start[i] if w.new_sign[i] > 0 else self.end[i]] = True
+            elif w.new_cut[i] == POCKETED:
+                w.balanced[self.end[i] if w.new_sign[i] > 0 else self.start[i]] = True
+            if w.new_sign[i] == 0 and (i < self.pipes.count or i >= self.edges - self.units.count):
+                w.standing[w.stands] = i
+                w.stands += 1
+
+    cdef Py_ssize_t choose_cut(self, Work w, const Member* m, double dt) noexcept nogil:
+        """The edge with the largest flow in a cycle: a pipe that releases first, else no pipe, else any."""
+        cdef Py_ssize_t i, k, node, edge, origin, goal, done = 0, ends = 0
+        cdef Py_ssize_t best = -1, best_pipe = -1, best_other = -1, best_short = -1
+        # remaining: edges from here to nodes that wait; where none is left, the node is behind all cycles.
+        memset(w.remaining, 0, self.nodes * sizeof(Py_ssize_t))
+        for i in range(self.edges):
+            origin, goal = self.start[i], self.end[i]
+            if w.new_sign[i] < 0:
+                origin, goal = goal, origin
+            if w.new_sign[i] and w.new_cut[i] == WHOLE and w.waiting[origin] and w.waiting[goal]:
+                w.remaining[origin] += 1
+        for i in range(self.nodes):
+            if w.waiting[i] and w.remaining[i] == 0:
+                w.ends[ends] = i
+                ends += 1
+        while done < ends:
+            node = w.ends[done]
+            done += 1
+            for k in range(self.beside_first[node], self.beside_first[node + 1]):
+                edge = self.beside[k]
+                origin = self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]
+                if w.new_sign[edge] and w.new_cut[edge] == WHOLE and origin != node and w.waiting[origin]:
+                    w.remaining[origin] -= 1
+                    if w.remaining[origin] == 0:
+                        w.ends[ends] = origin
+                        ends += 1
+        for i in range(self.edges):
+            if w.new_sign[i] == 0 or w.new_cut[i] != WHOLE:
+                continue
+            if w.remaining[self.start[i]] == 0 or w.remaining[self.end[i]] == 0:
+                continue
+            if i >= self.pipes.count:
+                if best_other < 0 or fabs(w.flow[i]) > fabs(w.flow[best_other]):
+                    best_other = i
+            elif self.releases(m, i, CUT_MARGIN * w.flow[i] * dt, dt):
+                if best_pipe < 0 or fabs(w.flow[i]) > fabs(w.flow[best_pipe]):
+                    best_pipe = i
+            elif best_short < 0 or fabs(w.flow[i]) > fabs(w.flow[best_short]):
+                best_short = i
+        best = best_pipe if best_pipe >= 0 else best_other if best_other >= 0 else best_short
+        w.new_cut[best] = RELEASED if best_pipe >= 0 else POCKETED
+        return best
+
+    cdef void transport(self, Work w, Member* m, double dt) noexcept nogil:
+        """Move water and heat through all edges once, in the order of the graph."""
+        cdef Py_ssize_t i, k, node, edge
+        cdef double mass, heat, temp, need
+        memcpy(w.mass, m.pocket_mass, self.nodes * sizeof(double))
+        memcpy(w.heat, m.pocket_heat, self.nodes * sizeof(double))
+        memset(m.pocket_mass, 0, 2 * self.nodes * sizeof(double))
+        for i in range(self.nodes):
+            if w.fed[i] > 0.0:
+                mass = w.fed[i] * dt
+                w.mass[i] += mass
+                w.heat[i] += mass * w.supply[i]
+                w.ledger[IN] += HEAT_CAPACITY * mass * (w.supply[i] - ENERGY_ZERO)
+        for k in range(w.releases):
+            self.give(w, m, w.released[k], self.released_by(w, m, w.released[k], dt))
+        for k in range(w.stands):
+            self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
+        for k in range(self.nodes):
+            node = w.order[k]
+            mass = w.mass[node]
+            heat = w.heat[node]
+            if w.balanced[node]:
+                need = w.out[node] * dt
+                temp = heat / mass if mass > 0.0 else m.node_temp[node]
+                if need > mass:
+                    w.ledger[IN] += HEAT_CAPACITY * (need - mass) * (temp - ENERGY_ZERO)
+                else:
+                    w.ledger[OUT] += HEAT_CAPACITY * (mass - need) * (temp - ENERGY_ZERO)
+                mass = need
+                heat = need * temp
+            if not mass > 0.0:
+                for i in range(w.first[k], w.first[k + 1]):
+                    self.through(w, m, w.leaving[i], 0.0, m.node_temp[node], dt)
+                continue
+            temp = heat / mass
+            m.node_temp[node] = temp
+            w.sum_mass[node] += mass
+            w.sum_heat[node] += heat
+            if not w.out[node] > 0.0:  # nothing is there to take it
+                w.ledger[OUT] += HEAT_CAPACITY * (heat - mass * ENERGY_ZERO)
+            elif w.taken[node] > 0.0:
+                w.ledger[OUT] += HEAT_CAPACITY * (heat - mass * ENERGY_ZERO) * (w.taken[node] / w.out[node])
+            for i in range(w.first[k], w.first[k + 1]):
+                edge = w.leaving[i]
+                self.through(w, m, edge, mass * w.share[edge], temp, dt)
+
+    cdef void through(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
+        """Let `mass` of `temp` enter an edge in the direction of its flow."""
+        cdef Outflow out
+        if edge < self.pipes.count:
+            self.through_pipe(w, m, edge, mass, temp, dt)
+            return
+        out.mass_kg = mass
+        out.heat_kgk = mass * temp
+        out.loss_j = 0.0
+        if edge >= self.edges - self.units.count:
+            out.heat_kgk += self.heated_by_unit(w, m, edge, mass, temp, dt)
+        self.give(w, m, edge, out)
+
+    cdef double heated_by_unit(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp,
+                               double dt) noexcept nogil:
+        """Advance a unit through which `mass` passes; what that gains in kg K."""
+        cdef Py_ssize_t i = edge - (self.edges - self.units.count)
+        cdef double* result = w.result + self.units.result_first[i]
+        self.units.advance(i, m, temp, mass if w.sign[edge] >= 0 else -mass, dt, result)
+        if mass == 0.0:
+            return 0.0
+        w.ledger[IN if result[HEAT] > 0.0 else OUT] += fabs(result[HEAT])
+        if not COLDEST <= temp + result[HEAT] / (mass * HEAT_CAPACITY) <= HOTTEST and w.code == 0:
+            w.code = NO_WATER
+            w.culprit = edge
+        return result[HEAT] / HEAT_CAPACITY
+
+    cdef void through_pipe(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
+        cdef const Pipe* pipe = &self.pipes.pipe[edge]
+        cdef double* record = m.row + self.pipes.offset[edge]
+        cdef double* memo = m.memo + edge * MEMO_WIDTH
+        if w.cut[edge] == RELEASED:
+            w.ledger[LOSS] += admit(
+                pipe, record, memo, mass if w.sign[edge] > 0 else -mass, temp, dt, w.ambient[edge]
+            )
+        else:
+            if mass == 0.0:
+                temp = record[1]
+            self.give(w, m, edge, advance(
+                pipe, record, memo, mass if w.sign[edge] >= 0 else -mass, temp, dt, w.ambient[edge]
+            ))
+
+    cdef Outflow released_by(self, Work w, Member* m, Py_ssize_t edge, double dt) noexcept nogil:
+        return release(
+            &self.pipes.pipe[edge], m.row + self.pipes.offset[edge], m.memo + edge * MEMO_WIDTH,
+            w.flow[edge] * dt, dt, w.ambient[edge],
+        )
+
+    cdef void give(self, Work w, Member* m, Py_ssize_t edge, Outflow out) noexcept nogil:
+        """What came out of an edge goes to the node there, or into its pocket."""
+        cdef Py_ssize_t goal = self.end[edge] if w.sign[edge] > 0 else self.start[edge]
+        w.ledger[LOSS] += out.loss_j
+        w.edge_mass[edge] += out.mass_kg
+        w.edge_heat[edge] += out.heat_kgk
+        if w.cut[edge] == POCKETED:
+            m.pocket_mass[goal] += out.mass_kg
+            m.pocket_heat[goal] += out.heat_kgk
+        else:
+            w.mass[goal] += out.mass_kg
+            w.heat[goal] += out.heat_kgk
+
+    cdef void report(self, Work w, Member* m, Arrays state, Py_ssize_t member, Py_ssize_t inner_steps) noexcept nogil:
+        """Means over the step. Where nothing moved: the water that stands at that end of the pipe."""
+        cdef Py_ssize_t i, k, edge
+        cdef double before = state.stored_j[member]
+        for i in range(self.edges):
+            state.edge_flow_kg_s[i, member] = w.sum_flow[i] / inner_steps
+        for i in range(self.pipes.count):
+            if w.edge_mass[i] > 0.0:
+                state.pipe_outlet_temp_k[i, member] = w.edge_heat[i] / w.edge_mass[i]
+            else:
+                state.pipe_outlet_temp_k[i, member] = self.end_temp(m, i, True)
+        for i in range(self.nodes):
+            state.node_pressure_pa[i, member] = m.pressure[i]
+            state.node_unsupplied[i, member] = w.unsupplied[i]
+            if w.sum_mass[i] > 0.0:
+                state.node_temp_k[i, member] = w.sum_heat[i] / w.sum_mass[i]
+                continue
+            edge = self.beside[self.beside_first[i]] if self.beside_first[i] < self.beside_first[i + 1] else self.edges
+            if edge < self.pipes.count:  # pipes come first
+                m.node_temp[i] = self.end_temp(m, edge, self.end[edge] == i)
+            state.node_temp_k[i, member] = m.node_temp[i]
+        for i in range(self.units.results):
+            m.result[i] = w.sum_result[i] if self.units.is_sum[i] else w.sum_result[i] / inner_steps
+        for i in range(self.units.count):
+            edge = self.edges - self.units.count + i
+            if w.edge_mass[edge] > 0.0:
+                m.result[self.units.result_first[i] + OUTLET_TEMP] = w.edge_heat[edge] / w.edge_mass[edge]
+        state.stored_j[member] = self.stored(m)
+        w.ledger[STORED] = state.stored_j[member] - before
+        for k in range(4):
+            state.step_j[k, member] = w.ledger[k]
+            state.total_j[k, member] += w.ledger[k]
+
+    cdef double end_temp(self, const Member* m, Py_ssize_t pipe, bint at_end) noexcept nogil:
+        return end_temp_k(&self.pipes.pipe[pipe], m.row + self.pipes.offset[pipe], at_end)
+
+
+def first_wrong(const double[:, ::1] values, double low, double high):
+    """Index of the first value that is not a number within [low, high], or -1; rows first."""
+    cdef Py_ssize_t i, k, found = -1
+    with nogil:
+        for i in range(values.shape[0]):
+            for k in range(values.shape[1]):
+                if found < 0 and not (low <= values[i, k] <= high):
+                    found = i * values.shape[1] + k
+    return found
