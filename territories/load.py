@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from math import log, pi
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from uem.territories import crosscheck, schema
+from uem.territories import build_network, crosscheck, schema
+from uem.territories.schema_network import Network
+from uem.territories.schema_units import unit_kinds
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import NS_PER_S, Tag
 from uem.twin_core.plant.machine import Bath, Machine, MachineState
-from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass
 from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
 
 _BEGINS_WITH_KEY = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)?: ")
@@ -54,7 +54,9 @@ def load(name_or_path: str | Path) -> Territory:
     """
     source = _read(name_or_path)
     problems = source.problems
-    networks = [_build(_network, item, problems, key) for key, item in _parts(schema.Network, source.raw, "networks")]
+    networks = [
+        _build(build_network.network, item, problems, key) for key, item in _parts(Network, source.raw, "networks")
+    ]
     machines = [_build(_machine, item, problems, key) for key, item in _parts(schema.Machine, source.raw, "machines")]
     plants = []
     plant_parts = list(_parts(schema.Plant, source.raw, "plants"))
@@ -104,7 +106,9 @@ def _read(name_or_path: str | Path) -> _Source:
     problems: list[str] = []
     checked = _check(schema.Territory, raw, problems)
     table = raw.get("tags")
-    cells = _tag_cells(path.parent / table, problems) if isinstance(table, str) else None
+    cells: list[tuple[str, dict[str, str]]] | None = []  # no table: no tags
+    if table:
+        cells = _tag_cells(path.parent / table, problems) if isinstance(table, str) else None
     rows = []
     for where, filled in cells or ():
         row = _check(schema.TagRow, filled, problems, f"{where}: ")
@@ -127,13 +131,24 @@ def _check(model: type[M], raw: Any, problems: list[str], where: str = "") -> M 
         return model.model_validate(raw)
     except ValidationError as error:
         for item in error.errors():
-            key = _key(item["loc"])
-            got = "" if item["type"] in ("missing", "extra_forbidden") else f" (got {item['input']!r})"
+            key = _key(_without_kinds(item["loc"]))
+            value = item["input"]
+            shown = item["type"] not in ("missing", "extra_forbidden") and not isinstance(value, (dict, list))
+            got = f" (got {value!r})" if shown else ""
             text = item["msg"]
+            if item["type"] == "union_tag_invalid":
+                kinds = item["ctx"]["expected_tags"].replace("'", "")
+                key, text = f"{key}.kind", f"{item['ctx']['tag']!r} is no kind of unit; kinds are {kinds}"
             if item["type"] == "extra_forbidden":
                 text = f"unknown key; allowed: {', '.join(_allowed(model, item['loc']))}"
             problems.append(f"{where}{key}: {text}{got}")
         return None
+
+
+def _without_kinds(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Pydantic tells the kind of a unit as if it were a key: ("units", 2, "heat_pump", "power_kw")."""
+    kinds = unit_kinds()
+    return tuple(p for i, p in enumerate(loc) if not (i and p in kinds and isinstance(loc[i - 1], int)))
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -146,17 +161,21 @@ def _key(loc: tuple[int | str, ...]) -> str:
 
 def _allowed(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Keys that the model at `loc` knows."""
-    here = model
+    here = [model]
     for part in loc[:-1]:
-        if isinstance(part, str) and part in here.model_fields:
-            here = _inner_model(here.model_fields[part].annotation) or here
-    return list(here.model_fields)
+        if not isinstance(part, str):
+            continue
+        inner = [m for h in here if part in h.model_fields for m in _inner_models(h.model_fields[part].annotation)]
+        # A kind stands for the one of several models that has it.
+        chosen = [h for h in here if "kind" in h.model_fields and part in get_args(h.model_fields["kind"].annotation)]
+        here = inner or chosen or here
+    return list(dict.fromkeys(key for h in here for key in h.model_fields))
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
+def _inner_models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for a in get_args(annotation) if (found := _inner_model(a))), None)
+        return [annotation]
+    return [found for a in get_args(annotation) for found in _inner_models(a)]
 
 
 def _build(make: Callable[[S], R], item: S, problems: list[str], key: str) -> R | None:
@@ -245,65 +264,6 @@ def _plant(plant: schema.Plant, folder: Path) -> Plant:
 
 def _nanoseconds(time: datetime) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1) * (NS_PER_S // 1000)
-
-
-def _network(network: schema.Network) -> Network:
-    problems: list[str] = []
-    classes = []
-    for i, c in enumerate(network.pipe_classes):
-        made = _build(_pipe_class, c, problems, f"pipe_classes[{i}]")
-        # One that is wrong stands in for itself, so that the rest of the network is checked too.
-        classes.append(made or _pipe_class(c.model_copy(update={"loss_resistance_mk_w": 1.0, "insulation": None})))
-    try:
-        made_network = Network(
-            nodes=tuple(Node(**(node.model_dump() | {"kind": NodeKind(node.kind)})) for node in network.nodes),
-            pipes=tuple(Pipe(**pipe.model_dump()) for pipe in network.pipes),
-            pipe_classes=tuple(classes),
-            **network.model_dump(exclude={"nodes", "pipes", "pipe_classes"}),
-        )
-    except InvalidTerritory as error:
-        raise InvalidTerritory(error.where, [*problems, *error.problems]) from None
-    if problems:
-        raise InvalidTerritory(f"network {network.name}", problems)
-    return made_network
-
-
-def _pipe_class(c: schema.PipeClass) -> PipeClass:
-    if (c.loss_resistance_mk_w is None) == (c.insulation is None):
-        raise InvalidTerritory(f"pipe class {c.name}", ["give either loss_resistance_mk_w or insulation"])
-    resistance = c.loss_resistance_mk_w
-    if c.insulation is not None:
-        resistance = _insulation_resistance_mk_w(c.name, c.outer_diameter_mm, c.insulation)
-    assert resistance is not None
-    return PipeClass(
-        name=c.name,
-        inner_diameter_m=c.inner_diameter_mm * 1e-3,
-        outer_diameter_m=c.outer_diameter_mm * 1e-3,
-        wall_density_kg_m3=c.wall_density_kg_m3,
-        wall_heat_capacity_j_kgk=c.wall_heat_capacity_j_kgk,
-        loss_resistance_mk_w=resistance,
-        loss_factor=c.loss_factor,
-        dispersion_factor=c.dispersion_factor,
-    )
-
-
-def _insulation_resistance_mk_w(name: str, outer_mm: float, layers: schema.Insulation) -> float:
-    """Cylindrical layers in series: insulation, then soil up to a diameter, then an outer film."""
-    where, casing = f"pipe class {name}", layers.casing_diameter_mm
-    if casing <= outer_mm:
-        raise InvalidTerritory(where, [f"insulation.casing_diameter_mm {casing} must exceed {outer_mm}"])
-    resistance = log(casing / outer_mm) / (2 * pi * layers.conductivity_w_mk)
-    if (layers.soil_conductivity_w_mk is None) != (layers.soil_diameter_mm is None):
-        raise InvalidTerritory(where, ["insulation: give soil_conductivity_w_mk and soil_diameter_mm together"])
-    if layers.soil_conductivity_w_mk is not None and layers.soil_diameter_mm is not None:
-        if layers.soil_diameter_mm <= casing:
-            raise InvalidTerritory(
-                where, [f"insulation.soil_diameter_mm {layers.soil_diameter_mm} must exceed {casing}"]
-            )
-        resistance += log(layers.soil_diameter_mm / casing) / (2 * pi * layers.soil_conductivity_w_mk)
-    if layers.film_w_m2k is not None:
-        resistance += 1.0 / (layers.film_w_m2k * pi * casing * 1e-3)
-    return resistance
 
 
 def _machine(machine: schema.Machine) -> Machine:

@@ -3,42 +3,17 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
+from uem.territories.schema_base import Celsius, ForecastStep, Model, Name, NotNegative, Positive
+from uem.territories.schema_network import Network
 from uem.twin_core.units import ZERO_CELSIUS_K
-
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Positive = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-Millimetres = Annotated[float, Field(ge=1.0, le=5000.0, allow_inf_nan=False)]  # of a pipe
-Celsius = Annotated[float, Field(ge=-ZERO_CELSIUS_K, le=2000.0, allow_inf_nan=False)]
-# What no twin could compute in time, or nobody could read.
-MOST_FORECAST_TIMES = 1440
-MOST_FORECAST_STEPS = 20_000
-
-
-def _forecast_step(step_s: float, info: ValidationInfo) -> float:
-    horizon_s = info.data.get("forecast_horizon_s")  # one that is wrong has been told already
-    if horizon_s is not None and not 1 <= horizon_s / step_s <= MOST_FORECAST_TIMES:
-        raise ValueError(
-            f"forecast_horizon_s {horizon_s:g} must hold 1 to {MOST_FORECAST_TIMES} of these steps, "
-            f"not {horizon_s / step_s:.6g}"
-        )
-    return step_s
-
-
-# Comes after forecast_horizon_s in its model.
-ForecastStep = Annotated[float, Field(ge=0.1, le=3600, validate_default=True), AfterValidator(_forecast_step)]
 
 # Of the endpoints of each field protocol; hardware_adapters/protocols.py has their adapters.
 SCHEMES = {"opcua": "opc.tcp"}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Recording(_Model):
+class Recording(Model):
     """A measured recording that a simulated plant plays back."""
 
     file: str
@@ -48,7 +23,7 @@ class Recording(_Model):
     loop: bool = True
 
 
-class Plant(_Model):
+class Plant(Model):
     """A field server."""
 
     name: Name
@@ -68,75 +43,7 @@ class Plant(_Model):
         return endpoint
 
 
-class Node(_Model):
-    """A node of a network."""
-
-    name: Name
-    kind: Literal["source", "junction", "consumer", "balance"] = "junction"
-    temperature_tag: str = ""
-    flow_tag: str = ""
-    minimum_flow_kg_s: NotNegative = 0.0
-
-
-class Insulation(_Model):
-    """Layers around the wall of a pipe; either soil or an outer film closes them."""
-
-    conductivity_w_mk: Positive
-    casing_diameter_mm: Millimetres
-    soil_conductivity_w_mk: Positive | None = None
-    soil_diameter_mm: Annotated[float, Field(ge=1.0, le=100_000.0)] | None = None
-    film_w_m2k: Positive | None = None
-
-
-class PipeClass(_Model):
-    """Pipes of one make; the heat loss is given by `loss_resistance_mk_w` or by `insulation`."""
-
-    name: Name
-    inner_diameter_mm: Millimetres
-    outer_diameter_mm: Millimetres
-    wall_density_kg_m3: Positive = 7850.0
-    wall_heat_capacity_j_kgk: Positive = 480.0
-    loss_resistance_mk_w: Positive | None = None
-    insulation: Insulation | None = None
-    loss_factor: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    dispersion_factor: Annotated[float, Field(ge=0, le=1e6)] = 10.0
-
-
-class Pipe(_Model):
-    """A pipe between two nodes."""
-
-    name: Name
-    start: Name
-    end: Name
-    length_m: Annotated[float, Field(ge=0.01, le=200_000.0)]
-    pipe_class: Name
-
-
-class Network(_Model):
-    """A heat network."""
-
-    name: Name
-    title: str = ""
-    ambient_temperature_tag: str
-    step_s: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
-    forecast_horizon_s: Annotated[float, Field(gt=0, le=86_400, validate_default=True)] = 6 * 3600.0
-    forecast_step_s: ForecastStep = 900.0
-    nodes: list[Node]
-    pipes: list[Pipe]
-    pipe_classes: list[PipeClass]
-
-    @field_validator("forecast_horizon_s")
-    @classmethod
-    def _is_computed_in_time(cls, horizon_s: float, info: ValidationInfo) -> float:
-        step_s = info.data.get("step_s")
-        if step_s is not None and horizon_s / step_s > MOST_FORECAST_STEPS:
-            raise ValueError(
-                f"at most {MOST_FORECAST_STEPS} steps of step_s {step_s:g} are possible, not {horizon_s / step_s:.6g}"
-            )
-        return horizon_s
-
-
-class MachineState(_Model):
+class MachineState(Model):
     """An operating state of a machine."""
 
     number: Annotated[int, Field(ge=0, le=2**53)]
@@ -148,7 +55,7 @@ class MachineState(_Model):
     new_pieces: bool = False
 
 
-class Bath(_Model):
+class Bath(Model):
     """A heated liquid bath."""
 
     volume_m3: Positive
@@ -165,7 +72,7 @@ class Bath(_Model):
     hall_temperature_tag: str
 
 
-class Machine(_Model):
+class Machine(Model):
     """A machine."""
 
     name: Name
@@ -178,18 +85,18 @@ class Machine(_Model):
     bath: Bath | None = None
 
 
-class Territory(_Model):
+class Territory(Model):
     """A territory file."""
 
     name: Name
     title: str = ""
-    tags: str
-    plants: list[Plant] = []
-    networks: list[Network] = []
-    machines: list[Machine] = []
+    tags: Annotated[str, Field(description="file of the tag table; none: nothing is measured")] = ""
+    plants: tuple[Plant, ...] = ()
+    networks: tuple[Network, ...] = ()
+    machines: tuple[Machine, ...] = ()
 
 
-class TagRow(_Model):
+class TagRow(Model):
     """A row of the tag table. The raw value is in `raw_unit`; si = scale * (raw in SI) + offset."""
 
     tag: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_./-]+$")]

@@ -45,6 +45,13 @@ MAY = {
 EXTRA = {
     "hardware_adapters/uplink.py": ("v1",),
 }
+# Packages that one file imports only when they are there.
+OPTIONAL = {
+    "territories/importers/pandapipes.py": {"pandapipes"},
+    "territories/importers/epanet.py": {"wntr"},
+    "offline/plot/picture.py": {"matplotlib"},
+    "offline/run.py": {"pandas"},
+}
 THIRD_PARTY = {
     "uem": set(),
     "twin_core": {"numpy", "libc", "cython"},
@@ -155,7 +162,7 @@ def outside_the_table(part, key, text):
     allowed = MAY[part] + EXTRA.get(key, ()) + ("v1" if part == "protos" else part, "__version__")
     if key.startswith("hardware_adapters/simulator/"):
         allowed += ("twin_core",)
-    allowed_third = sys.stdlib_module_names | {"__future__"} | THIRD_PARTY[part]
+    allowed_third = sys.stdlib_module_names | {"__future__"} | THIRD_PARTY[part] | OPTIONAL.get(key, set())
     for name in imports(key, text):
         top, _, rest = name.partition(".")
         if not (below(rest, allowed) if top == "uem" else top in allowed_third):

@@ -21,6 +21,8 @@ COMMANDS = {
     "watch": ("uem.clients.cli.watch", "follow the states as they come"),
     "forecast": ("uem.clients.cli.forecast", "what a twin expects, with its band"),
     "history": ("uem.clients.cli.history", "what was measured"),
+    "import": ("uem.offline.importing", "make a territory file of what other tools wrote"),
+    "schema": ("uem.offline.schema", "print the JSON Schema of territory files"),
     "simulate": ("uem.offline.simulate", "run a model on a time series, without a server"),
     "validate": ("uem.offline.validate.main", "hold the models against measured data"),
     "serve": ("uem.services.standalone", "the server alone: ingestion, twins, forecasts, history"),

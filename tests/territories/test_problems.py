@@ -75,7 +75,7 @@ def test_pipes_that_close_loops_are_named(pongau):
     )
     (problem,) = pongau.problems()
     assert problem.startswith("networks[0].pipes: ")
-    assert problem.endswith(" close loops; without a pressure_pa held somewhere this must be a tree")
+    assert problem.endswith(" close loops; without a pressure_bar held somewhere this must be a tree")
     assert "4-2" in problem or "B-4" in problem or "C-2" in problem
 
 

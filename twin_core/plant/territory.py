@@ -109,7 +109,8 @@ class Territory:
     def _used_tags(self) -> Iterator[tuple[str, str, str]]:
         for network in self.networks:
             where = f"network {network.name}"
-            yield where, "ambient_temperature_tag", network.ambient_temperature_tag
+            if network.ambient_temperature_tag:
+                yield where, "ambient_temperature_tag", network.ambient_temperature_tag
             for node in network.nodes:
                 for key in ("temperature_tag", "flow_tag"):
                     if getattr(node, key):

@@ -1,0 +1,45 @@
+"""How the commands end: one message for an error, its exit code, JSON without what JSON has not."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from uem.twin_core.errors import TwinError
+
+
+@dataclass
+class Done:
+    """What a command leaves behind."""
+
+    code: int = 0
+
+
+@contextmanager
+def one_message(program: str) -> Iterator[Done]:
+    """Run a command: an error of ours is one message on stderr and exit code 1."""
+    done = Done()
+    try:
+        yield done
+    except TwinError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        done.code = 1
+
+
+def print_json(document: object) -> None:
+    """A document; numbers that are not finite become null."""
+    print(json.dumps(finite(document), allow_nan=False, ensure_ascii=False, indent=2))
+
+
+def finite(document: Any) -> Any:
+    """The same with None for what is not finite."""
+    if isinstance(document, float):
+        return document if math.isfinite(document) else None
+    if isinstance(document, dict):
+        return {key: finite(value) for key, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [finite(value) for value in document]
+    return document
