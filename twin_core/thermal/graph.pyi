@@ -6,8 +6,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.pipes import Pipes
+from uem.twin_core.thermal.rings import Rings
 
 Array = NDArray[np.float64]
+
+NO_FLOWS_FOUND: Final[int]
 
 class Arrays:
     def __init__(
@@ -36,21 +39,23 @@ class Units:
     def __init__(
         self,
         kinds: Sequence[int],
-        parameters: Sequence[Sequence[float]],
-        states: Sequence[Sequence[float]],
+        parameters: Sequence[ArrayLike],
+        states: Sequence[ArrayLike],
         command_counts: Sequence[int],
         is_sum: Sequence[Sequence[bool]],
     ) -> None: ...
 
 class Graph:
-    pipes: Final[Pipes]
+    pipes: Final[Pipes | Rings]
+    width: Final[int]
+    memo: Final[int]
     nodes: Final[int]
     edges: Final[int]
     records: Final[int]
     units: Final[Units]
     def __init__(
         self,
-        pipes: Pipes,
+        pipes: Pipes | Rings,
         nodes: int,
         start: ArrayLike,
         end: ArrayLike,

@@ -19,7 +19,10 @@ from uem.twin_core.thermal.pipes cimport (
     ENERGY_ZERO, HEAT_CAPACITY, LEAST_MOVE, MEMO_WIDTH, Outflow, Pipe, Pipes, admit, advance, end_temp_k, release,
     releases_first, stored_energy_j
 )
+from uem.twin_core.thermal cimport rings as planning
+from uem.twin_core.thermal.rings cimport Rings
 from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
+from uem.twin_core.thermal.units.dispatch cimport advance_unit, wanted_flow_kg_s
 
 from uem.twin_core.errors import InvalidInput
 
@@ -39,6 +42,8 @@ cdef enum:  # of hydraulics that a setting belongs to: EdgeKind in hydraulic_net
 cdef enum:  # what can go wrong in a step
     NO_FLOWS = 1  # no flows found that fit the pressures
     NO_WATER = 2  # a unit gives what is not liquid
+
+NO_FLOWS_FOUND = NO_FLOWS
 
 cdef enum:  # first results of every unit
     OUTLET_TEMP = 0
@@ -70,19 +75,6 @@ cdef struct Member:
     double* unit_state
     const double* command  # of the units
     double* result
-
-
-cdef double wanted_flow_kg_s(
-    int kind, const double* parameters, const double* state, const double* command, double temp_in_k
-) noexcept nogil:
-    return 0.0
-
-
-cdef void advance_unit(
-    int kind, const double* parameters, double* state, const double* command, double temp_in_k, double mass_kg,
-    double dt_s, double* result
-) noexcept nogil:
-    pass
 
 
 cdef class Arrays:
@@ -262,7 +254,14 @@ cdef class Units:
 cdef class Graph:
     """The shape of a network: ends of all edges, its pipes, and how its flows come about."""
 
-    cdef readonly Pipes pipes
+    cdef readonly object pipes  # Pipes, or Rings for planning
+    cdef readonly Py_ssize_t pipe_count
+    cdef readonly Py_ssize_t width  # numbers of a member in plugs and walls
+    cdef readonly Py_ssize_t memo  # numbers of a pipe that it remembers
+    cdef Pipe* pipe  # [pipes], one of both
+    cdef planning.Ring* ring
+    cdef Py_ssize_t* offset  # [pipes] of a pipe's record among those of a member
+    cdef double[::1] least_kg  # [pipes] less than this moves nothing
     cdef readonly Py_ssize_t nodes
     cdef readonly Py_ssize_t edges
     cdef readonly Py_ssize_t records  # numbers of a member beside its plugs and walls
@@ -285,12 +284,12 @@ cdef class Graph:
     cdef double tolerance
     cdef Py_ssize_t unit_state  # place of the first one in a record
 
-    def __init__(self, Pipes pipes, Py_ssize_t nodes, start, end, source, held, twin, twin_share, Units units,
+    def __init__(self, pipes, Py_ssize_t nodes, start, end, source, held, twin, twin_share, Units units,
                  tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=1e-3):
         """Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node
         in order from the source the pair of it and the edge to it. `source`, `held` (pressure): per node.
         """
-        self.pipes = pipes
+        self.take_pipes(pipes)
         self.units = units
         self.nodes = nodes
         self.start = np.array(start, dtype=np.intp)
@@ -321,10 +320,28 @@ cdef class Graph:
         self.beside = np.argsort(ends, kind="stable").astype(np.intp) % self.edges
         self.beside_first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.intp)
 
+    def take_pipes(self, pipes):
+        cdef Pipes full
+        cdef Rings rings
+        cdef Py_ssize_t i
+        self.pipes = pipes
+        self.pipe_count, self.width = pipes.count, pipes.width
+        self.least_kg = np.zeros(pipes.count)
+        if isinstance(pipes, Rings):
+            rings = pipes
+            self.ring, self.offset, self.memo = rings.pipe, rings.offset, planning.MEMO_WIDTH
+            for i in range(self.pipe_count):
+                self.least_kg[i] = 2.0 * planning.LEAST_MOVE * self.ring[i].whole_kg
+        else:
+            full = pipes
+            self.pipe, self.offset, self.memo = full.pipe, full.offset, MEMO_WIDTH
+            for i in range(self.pipe_count):
+                self.least_kg[i] = 2e3 * LEAST_MOVE * self.pipe[i].cell_volume_m3
+
     def work(self):
         """Room for one thread to work in."""
         room = self.hydraulics.room() if self.has_pressures else None
-        return Work(self.nodes, self.edges, self.pipes.width, self.records, self.units.results, room)
+        return Work(self.nodes, self.edges, self.width, self.records, self.units.results, room)
 
     def fill(self, double[:, ::1] records, const double[:, ::1] temp_k):
         """Start the records (members, records) of a state at rest, with temperatures (nodes, members)."""
@@ -352,7 +369,7 @@ cdef class Graph:
                 self.begin(work, &m, member, supply_temp_k, demand_kg_s, ambient_temp_k[member])
                 if self.has_pressures:
                     self.set_elements(work, member, pressure_pa, opening, valve_flow_kg_s, speed, pressure_rise_pa)
-                    memcpy(work.row_before, m.row, self.pipes.width * sizeof(double))
+                    memcpy(work.row_before, m.row, self.width * sizeof(double))
                     memcpy(work.record_before, m.flow, self.records * sizeof(double))
                 for k in range(inner_steps):
                     found = self.inner_step(work, &m, dt_s / inner_steps, k == 0)
@@ -361,7 +378,7 @@ cdef class Graph:
                 if found == 0:
                     self.report(work, &m, state, member, inner_steps)
                     continue
-                memcpy(m.row, work.row_before, self.pipes.width * sizeof(double))
+                memcpy(m.row, work.row_before, self.width * sizeof(double))
                 memcpy(m.flow, work.record_before, self.records * sizeof(double))
                 if code == 0:
                     code, culprit, failed = found, work.culprit, member
@@ -395,8 +412,11 @@ cdef class Graph:
     cdef double stored(self, const Member* m) noexcept nogil:
         cdef Py_ssize_t i
         cdef double total = 0.0
-        for i in range(self.pipes.count):
-            total += stored_energy_j(&self.pipes.pipe[i], m.row + self.pipes.offset[i])
+        for i in range(self.pipe_count):
+            if self.ring:
+                total += planning.stored_energy_j(&self.ring[i], m.row + self.offset[i])
+            else:
+                total += stored_energy_j(&self.pipe[i], m.row + self.offset[i])
         for i in range(self.nodes):
             total += HEAT_CAPACITY * (m.pocket_heat[i] - m.pocket_mass[i] * ENERGY_ZERO)
         return total
@@ -408,7 +428,7 @@ cdef class Graph:
         for i in range(self.nodes):
             w.demand[i] = 0.0 if self.source[i] else demand[i, member]
             w.supply[i] = supply[i, member]
-        for i in range(self.pipes.count + 1):
+        for i in range(self.pipe_count + 1):
             w.ambient[i] = ambient
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
         memset(w.sum_mass, 0, 2 * self.nodes * sizeof(double))
@@ -422,7 +442,7 @@ cdef class Graph:
         const double[:, ::1] valve_flow, const double[:, ::1] speed, const double[:, ::1] rise
     ) noexcept nogil:
         """What commands valves and pumps, and the pressures that are held."""
-        cdef Py_ssize_t i, edge = self.pipes.count
+        cdef Py_ssize_t i, edge = self.pipe_count
         for i in range(self.nodes):
             w.pressure[i] = pressure[i, member]
         for i in range(opening.shape[0]):
@@ -461,9 +481,9 @@ cdef class Graph:
         cdef Py_ssize_t i, edge
         cdef Given given
         cdef Found found
-        for i in range(self.pipes.count):
+        for i in range(self.pipe_count):
             w.temp[i] = self.mean_temp(m, i)
-        for i in range(self.pipes.count, self.edges):
+        for i in range(self.pipe_count, self.edges):
             w.temp[i] = m.node_temp[self.start[i]]
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
@@ -490,16 +510,18 @@ cdef class Graph:
         """Ambient of pipes that share a casing: ground and the other pipe, by their conductances."""
         cdef Py_ssize_t i, other
         cdef double ground, beside
-        for i in range(self.pipes.count):
+        for i in range(self.pipe_count):
             other = self.twin[i]
             if other >= 0:
                 beside = self.mean_temp(m, other)
-                ground = w.ambient[self.pipes.count]
+                ground = w.ambient[self.pipe_count]
                 w.ambient[i] = ground + self.twin_share[i] * (beside - ground)
 
     cdef double mean_temp(self, const Member* m, Py_ssize_t pipe) noexcept nogil:
-        """Of the water in a pipe, weighed by volume."""
-        return m.row[self.pipes.offset[pipe] + 1]
+        """Of the water in a pipe, nearly."""
+        if self.ring:
+            return 0.5 * (self.end_temp(m, pipe, False) + self.end_temp(m, pipe, True))
+        return m.row[self.offset[pipe] + 1]
 
     cdef void tree_flows(self, Work w) noexcept nogil:
         """Mass balance from the leaves to the source."""
@@ -523,7 +545,7 @@ cdef class Graph:
         cdef signed char before
         for i in range(self.edges):
             flow = w.flow[i]
-            if i < self.pipes.count and fabs(flow) * dt < 2e3 * LEAST_MOVE * self.pipes.pipe[i].cell_volume_m3:
+            if i < self.pipe_count and fabs(flow) * dt < self.least_kg[i]:
                 flow = 0.0
             if self.has_pressures and fabs(flow) < LEAST_FLOW:
                 flow = 0.0
@@ -563,7 +585,9 @@ cdef class Graph:
                 w.share[i] = -flow / w.out[self.end[i]]
 
     cdef bint releases(self, const Member* m, Py_ssize_t pipe, double mass, double dt) noexcept nogil:
-        return releases_first(&self.pipes.pipe[pipe], m.row + self.pipes.offset[pipe], mass, dt)
+        if self.ring:
+            return planning.releases_first(&self.ring[pipe], m.row + self.offset[pipe], mass, dt)
+        return releases_first(&self.pipe[pipe], m.row + self.offset[pipe], mass, dt)
 
     cdef void keep_order(self, Work w, Member* m, double dt, bint changed) noexcept nogil:
         """See that the order of the graph is that of the present flows and that its cuts are valid."""
@@ -634,7 +658,7 @@ cdef class Graph:
                 w.balanced[self.start[i] if w.new_sign[i] > 0 else self.end[i]] = True
             elif w.new_cut[i] == POCKETED:
                 w.balanced[self.end[i] if w.new_sign[i] > 0 else self.start[i]] = True
-            if w.new_sign[i] == 0 and (i < self.pipes.count or i >= self.edges - self.units.count):
+            if w.new_sign[i] == 0 and (i < self.pipe_count or i >= self.edges - self.units.count):
                 w.standing[w.stands] = i
                 w.stands += 1
 
@@ -670,7 +694,7 @@ cdef class Graph:
                 continue
             if w.remaining[self.start[i]] == 0 or w.remaining[self.end[i]] == 0:
                 continue
-            if i >= self.pipes.count:
+            if i >= self.pipe_count:
                 if best_other < 0 or fabs(w.flow[i]) > fabs(w.flow[best_other]):
                     best_other = i
             elif self.releases(m, i, CUT_MARGIN * w.flow[i] * dt, dt):
@@ -696,7 +720,7 @@ cdef class Graph:
                 w.heat[i] += mass * w.supply[i]
                 w.ledger[IN] += HEAT_CAPACITY * mass * (w.supply[i] - ENERGY_ZERO)
         for k in range(w.releases):
-            self.give(w, m, w.released[k], self.released_by(w, m, w.released[k], dt))
+            self.release_pipe(w, m, w.released[k], dt)
         for k in range(w.stands):
             self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
         for k in range(self.nodes):
@@ -731,7 +755,7 @@ cdef class Graph:
     cdef void through(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
         """Let `mass` of `temp` enter an edge in the direction of its flow."""
         cdef Outflow out
-        if edge < self.pipes.count:
+        if edge < self.pipe_count:
             self.through_pipe(w, m, edge, mass, temp, dt)
             return
         out.mass_kg = mass
@@ -756,25 +780,37 @@ cdef class Graph:
         return result[HEAT] / HEAT_CAPACITY
 
     cdef void through_pipe(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
-        cdef const Pipe* pipe = &self.pipes.pipe[edge]
-        cdef double* record = m.row + self.pipes.offset[edge]
-        cdef double* memo = m.memo + edge * MEMO_WIDTH
+        cdef double* record = m.row + self.offset[edge]
+        cdef double* memo = m.memo + edge * self.memo
+        cdef planning.Outflow planned
+        cdef Outflow out
+        if w.sign[edge] < 0:
+            mass = -mass
         if w.cut[edge] == RELEASED:
-            w.ledger[LOSS] += admit(
-                pipe, record, memo, mass if w.sign[edge] > 0 else -mass, temp, dt, w.ambient[edge]
-            )
+            if self.ring:
+                w.ledger[LOSS] += planning.admit(&self.ring[edge], record, memo, mass, temp, dt, w.ambient[edge])
+            else:
+                w.ledger[LOSS] += admit(&self.pipe[edge], record, memo, mass, temp, dt, w.ambient[edge])
+            return
+        if self.ring:
+            planned = planning.advance(&self.ring[edge], record, memo, mass, temp, dt, w.ambient[edge])
+            out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
         else:
-            if mass == 0.0:
-                temp = record[1]
-            self.give(w, m, edge, advance(
-                pipe, record, memo, mass if w.sign[edge] >= 0 else -mass, temp, dt, w.ambient[edge]
-            ))
+            out = advance(&self.pipe[edge], record, memo, mass, temp, dt, w.ambient[edge])
+        self.give(w, m, edge, out)
 
-    cdef Outflow released_by(self, Work w, Member* m, Py_ssize_t edge, double dt) noexcept nogil:
-        return release(
-            &self.pipes.pipe[edge], m.row + self.pipes.offset[edge], m.memo + edge * MEMO_WIDTH,
-            w.flow[edge] * dt, dt, w.ambient[edge],
-        )
+    cdef void release_pipe(self, Work w, Member* m, Py_ssize_t edge, double dt) noexcept nogil:
+        cdef double* record = m.row + self.offset[edge]
+        cdef double* memo = m.memo + edge * self.memo
+        cdef double mass = w.flow[edge] * dt
+        cdef planning.Outflow planned
+        cdef Outflow out
+        if self.ring:
+            planned = planning.release(&self.ring[edge], record, memo, mass, dt, w.ambient[edge])
+            out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
+        else:
+            out = release(&self.pipe[edge], record, memo, mass, dt, w.ambient[edge])
+        self.give(w, m, edge, out)
 
     cdef void give(self, Work w, Member* m, Py_ssize_t edge, Outflow out) noexcept nogil:
         """What came out of an edge goes to the node there, or into its pocket."""
@@ -795,7 +831,7 @@ cdef class Graph:
         cdef double before = state.stored_j[member]
         for i in range(self.edges):
             state.edge_flow_kg_s[i, member] = w.sum_flow[i] / inner_steps
-        for i in range(self.pipes.count):
+        for i in range(self.pipe_count):
             if w.edge_mass[i] > 0.0:
                 state.pipe_outlet_temp_k[i, member] = w.edge_heat[i] / w.edge_mass[i]
             else:
@@ -807,7 +843,7 @@ cdef class Graph:
                 state.node_temp_k[i, member] = w.sum_heat[i] / w.sum_mass[i]
                 continue
             edge = self.beside[self.beside_first[i]] if self.beside_first[i] < self.beside_first[i + 1] else self.edges
-            if edge < self.pipes.count:  # pipes come first
+            if edge < self.pipe_count:  # pipes come first
                 m.node_temp[i] = self.end_temp(m, edge, self.end[edge] == i)
             state.node_temp_k[i, member] = m.node_temp[i]
         for i in range(self.units.results):
@@ -823,7 +859,9 @@ cdef class Graph:
             state.total_j[k, member] += w.ledger[k]
 
     cdef double end_temp(self, const Member* m, Py_ssize_t pipe, bint at_end) noexcept nogil:
-        return end_temp_k(&self.pipes.pipe[pipe], m.row + self.pipes.offset[pipe], at_end)
+        if self.ring:
+            return planning.end_temp_k(&self.ring[pipe], m.row + self.offset[pipe], at_end)
+        return end_temp_k(&self.pipe[pipe], m.row + self.offset[pipe], at_end)
 
 
 def first_wrong(const double[:, ::1] values, double low, double high):

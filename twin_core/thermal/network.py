@@ -7,22 +7,26 @@ the order pipes, valves, pumps, units, each as in the network.
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from enum import StrEnum
+from itertools import count
 from math import ceil, isfinite, prod
 from typing import Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.twin_core.errors import InvalidInput, NotConverged
+from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal import water
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
-from uem.twin_core.thermal.graph import Arrays, Graph, Units, Work, first_wrong
-from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
+from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, Units, Work, first_wrong
+from uem.twin_core.thermal.hydraulic_network import EdgeKind, FlowControl, hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
-from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, MEMO_NUMBERS, Pipes
+from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
+from uem.twin_core.thermal.rings import Rings
+from uem.twin_core.thermal.units.compile import CompiledUnit, compile_unit
 
 Array = NDArray[np.float64]
 
@@ -33,16 +37,27 @@ FLOW_RANGE_KG_S: Final = (-1e5, 1e5)
 PRESSURE_RANGE_PA: Final = (1.0, 1e8)
 STANDARD_PRESSURE_PA: Final = 101_325.0
 SPEED_RANGE: Final = (0.0, 10.0)
+LARGEST_COMMAND: Final = 1e12
 AMBIENT_RANGE_K: Final = (173.15, 423.15)
-_HEADER = struct.Struct("<8s9QI")
+# Results of units with these endings add up over a step, others are means.
+SUMMED: Final = ("_j", "_kg", "_s")
+_HEADER = struct.Struct("<8s10QI")
 _MAGIC = b"uemheat2"
+
+
+class Fidelity(StrEnum):
+    """How much of a pipe is followed."""
+
+    FULL = "full"
+    PLANNING = "planning"
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
     """How many there are of everything in a state.
 
-    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell.
+    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell; `memo`: of
+    one pipe in what can be worked out again.
     """
 
     nodes: int
@@ -54,6 +69,7 @@ class _Shape:
     row: int
     record: int
     result: int
+    memo: int
 
     @property
     def edges(self) -> int:
@@ -85,6 +101,7 @@ class NetworkInputs:
     fixed_pressure_pa (nodes, members): used where the network holds a pressure
     valve_opening, valve_flow_kg_s (valves, members): used by kind; 0 to 1, 0 is closed; what kind FLOW holds
     pump_speed, pump_pressure_rise_pa (pumps, members): used by control; of nominal, 0 stands
+    unit_commands: by name of the unit and of the command, views (members,); what there is: docs/models/units.md
     ambient_temp_k (members,)
     """
 
@@ -96,11 +113,12 @@ class NetworkInputs:
         "node_supply_temp_k",
         "pump_pressure_rise_pa",
         "pump_speed",
+        "unit_commands",
         "valve_flow_kg_s",
         "valve_opening",
     )
 
-    def __init__(self, network: Network, members: int) -> None:
+    def __init__(self, network: Network, units: Sequence[CompiledUnit], members: int) -> None:
         """What the network begins with."""
 
         def rows(values: Iterable[float]) -> Array:
@@ -115,7 +133,16 @@ class NetworkInputs:
         self.pump_speed = rows(pump.speed for pump in network.pumps)
         self.pump_pressure_rise_pa = rows(pump.pressure_rise_pa for pump in network.pumps)
         self.ambient_temp_k: Array = np.full(members, network.ambient_temp_k)
-        self._commands: Array = np.zeros((members, 1))
+        # One member after the other, as the kernels of units read them; never without a number, to be a proper array.
+        row = np.concatenate([np.zeros(0), *(unit.command for unit in units)]) if units else np.zeros(1)
+        self._commands: Array = np.tile(row, (members, 1))
+        self.unit_commands = _columns(self._commands, {unit.name: unit.command_names for unit in units})
+
+
+def _columns(rows: Array, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Array]]:
+    """Views of the columns of `rows`, by their names under the name of the unit."""
+    column = count()
+    return {unit: {name: rows[:, next(column)] for name in some} for unit, some in names.items()}
 
 
 class NetworkState:
@@ -170,7 +197,7 @@ class NetworkState:
             self._unit_results,
         ) = (array.reshape(part) for array, part in zip(arrays, shape.parts(), strict=True))
         # Not state: what can be worked out again.
-        self._memos = np.full((shape.members, shape.pipes * MEMO_NUMBERS), np.nan)
+        self._memos = np.full((shape.members, shape.pipes * shape.memo), np.nan)
         self._arrays = Arrays(
             self.rows,
             self._memos,
@@ -251,14 +278,19 @@ class NetworkState:
 class NetworkPlan:
     """The compiled form of a network: fixed for its life, shared by all its states."""
 
-    def __init__(self, network: Network, members: int = 1, cells: int | None = None) -> None:
+    def __init__(
+        self, network: Network, members: int = 1, cells: int | None = None, fidelity: str = Fidelity.FULL
+    ) -> None:
         """`members`: how many copies of the network run side by side, each with its own inputs and state.
 
-        `cells`: of every pipe; by default from its length and diameter.
+        `cells`: of every pipe; by default from its length and diameter. `fidelity`: "full" follows plugs of water and
+        the wall beside them, "planning" is several times quicker (docs/models/planning.md).
 
         Raises:
-            InvalidInput: members or cells out of range, or no pipe in the network.
+            InvalidInput: members or cells out of range, no such fidelity, or no pipe in the network.
         """
+        if fidelity not in set(Fidelity):
+            raise InvalidInput(f"network {network.name}: fidelity {fidelity!r}; there are {', '.join(Fidelity)}")
         if members < 1:
             raise InvalidInput(f"network {network.name}: {members} members; at least one is needed")
         if not network.pipes:
@@ -281,7 +313,8 @@ class NetworkPlan:
         index = {name: i for i, name in enumerate(self.nodes)}
         edges: tuple[Edge, ...] = (*network.pipes, *network.valves, *network.pumps, *network.units)
         self._ends: Final = np.array([(index[edge.start], index[edge.end]) for edge in edges])
-        self._graph: Final = self._compiled(network, cells)
+        self._units: Final = tuple(compile_unit(unit) for unit in network.units)
+        self._graph: Final = self._compiled(network, cells, Fidelity(fidelity))
         self._shape: Final = _Shape(
             nodes=len(self.nodes),
             pipes=len(self.pipes),
@@ -289,23 +322,23 @@ class NetworkPlan:
             pumps=len(self.pumps),
             units=len(self.units),
             members=members,
-            row=self._graph.pipes.width,
+            row=self._graph.width,
             record=self._graph.records,
             result=self._graph.units.results,
+            memo=self._graph.memo,
         )
         self._works: Final[list[Work]] = []  # room to work in, for as many threads as ever stepped at a time
 
-    def _compiled(self, network: Network, cells: int | None) -> Graph:
+    def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> Graph:
         classes = {pipe_class.name: pipe_class for pipe_class in network.pipe_classes}
         number = {name: i for i, name in enumerate(self.pipes)}
         made = [_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes]
         imposed = network.flows_are_imposed
         source = [node.kind is NodeKind.SOURCE for node in network.nodes]
-        hydraulics = None if imposed else hydraulic_graph(network, {})
-        if network.units:
-            raise InvalidInput(f"network {network.name}: units are not stepped yet")
+        hydraulics = None if imposed else hydraulic_graph(network, {u.name: _flow_control(u) for u in self._units})
+        geometries = [geometry for geometry, _ in made]
         return Graph(
-            Pipes([geometry for geometry, _ in made]),
+            Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries),
             len(self.nodes),
             self._ends[:, 0],
             self._ends[:, 1],
@@ -315,7 +348,13 @@ class NetworkPlan:
             ],
             twin=[number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes],
             twin_share=[share for _, share in made],
-            units=Units([], [], [], [], []),
+            units=Units(
+                [unit.kind for unit in self._units],
+                [unit.parameters for unit in self._units],
+                [unit.state for unit in self._units],
+                [len(unit.command) for unit in self._units],
+                [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
+            ),
             tree=_outwards(self._ends, len(self.nodes), self.source) if imposed else (),
             hydraulics=HydraulicPlan(hydraulics) if hydraulics is not None else None,
             kind=hydraulics.kind if hydraulics is not None else (),
@@ -323,7 +362,7 @@ class NetworkPlan:
 
     def inputs(self) -> NetworkInputs:
         """New inputs of the right shape, with what the network begins with."""
-        return NetworkInputs(self._network, self.members)
+        return NetworkInputs(self._network, self._units, self.members)
 
     def initial_state(self, temp_k: float | Sequence[float] | Array) -> NetworkState:
         """Water and walls at one temperature, or going linearly along each pipe between temperatures at the nodes.
@@ -386,6 +425,19 @@ class NetworkPlan:
             getattr(forked, name)[:] = getattr(state, name)[..., member : member + 1]
         return forked
 
+    def unit_results(self, state: NetworkState) -> dict[str, dict[str, Array]]:
+        """What units did in the last step, by name of the unit and of the result: views (members,).
+
+        Heat (to the water), fuel and the like are sums over the step, temperatures and powers means.
+        """
+        return _columns(state._unit_results, {unit.name: unit.result_names for unit in self._units})
+
+    def unit_states(self, state: NetworkState) -> dict[str, dict[str, Array]]:
+        """What units are, by name of the unit and of the number: views (members,)."""
+        last = self._shape.record
+        first = last - sum(len(unit.state) for unit in self._units)
+        return _columns(state._records[:, first:last], {unit.name: unit.state_names for unit in self._units})
+
     def step(
         self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int = 0, last: int | None = None
     ) -> None:
@@ -396,6 +448,9 @@ class NetworkPlan:
 
         Raises:
             InvalidInput: a wrong shape, a value that is not a number or out of range; the state is as it was.
+            NotConverged: no flows were found that fit the pressures.
+            ModelFailure: a unit gives off what is not liquid water. After these two the members they tell of are as
+                they were; the others are a step ahead.
         """
         if not (isfinite(dt_s) and 0.0 < dt_s <= LONGEST_STEP_S):
             raise InvalidInput(
@@ -429,11 +484,16 @@ class NetworkPlan:
         finally:
             self._works.append(work)
         if code:
-            self._fail(element, member, iterations)
+            self._fail(code, element, member, iterations)
 
-    def _fail(self, element: int, member: int, iterations: int) -> NoReturn:
+    def _fail(self, code: int, element: int, member: int, iterations: int) -> NoReturn:
         culprit = self._edge_name(element) if element >= 0 else "no single element"
-        raise NotConverged(self.name + self._of_member(member), culprit, iterations)
+        if code == NO_FLOWS_FOUND:
+            raise NotConverged(self.name + self._of_member(member), culprit, iterations)
+        raise ModelFailure(
+            f"network {self.name}: {culprit}{self._of_member(member)} would give off water that is not liquid: "
+            f"its heat does not fit the flow through it"
+        )
 
     def _edge_name(self, edge: int) -> str:
         for kind, names in (("pipe", self.pipes), ("valve", self.valves), ("pump", self.pumps), ("unit", self.units)):
@@ -453,12 +513,21 @@ class NetworkPlan:
             "pressure rise", inputs.pump_pressure_rise_pa, "pump", self.pumps, (0.0, PRESSURE_RANGE_PA[1]), "Pa"
         )
         self._check_ambient(inputs.ambient_temp_k)
+        wrong = first_wrong(inputs._commands, -LARGEST_COMMAND, LARGEST_COMMAND)
+        if wrong >= 0:
+            self._refuse_command(inputs, wrong)
 
     def stored_energy_j(self, state: NetworkState) -> Array:
         """Heat content of water and pipe walls above 0 degC, (members,)."""
         out = np.empty(self.members)
         self._graph.stored_energy_j(state._arrays, out)
         return out
+
+    def _refuse_command(self, inputs: NetworkInputs, wrong: int) -> NoReturn:
+        member, column = divmod(wrong, inputs._commands.shape[1])
+        names = [f"{name} of unit {unit.name}" for unit in self._units for name in unit.command_names]
+        value = inputs._commands[member, column]
+        raise InvalidInput(f"network {self.name}: {names[column]} is {value}{self._of_member(member)}: not a command")
 
     def _check_nodes(self, what: str, values: Array, allowed: tuple[float, float], unit: str) -> None:
         self._check(what, values, "node", self.nodes, allowed, unit)
@@ -495,6 +564,17 @@ class NetworkPlan:
 
     def _of_member(self, member: int) -> str:
         return f", member {member}" if self.members > 1 else ""
+
+
+_KINDS: Final = {"throttled": EdgeKind.FLOW, "pumped": EdgeKind.PUMPED, "free": EdgeKind.FREE}
+
+
+def _flow_control(unit: CompiledUnit) -> FlowControl:
+    return FlowControl(
+        kind=_KINDS[unit.flow_control],
+        nominal_flow_kg_s=unit.nominal_flow_kg_s or 1.0,  # a pumped one has no use for it
+        nominal_pressure_drop_pa=unit.nominal_pressure_drop_pa,
+    )
 
 
 def _geometry(pipe: Pipe, pipe_class: PipeClass, cells: int | None) -> tuple[PipeGeometry, float]:
