@@ -1,14 +1,16 @@
 # The planning kernel: one pipe is a mixed tank, a row of plugs and another mixed tank. Same calls as pipes.pxd.
-# A record is HEAD doubles (see rings.pyx) and then `capacity` plugs of PLUG doubles: mass, heat, warmth, steepness.
+# A record is HEAD doubles and then `capacity` plugs of PLUG doubles. A memo is MEMO_WIDTH doubles that hold the last
+# factors and what they were made for; numbers that are no step and no mass, such as NaN, at the beginning.
 
 cdef enum:
     HEAD = 8
     PLUG = 4
-    MEMO_WIDTH = 1  # kept for the sake of equal calls; nothing is remembered
+    MEMO_WIDTH = 8
 
 cdef struct Ring:
     Py_ssize_t capacity  # plugs that the record has room for
     double tank_kg  # of each of both tanks, its share of the wall as water
+    double tank_inverse_kg
     double ring_kg  # between them
     double least_kg  # a plug is filled up to this before the next one begins
     double decay_per_s  # of a temperature above the ambient

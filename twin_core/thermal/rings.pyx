@@ -10,7 +10,7 @@ SI units, temperatures in K. Mass is that of water at 60 degC with the share of 
 temperature. A plug holds heat `level * mass + scale * plug.heat`; while time passes only level and scale change.
 """
 
-from libc.math cimport exp, fabs, pow, sqrt
+from libc.math cimport fabs, pow, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memmove
 
@@ -35,7 +35,11 @@ cdef double USUAL_SPEED = 0.5
 cdef double MOST_TANK = 0.9
 # The scale is made one again when it has fallen to this.
 cdef double LEAST_SCALE = 1e-3
+# The plugs may hold this much more or less than they should before it is made up.
+cdef double SPARE = 1e-12
 cdef double MOST_STEEP = 1.0
+# Added and taken away again, it leaves the nearest whole number.
+cdef double ROUNDER = 6755399441055744.0
 cdef Py_ssize_t SLACK = 2
 
 HEAT_CAPACITY_J_KGK = HEAT_CAPACITY
@@ -64,71 +68,109 @@ cdef struct Plug:
     double steepness
 
 
-cdef struct Decay:
-    double lost  # share of a temperature difference after the time
-    double mean_lost  # on the average over the time
-    double ahead_lost  # of what went on average, seen from the beginning
+# What is remembered in a memo, and what for: a step of `DT`, and a mass that goes through the tanks in it.
+cdef enum:
+    DT = 0
+    LOST = 1  # share of a temperature difference that is lost in the step
+    MEAN_LOST = 2  # on the average over the step
+    AHEAD_LOST = 3  # of what goes on the average over the step, seen from its beginning
+    MASS = 4
+    GOAL = 5  # share of the inflow in the temperature that the tank tends to, the rest is the ambient's
+    MEAN = 6  # share of the difference to the goal that is left on the average over the step
+    LEFT = 7  # and at its end
 
 
-cdef struct Mixing:
-    double goal  # share of the inflow in the temperature that the tank tends to, the rest is the ambient's
-    double mean  # share of the difference to the goal on the average over the step
-    double left  # and at its end
+cdef union Bits:
+    double number
+    long long bits
 
 
 cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil:
     return HEAD + PLUG * capacity
 
 
+cdef inline double exp_of_minus(double x) noexcept nogil:
+    """exp(-x) for x >= 0, to 1e-10 of itself: a power of two times a polynomial, inline because calls cost more."""
+    cdef double whole, y
+    cdef Bits power
+    if x > 700.0:
+        return 0.0
+    whole = (x * 1.4426950408889634 + ROUNDER) - ROUNDER
+    y = whole * 0.6931471805599453 - x
+    power.bits = (1023 - <long long> whole) << 52
+    y = 1.0 + y * (1.0 + y * (1.0 / 2.0 + y * (1.0 / 6.0 + y * (1.0 / 24.0 + y * (1.0 / 120.0 + y * (
+        1.0 / 720.0 + y * (1.0 / 5040.0 + y * (1.0 / 40320.0))))))))
+    return power.number * y
+
+
 cdef inline double mean_left(double x) noexcept nogil:
     """(1 - exp(-x)) / x."""
     if x < 0.125:
-        return 1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0 * (1.0 - x / 6.0 * (1.0 - x / 7.0)))))
-    return (1.0 - exp(-x)) / x
+        return 1.0 - x * (1.0 / 2.0) * (1.0 - x * (1.0 / 3.0) * (1.0 - x * (1.0 / 4.0) * (1.0 - x * (1.0 / 5.0) * (1.0 - x * (1.0 / 6.0) * (1.0 - x * (1.0 / 7.0))))))
+    return (1.0 - exp_of_minus(x)) / x
 
 
-cdef inline Decay decay(double x) noexcept nogil:
-    cdef Decay d
-    cdef double square = x * x, mean = mean_left(x)
-    d.lost = x * mean
+cdef void remember_step(const Ring* pipe, double* memo, double dt) noexcept nogil:
+    """What a step of `dt` does to all temperatures of a pipe."""
+    cdef double x = pipe.decay_per_s * dt, square = x * x, mean = mean_left(x)
+    memo[DT] = dt
+    memo[LOST] = x * mean
     if x < 0.125:
-        d.mean_lost = x * (1.0 / 2.0 - x * (1.0 / 6.0 - x * (1.0 / 24.0 - x * (1.0 / 120.0 - x * (1.0 / 720.0)))))
-        d.ahead_lost = 0.5 * x - square * (1.0 / 12.0 - square * (1.0 / 720.0 - square * (1.0 / 30240.0)))
+        memo[MEAN_LOST] = x * (1.0 / 2.0 - x * (1.0 / 6.0 - x * (1.0 / 24.0 - x * (1.0 / 120.0 - x * (1.0 / 720.0)))))
+        memo[AHEAD_LOST] = 0.5 * x - square * (1.0 / 12.0 - square * (1.0 / 720.0 - square * (1.0 / 30240.0)))
     else:
-        d.mean_lost = 1.0 - mean
-        d.ahead_lost = 1.0 - (1.0 - d.lost) / mean
-    return d
+        memo[MEAN_LOST] = 1.0 - mean
+        memo[AHEAD_LOST] = 1.0 - (1.0 - x * mean) / mean
+    memo[MASS] = -1.0
 
 
-cdef inline Mixing mixing(const Ring* pipe, double mass, double x) noexcept nogil:
-    """A tank that `mass` goes through while a temperature in it would fall by exp(-x).
+cdef inline void remember_mass(const Ring* pipe, double* memo, double mass) noexcept nogil:
+    """What a tank does while `mass` goes through it.
 
-    It loses a little more than that, so that in a steady stream it cools the water exactly as much as a pipe of its
-    size does and not as a mixed tank.
+    It loses a little more than a temperature at rest does, so that in a steady stream it cools the water exactly as
+    much as a pipe of its size does and not as a mixed tank.
     """
-    cdef Mixing m
-    cdef double contents_inverse = pipe.tank_kg / mass
-    cdef double rate, cooled = x * contents_inverse
+    cdef double x = pipe.decay_per_s * memo[DT]
+    cdef double contents = mass * pipe.tank_inverse_kg, inverse = pipe.tank_kg / mass, cooled = x * inverse
+    cdef double rate, goal, mean
     if cooled < 0.25:
-        m.goal = 1.0 - cooled * mean_left(cooled)
-        rate = 1.0 / (m.goal * contents_inverse)
+        goal = 1.0 - cooled * (1.0 - cooled * (1.0 / 2.0) * (1.0 - cooled * (1.0 / 3.0) * (1.0 - cooled * (1.0 / 4.0) * (1.0 - cooled * (1.0 / 5.0) * (
+            1.0 - cooled * (1.0 / 6.0))))))
+        rate = contents * (1.0 + cooled * (1.0 + cooled * (1.0 / 2.0) * (1.0 + cooled * (1.0 / 3.0) * (1.0 + cooled * (1.0 / 4.0) * (
+            1.0 + cooled * (1.0 / 5.0) * (1.0 + cooled * (1.0 / 6.0)))))))
+        inverse *= goal
     else:  # a trickle: the surplus fades out
-        rate = 1.0 / contents_inverse + x * (1.0 + 0.034 / cooled)
-        m.goal = 1.0 / (contents_inverse * rate)
-    m.mean = mean_left(rate)
-    m.left = 1.0 - rate * m.mean
-    return m
+        rate = contents + x * (1.0 + 0.034 / cooled)
+        inverse = 1.0 / rate
+        goal = contents * inverse
+    if rate < 0.125:
+        mean = mean_left(rate)
+        memo[LEFT] = 1.0 - rate * mean
+    else:
+        memo[LEFT] = exp_of_minus(rate)
+        mean = (1.0 - memo[LEFT]) * inverse
+    memo[MASS] = mass
+    memo[GOAL] = goal
+    memo[MEAN] = mean
+
+
+cdef inline void remember(const Ring* pipe, double* memo, double mass, double dt) noexcept nogil:
+    if memo[DT] != dt:
+        remember_step(pipe, memo, dt)
+    if mass > 0.0 and memo[MASS] != mass:
+        remember_mass(pipe, memo, mass)
 
 
 cdef inline double mix(
-    const Ring* pipe, double* tank_temp, const Mixing* m, double mass, double temp_in, double ambient, double* lost
+    const Ring* pipe, double* tank_temp, const double* memo, double mass, double temp_in, double ambient, double* lost
 ) noexcept nogil:
     """Let `mass` through a tank; returns the mean temperature of what comes out, adds to `lost` in kg K."""
-    cdef double goal = ambient + m.goal * (temp_in - ambient)
+    cdef double goal = ambient + memo[GOAL] * (temp_in - ambient)
     cdef double off = tank_temp[0] - goal
-    cdef double out = goal + m.mean * off
-    lost[0] += mass * (temp_in - out) + pipe.tank_kg * (1.0 - m.left) * off
-    tank_temp[0] = goal + m.left * off
+    cdef double out = goal + memo[MEAN] * off
+    # What the inflow brings less what the outflow takes and less what the tank keeps.
+    lost[0] += mass * (temp_in - out) + pipe.tank_kg * (1.0 - memo[LEFT]) * off
+    tank_temp[0] = goal + memo[LEFT] * off
     return out
 
 
@@ -269,31 +311,32 @@ cdef bint releases_first(const Ring* pipe, const double* record, double mass_kg,
 
 
 cdef inline Outflow let_out(
-    const Ring* pipe, double* record, double mass, bint forward, const Decay* d, const Mixing* m, double ambient
+    const Ring* pipe, double* record, const double* memo, double mass, bint forward, double ambient
 ) noexcept nogil:
     cdef Outflow out
     cdef double above = record[LEVEL] - ambient, scale = record[SCALE]
-    cdef double lost, slice, kept, heat = 0.0
-    # What is too much or too little of the plugs is made up here: no drift.
-    cdef double taken = mass + (record[SUM_MASS] - pipe.ring_kg) if mass > 0.0 else 0.0
-    if taken > 0.0:
-        heat = take(pipe, record, taken, forward)
-        record[SUM_MASS] -= taken
-        record[SUM_HEAT] -= heat
-    kept = above * record[SUM_MASS] + scale * record[SUM_HEAT]
-    lost = kept * d.lost
-    record[LEVEL] -= above * d.lost
-    record[SCALE] -= scale * d.lost
-    if taken > 0.0:
-        slice = above * taken + scale * heat
-        lost += slice * d.ahead_lost
-        slice -= slice * d.ahead_lost
-        out.mass_kg = taken
-        out.heat_kgk = taken * mix(
-            pipe, record + (END_TEMP if forward else START_TEMP), m, taken, ambient + slice / taken, ambient, &lost
-        )
+    cdef double content = record[SUM_MASS], sum_heat = record[SUM_HEAT]
+    cdef double lost, slice, heat, spare = content - pipe.ring_kg
+    cdef double* tank = record + (END_TEMP if forward else START_TEMP)
+    cdef double lost_share = memo[LOST]
+    # What went in may differ a little from what went out before it: made up here.
+    if mass > 0.0 and fabs(spare) > SPARE * pipe.ring_kg:
+        mass += spare
+    record[LEVEL] -= above * lost_share
+    record[SCALE] = scale - scale * lost_share
+    if mass > 0.0:
+        heat = take(pipe, record, mass, forward)
+        content -= mass
+        sum_heat -= heat
+        record[SUM_MASS] = content
+        record[SUM_HEAT] = sum_heat
+        slice = above * mass + scale * heat
+        lost = (above * content + scale * sum_heat) * lost_share + slice * memo[AHEAD_LOST]
+        slice -= slice * memo[AHEAD_LOST]
+        out.mass_kg = mass
+        out.heat_kgk = mass * mix(pipe, tank, memo, mass, ambient + slice / mass, ambient, &lost)
     else:
-        lost += rest(pipe, record + (END_TEMP if forward else START_TEMP), d.lost, ambient)
+        lost = (above * content + scale * sum_heat) * lost_share + rest(pipe, tank, lost_share, ambient)
         out.mass_kg = 0.0
         out.heat_kgk = 0.0
     out.loss_j = HEAT_CAPACITY * lost
@@ -301,21 +344,22 @@ cdef inline Outflow let_out(
 
 
 cdef inline double let_in(
-    const Ring* pipe, double* record, double mass, double temp, bint forward, const Decay* d, const Mixing* m, double x,
-    double ambient,
+    const Ring* pipe, double* record, const double* memo, double mass, double temp, bint forward, double ambient
 ) noexcept nogil:
-    cdef double lost = 0.0, warm
+    cdef double lost = 0.0, warm, x, inverse
     cdef double* tank = record + (START_TEMP if forward else END_TEMP)
     cdef Plug new
     if mass <= 0.0:
-        return HEAT_CAPACITY * rest(pipe, tank, d.lost, ambient)
-    warm = mass * (mix(pipe, tank, m, mass, temp, ambient, &lost) - ambient)
-    lost += warm * d.mean_lost
-    warm -= warm * d.mean_lost
+        return HEAT_CAPACITY * rest(pipe, tank, memo[LOST], ambient)
+    inverse = 1.0 / record[SCALE]
+    x = pipe.decay_per_s * memo[DT]
     x = x if x < MOST_STEEP else MOST_STEEP
+    warm = mass * (mix(pipe, tank, memo, mass, temp, ambient, &lost) - ambient)
+    lost += warm * memo[MEAN_LOST]
+    warm -= warm * memo[MEAN_LOST]
     new.mass = mass
-    new.warmth = warm / record[SCALE]
-    new.heat = new.warmth + (ambient - record[LEVEL]) / record[SCALE] * mass
+    new.warmth = warm * inverse
+    new.heat = new.warmth + (ambient - record[LEVEL]) * inverse * mass
     new.steepness = x if forward else -x
     record[SUM_MASS] += mass
     record[SUM_HEAT] += new.heat
@@ -326,26 +370,25 @@ cdef inline double let_in(
 
 
 cdef Outflow flush(
-    const Ring* pipe, double* record, double mass, double temp, bint forward, double x, const Mixing* m, double ambient
+    const Ring* pipe, double* record, const double* memo, double mass, double temp, bint forward, double ambient
 ) noexcept nogil:
     """More goes in than the plugs hold: they leave, and after them a part of what has just come in."""
     cdef Outflow out
     cdef double content = record[SUM_MASS], through = mass - pipe.ring_kg, lost = 0.0
     cdef double old = (record[LEVEL] - ambient) * content + record[SCALE] * record[SUM_HEAT]
-    cdef double inlet = mix(pipe, record + (START_TEMP if forward else END_TEMP), m, mass, temp, ambient, &lost)
-    cdef double warm, stay, heat, passed = x * pipe.ring_kg / mass
-    cdef Decay d = decay(passed)
+    cdef double inlet = mix(pipe, record + (START_TEMP if forward else END_TEMP), memo, mass, temp, ambient, &lost)
+    cdef double x = pipe.decay_per_s * memo[DT] * pipe.ring_kg / mass  # while water passes the plugs
+    cdef double mean = mean_left(x), warm = through * (inlet - ambient), stay = pipe.ring_kg * (inlet - ambient)
+    cdef double old_lost = old * (1.0 - (1.0 - x * mean) / mean), warm_lost = warm * x * mean
+    cdef double stay_lost = stay - stay * mean
     cdef Plug* plug = <Plug*> (record + HEAD)
-    warm = through * (inlet - ambient)
-    stay = pipe.ring_kg * (inlet - ambient)
-    lost += old * d.ahead_lost + warm * d.lost + stay * d.mean_lost
-    heat = old - old * d.ahead_lost + warm - warm * d.lost
-    stay -= stay * d.mean_lost
-    passed = passed if passed < MOST_STEEP else MOST_STEEP
+    lost += old_lost + warm_lost + stay_lost
+    stay -= stay_lost
+    x = x if x < MOST_STEEP else MOST_STEEP
     plug.mass = pipe.ring_kg
     plug.heat = stay
     plug.warmth = stay
-    plug.steepness = passed if forward else -passed
+    plug.steepness = x if forward else -x
     record[LEVEL] = ambient
     record[SCALE] = 1.0
     record[SUM_MASS] = pipe.ring_kg
@@ -355,40 +398,34 @@ cdef Outflow flush(
     mass = content + through
     out.mass_kg = mass
     out.heat_kgk = mass * mix(
-        pipe, record + (END_TEMP if forward else START_TEMP), m, mass, ambient + heat / mass, ambient, &lost
+        pipe, record + (END_TEMP if forward else START_TEMP), memo, mass,
+        ambient + (old - old_lost + warm - warm_lost) / mass, ambient, &lost,
     )
     out.loss_j = HEAT_CAPACITY * lost
     return out
+
+
+cdef inline double moved(const Ring* pipe, double mass_kg) noexcept nogil:
+    cdef double mass = fabs(mass_kg)
+    return mass if mass > LEAST_MOVE * pipe.whole_kg else 0.0
 
 
 cdef Outflow release(
     const Ring* pipe, double* record, double* memo, double mass_kg, double dt_s, double ambient_temp_k
 ) noexcept nogil:
     """The first half of a step whose outflow does not depend on its inflow: what leaves while `mass_kg` goes in."""
-    cdef bint forward = mass_kg >= 0.0
-    cdef double mass = fabs(mass_kg), x = pipe.decay_per_s * dt_s
-    cdef Decay d = decay(x)
-    cdef Mixing m
-    if mass <= LEAST_MOVE * pipe.whole_kg:
-        mass = 0.0
-    else:
-        m = mixing(pipe, mass, x)
-    return let_out(pipe, record, mass, forward, &d, &m, ambient_temp_k)
+    cdef double mass = moved(pipe, mass_kg)
+    remember(pipe, memo, mass, dt_s)
+    return let_out(pipe, record, memo, mass, mass_kg >= 0.0, ambient_temp_k)
 
 
 cdef double admit(
     const Ring* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil:
     """The second half: what enters; returns what is lost of it in J."""
-    cdef bint forward = mass_kg >= 0.0
-    cdef double mass = fabs(mass_kg), x = pipe.decay_per_s * dt_s
-    cdef Decay d = decay(x)
-    cdef Mixing m
-    if mass <= LEAST_MOVE * pipe.whole_kg:
-        mass = 0.0
-    else:
-        m = mixing(pipe, mass, x)
-    return let_in(pipe, record, mass, temp_k, forward, &d, &m, x, ambient_temp_k)
+    cdef double mass = moved(pipe, mass_kg)
+    remember(pipe, memo, mass, dt_s)
+    return let_in(pipe, record, memo, mass, temp_k, mass_kg >= 0.0, ambient_temp_k)
 
 
 cdef Outflow advance(
@@ -396,19 +433,13 @@ cdef Outflow advance(
 ) noexcept nogil:
     """Advance one pipe by `dt_s` while `mass_kg` of `temp_k` goes in; negative: from the end to the start."""
     cdef bint forward = mass_kg >= 0.0
-    cdef double mass = fabs(mass_kg), x = pipe.decay_per_s * dt_s
+    cdef double mass = moved(pipe, mass_kg)
     cdef Outflow out
-    cdef Decay d
-    cdef Mixing m
-    if mass <= LEAST_MOVE * pipe.whole_kg:
-        mass = 0.0
-    else:
-        m = mixing(pipe, mass, x)
-        if mass > pipe.ring_kg:
-            return flush(pipe, record, mass, temp_k, forward, x, &m, ambient_temp_k)
-    d = decay(x)
-    out = let_out(pipe, record, mass, forward, &d, &m, ambient_temp_k)
-    out.loss_j += let_in(pipe, record, mass, temp_k, forward, &d, &m, x, ambient_temp_k)
+    remember(pipe, memo, mass, dt_s)
+    if mass > pipe.ring_kg:
+        return flush(pipe, record, memo, mass, temp_k, forward, ambient_temp_k)
+    out = let_out(pipe, record, memo, mass, forward, ambient_temp_k)
+    out.loss_j += let_in(pipe, record, memo, mass, temp_k, forward, ambient_temp_k)
     return out
 
 
@@ -453,6 +484,7 @@ cdef Ring make_ring(g):
     ring.capacity = g.cells + 4
     ring.whole_kg = water_kg * (1.0 + wall_by_water)
     ring.tank_kg = share * ring.whole_kg
+    ring.tank_inverse_kg = 1.0 / ring.tank_kg
     ring.ring_kg = ring.whole_kg - 2.0 * ring.tank_kg
     ring.least_kg = ring.ring_kg / g.cells
     ring.decay_per_s = g.cells * g.loss_w_k / (HEAT_CAPACITY * ring.whole_kg)

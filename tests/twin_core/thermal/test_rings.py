@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Pipe, PipeClass
 from uem.twin_core.thermal.geometry import pipe_geometry
+from uem.twin_core.thermal.reference_rings import ReferenceRings
 from uem.twin_core.thermal.rings import ENERGY_ZERO_K, HEAT_CAPACITY_J_KGK, MEMO_NUMBERS, Rings
 
 STEEL = PipeClass(
@@ -183,6 +184,33 @@ def test_energy_closes_in_every_step_and_no_temperature_leaves_the_bounds(data):
             assert np.isfinite(bank.rows).all()
             if moved > 1e-8 * bank.whole_kg():
                 assert low[i] - 1e-6 <= outlet <= high[i] + 1e-6
+
+
+def test_the_kernel_is_the_numpy_reference_over_flows_reversals_standstill_and_all_steps():
+    rng = np.random.default_rng(11)
+    count = 40
+    geometries = [
+        geometry(
+            10 ** rng.uniform(0.5, 3.3),
+            replace(STEEL, loss_resistance_mk_w=10 ** rng.uniform(-1, 1), dispersion_factor=rng.choice([0.0, 10.0])),
+            int(rng.integers(4, 33)),
+        )
+        for _ in range(count)
+    ]
+    start, end = rng.uniform(290, 360, (2, count))
+    bank = Bank(geometries, start, end)
+    oracle = ReferenceRings.at(geometries, start, end)
+    whole = np.array([bank.whole_kg(i) for i in range(count)])
+    for _ in range(400):
+        dt = float(rng.choice([0.1, 1.0, 10.0, 60.0, 900.0]))
+        mass = rng.choice([0.0, 1.0, 1.0, -1.0], count) * 10 ** rng.uniform(-5, 1.5, count) * whole
+        temp, ambient = rng.uniform(275, 400, count), float(rng.uniform(250, 310))
+        bank.step(mass, temp, dt, ambient)
+        out_kg, heat, loss = oracle.step(mass, temp, dt, np.full(count, ambient))
+        np.testing.assert_allclose(bank.mass[:, 0], out_kg, rtol=1e-10)
+        np.testing.assert_allclose(bank.heat[:, 0], heat, rtol=1e-8)
+        assert bank.loss[0] == pytest.approx(loss.sum(), rel=1e-7)
+        assert bank.energy_j() == pytest.approx(oracle.energy_j().sum(), rel=1e-9)
 
 
 def test_what_leaves_first_and_what_enters_after_are_the_same_step():
