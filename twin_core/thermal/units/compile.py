@@ -181,7 +181,13 @@ def _substation(unit: Substation) -> _Rows:
         "maximum_flow_kg_s": maximum,
         "by_outdoor": unit.demand is HeatDemand.OUTDOOR,
     }
-    state = {"heating_k_w": heating["primary_k_w"], "hot_water_k_w": hot_water["primary_k_w"]}
+    state: dict[str, float] = {}
+    for circuit, rating in (("heating", heating), ("hot_water", hot_water)):
+        state |= {
+            f"{circuit}_k_w": rating["primary_k_w"],
+            f"{circuit}_total_k_w": rating["primary_k_w"],
+            f"{circuit}_slope": 0.0,
+        }
     command = {
         "outdoor_temp_k": unit.outdoor_temp_k,
         "heating_w": unit.heating_w,

@@ -3,7 +3,7 @@ cdef double exchanged_w(double difference_k, double hot_k_w, double cold_k_w, do
 cdef double film_part(double flow_part) noexcept nogil
 cdef double stream_needed_k_w(
     double total_k_w, double other_k_w, double fixed_k_w, double film_k_w, double nominal_k_w, double least_k_w,
-    double guess_k_w
+    double guess_k_w, double* slope
 ) noexcept nogil
 cdef double stream_for_outlet_k_w(
     double ratio, double other_k_w, double fixed_k_w, double film_k_w, double nominal_k_w, double least_k_w

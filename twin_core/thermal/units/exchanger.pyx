@@ -52,14 +52,15 @@ cdef double exchanged_w(double difference_k, double hot_k_w, double cold_k_w, do
 
 cdef double stream_needed_k_w(
     double total_k_w, double other_k_w, double fixed_k_w, double film_k_w, double nominal_k_w, double least_k_w,
-    double guess_k_w
+    double guess_k_w, double* slope
 ) noexcept nogil:
     """The resistance of the controlled stream at which the exchanger has the total resistance dT / Q.
 
     `film_k_w` is the stream's film at its nominal resistance `nominal_k_w`, `fixed_k_w` the rest of the wall.
-    Not below `least_k_w`: the largest flow, which is the answer too where no flow is enough.
+    Not below `least_k_w`: the largest flow, which is the answer too where no flow is enough. `slope` becomes that of
+    the answer over the total resistance, for the next guess.
     """
-    return solve(total_k_w, 0.0, other_k_w, fixed_k_w, film_k_w, nominal_k_w, least_k_w, total_k_w, guess_k_w)
+    return solve(total_k_w, 0.0, other_k_w, fixed_k_w, film_k_w, nominal_k_w, least_k_w, total_k_w, guess_k_w, slope)
 
 
 cdef double stream_for_outlet_k_w(
@@ -69,19 +70,20 @@ cdef double stream_for_outlet_k_w(
 
     Not below `least_k_w`, the largest flow.
     """
-    cdef double most = 1e9 * nominal_k_w
-    return solve(0.0, ratio, other_k_w, fixed_k_w, film_k_w, nominal_k_w, least_k_w, most, least_k_w)
+    cdef double slope, most = 1e9 * nominal_k_w
+    return solve(0.0, ratio, other_k_w, fixed_k_w, film_k_w, nominal_k_w, least_k_w, most, least_k_w, &slope)
 
 
 cdef double solve(
     double constant, double ratio, double b, double fixed, double film, double nominal, double least, double most,
-    double guess
+    double guess, double* answer_slope
 ) noexcept nogil:
     """Newton within brackets for b + phi(z) r(a) = constant + ratio a, in the stream's resistance a."""
     cdef double low = least, high = most, a = guess, next_a, r, slope, phi, z, film_slope, f, df
     cdef double sign = 1.0 if ratio == 0.0 else -1.0  # of the slope of what is to be zero
     cdef bint tried_least = False
     cdef Py_ssize_t i
+    answer_slope[0] = 0.0
     if not least < most:
         return least
     if not (a >= least and a <= most):
@@ -104,6 +106,7 @@ cdef double solve(
         tried_least |= a <= least
         next_a = a - f / df
         if fabs(next_a - a) <= CLOSE * a:
+            answer_slope[0] = 1.0 / df
             return next_a if next_a > least else least
         if next_a <= low and not tried_least:
             next_a = least
@@ -122,7 +125,8 @@ def stream_needed(
     total_k_w: float, other_k_w: float, fixed_k_w: float, film_k_w: float, nominal_k_w: float, least_k_w: float
 ) -> float:
     """Resistance in K/W of the controlled stream for a total resistance; see `stream_needed_k_w`."""
-    return stream_needed_k_w(total_k_w, other_k_w, fixed_k_w, film_k_w, nominal_k_w, least_k_w, total_k_w)
+    cdef double slope
+    return stream_needed_k_w(total_k_w, other_k_w, fixed_k_w, film_k_w, nominal_k_w, least_k_w, total_k_w, &slope)
 
 
 def stream_for_outlet(

@@ -43,7 +43,7 @@ cdef void advance_waste_heat(
     cdef double rate = c.stream_flow_kg_s * p.stream_heat_capacity_j_kgk
     cdef double capacity = mass_kg * HEAT_CAPACITY
     cdef double difference = c.stream_temp_k - temp_in_k
-    cdef double water_k_w, film_k_w, most_w, heat_w = 0.0, needed_k_w
+    cdef double water_k_w, film_k_w, most_w, heat_w = 0.0, needed_k_w, slope
     result.bypass = 1.0
     result.stream_outlet_temp_k = c.stream_temp_k
     if mass_kg >= LEAST_MASS_KG and rate >= LEAST_RATE_W_K and difference > 0.0:
@@ -58,7 +58,8 @@ cdef void advance_waste_heat(
             result.bypass = 0.0
         elif heat_w > 0.0:
             needed_k_w = stream_needed_k_w(
-                difference / heat_w, water_k_w, film_k_w, 0.5 * p.wall_k_w, p.stream_k_w, 1.0 / rate, 1.0 / rate
+                difference / heat_w, water_k_w, film_k_w, 0.5 * p.wall_k_w, p.stream_k_w, 1.0 / rate, 1.0 / rate,
+                &slope
             )
             result.bypass = 1.0 - 1.0 / (needed_k_w * rate)
         result.stream_outlet_temp_k -= heat_w / rate
@@ -82,7 +83,7 @@ cdef void advance_cooler(
 ) noexcept nogil:
     cdef double capacity = mass_kg * HEAT_CAPACITY
     cdef double difference = temp_in_k - c.air_temp_k
-    cdef double water_k_w, most_w, heat_w = 0.0, needed_k_w
+    cdef double water_k_w, most_w, heat_w = 0.0, needed_k_w, slope
     result.fan_speed = 0.0
     if c.on > 0.0 and mass_kg >= LEAST_MASS_KG and difference > 0.0:
         water_k_w = dt_s / capacity
@@ -91,7 +92,8 @@ cdef void advance_cooler(
         if heat_w > 0.0:
             # The films are the air's: that of the water is left out.
             needed_k_w = stream_needed_k_w(
-                difference / heat_w, water_k_w, 0.0, p.wall_k_w, p.air_k_w, p.air_k_w, p.air_k_w
+                difference / heat_w, water_k_w, 0.0, p.wall_k_w, p.air_k_w, p.air_k_w, p.air_k_w,
+                &slope
             )
             result.fan_speed = p.air_k_w / needed_k_w
     s.heat_w = heat_w

@@ -23,9 +23,13 @@ cdef struct SubstationParameters:
     double maximum_flow_kg_s
     double by_outdoor  # 1: space heating on the load line, 0: commanded
 
-cdef struct SubstationState:
-    double heating_k_w  # 1/C of the primary streams in the last step: where the search begins
+cdef struct SubstationState:  # where the search for the flow begins
+    double heating_k_w  # 1/C of the primary streams in the last step
+    double heating_total_k_w  # for this inlet difference over heat
+    double heating_slope
     double hot_water_k_w
+    double hot_water_total_k_w
+    double hot_water_slope
 
 cdef struct SubstationCommand:
     double outdoor_temp_k

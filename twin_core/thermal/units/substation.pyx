@@ -27,8 +27,10 @@ cdef struct Secondary:  # a demand as the exchanger sees it
 
 
 cdef struct Wanted:
-    double stream_k_w  # 1/C of the primary stream; 0: no demand
+    double stream_k_w  # 1/C of the primary stream
     double rate_w_k  # C of it
+    double total_k_w
+    double slope
     bint met  # the demand is met with it
 
 
@@ -83,7 +85,8 @@ cdef Secondary hot_water_side(const SubstationParameters* p, const SubstationCom
 
 
 cdef Wanted wanted(
-    const Circuit* circuit, const Secondary* side, double temp_in_k, double most_kg_s, double guess_k_w
+    const Circuit* circuit, const Secondary* side, double temp_in_k, double most_kg_s, double last_k_w,
+    double last_total_k_w, double last_slope
 ) noexcept nogil:
     """The primary flow that meets a demand; with too cold a supply: all that the valve can give."""
     cdef Wanted out
@@ -91,10 +94,12 @@ cdef Wanted wanted(
     cdef double least_k_w = 1.0 / (HEAT_CAPACITY * most_kg_s)
     out.met = False
     out.stream_k_w = least_k_w
+    out.total_k_w = difference / side.heat_w
+    out.slope = 0.0
     if difference > LEAST_DIFFERENCE_K:
         out.stream_k_w = stream_needed_k_w(
-            difference / side.heat_w, side.stream_k_w, side.fixed_k_w, 0.5 * circuit.wall_k_w, circuit.primary_k_w,
-            least_k_w, guess_k_w
+            out.total_k_w, side.stream_k_w, side.fixed_k_w, 0.5 * circuit.wall_k_w, circuit.primary_k_w, least_k_w,
+            last_k_w + last_slope * (out.total_k_w - last_total_k_w), &out.slope
         )
         out.met = out.stream_k_w > least_k_w
     out.rate_w_k = 1.0 / out.stream_k_w
@@ -107,7 +112,8 @@ cdef double given_w(
     """Heat that goes over with a part of the wanted flow."""
     cdef double stream_k_w, wall_k_w, difference = temp_in_k - side.return_temp_k
     if part >= 1.0 and need.met:
-        return side.heat_w
+        # Rounding may not cool the primary below the secondary.
+        return smaller(side.heat_w, difference / need.stream_k_w)
     if not (part > 0.0 and difference > 0.0):
         return 0.0
     stream_k_w = need.stream_k_w / smaller(part, 1.0)
@@ -124,11 +130,17 @@ cdef double flow_for(
     cdef double rate = 0.0
     if heating_w > LEAST_PART * p.heating.nominal_w:
         side = heating_side(p, c, heating_w)
-        need = wanted(&p.heating, &side, temp_in_k, p.maximum_flow_kg_s, s.heating_k_w)
+        need = wanted(
+            &p.heating, &side, temp_in_k, p.maximum_flow_kg_s, s.heating_k_w, s.heating_total_k_w,
+            s.heating_slope
+        )
         rate += need.rate_w_k
     if c.hot_water_w > LEAST_PART * p.hot_water.nominal_w:
         side = hot_water_side(p, c)
-        need = wanted(&p.hot_water, &side, temp_in_k, p.maximum_flow_kg_s, s.hot_water_k_w)
+        need = wanted(
+            &p.hot_water, &side, temp_in_k, p.maximum_flow_kg_s, s.hot_water_k_w, s.hot_water_total_k_w,
+            s.hot_water_slope
+        )
         rate += need.rate_w_k
     return clip(rate / HEAT_CAPACITY, p.minimum_flow_kg_s, p.maximum_flow_kg_s)
 
@@ -150,13 +162,23 @@ cdef void advance_for(
     result.secondary_return_temp_k = result.secondary_supply_temp_k
     if heats:
         heating_is = heating_side(p, c, heating_w)
-        heating_needs = wanted(&p.heating, &heating_is, temp_in_k, p.maximum_flow_kg_s, s.heating_k_w)
+        heating_needs = wanted(
+            &p.heating, &heating_is, temp_in_k, p.maximum_flow_kg_s, s.heating_k_w, s.heating_total_k_w,
+            s.heating_slope
+        )
         s.heating_k_w = heating_needs.stream_k_w
+        s.heating_total_k_w = heating_needs.total_k_w
+        s.heating_slope = heating_needs.slope
         rate += heating_needs.rate_w_k
     if draws:
         water_is = hot_water_side(p, c)
-        water_needs = wanted(&p.hot_water, &water_is, temp_in_k, p.maximum_flow_kg_s, s.hot_water_k_w)
+        water_needs = wanted(
+            &p.hot_water, &water_is, temp_in_k, p.maximum_flow_kg_s, s.hot_water_k_w, s.hot_water_total_k_w,
+            s.hot_water_slope
+        )
         s.hot_water_k_w = water_needs.stream_k_w
+        s.hot_water_total_k_w = water_needs.total_k_w
+        s.hot_water_slope = water_needs.slope
         rate += water_needs.rate_w_k
     # Both valves are open: what comes is shared as it is wanted.
     if mass_kg >= LEAST_MASS_KG and rate > 0.0:
