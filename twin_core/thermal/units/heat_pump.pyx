@@ -14,6 +14,10 @@ from uem.twin_core.thermal.units.burner cimport Burn, burn, supply_set_k
 from uem.twin_core.thermal.units.limits cimport clip, larger, smaller
 
 
+# A source stream of less than this is none.
+cdef double LEAST_SOURCE_W_K = 1e-3
+
+
 cdef Py_ssize_t bracket(const double* axis, Py_ssize_t points, double at, double* part) noexcept nogil:
     """The interval of an axis and the part of it that `at` lies in; held at the ends."""
     cdef Py_ssize_t i = 0
@@ -87,7 +91,7 @@ cdef void advance_heat_pump(
     cdef Burn b
     if p.sources > 0.0:
         table = smaller(table_cop(p, c.source_temp_k, outlet_k), p.highest_cop)
-    if source_rate > 0.0:
+    if source_rate >= LEAST_SOURCE_W_K:
         most_w = most_heat_w(p, hot_k, c.source_temp_k, source_rate, table)
     limits.highest_temp_k = supply_set_k(&p.burner, &c.burner)
     b = burn(&limits, s, &c.burner, most_w, temp_in_k, mass_kg, dt_s)
@@ -105,5 +109,5 @@ cdef void advance_heat_pump(
     result.electricity_j += b.start_j
     result.loss_j = b.start_j
     result.source_outlet_temp_k = c.source_temp_k
-    if source_rate > 0.0:
+    if source_rate >= LEAST_SOURCE_W_K:
         result.source_outlet_temp_k -= result.source_heat_j / (source_rate * dt_s)

@@ -18,7 +18,7 @@ cdef struct TankResult:
     double outlet_temp_k
     double heat_j
     double loss_j
-    double stored_j
+    double mean_temp_k  # of the whole content: its heat
     double bottom_temp_k
     double top_temp_k
 

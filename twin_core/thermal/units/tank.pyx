@@ -7,7 +7,7 @@ implicit, the loss to the room exact. SI units, temperatures in K; equations: do
 
 from libc.math cimport exp
 
-from uem.twin_core.thermal.pipes cimport ENERGY_ZERO, HEAT_CAPACITY
+from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
 from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, clip
 
 # A plug smaller than this part of a layer has no say.
@@ -168,9 +168,9 @@ cdef void advance_tank(
         )
     result.heat_j = capacity * (result.outlet_temp_k - temp_in_k)
     settle(temp, state[0], layers)
-    result.stored_j = 0.0
+    result.mean_temp_k = 0.0
     for k in range(layers + 1):
-        result.stored_j += size(state[0], k, layers) * (temp[k] - ENERGY_ZERO)
-    result.stored_j *= layer_j_k
+        result.mean_temp_k += size(state[0], k, layers) * temp[k]
+    result.mean_temp_k /= p.layers
     result.bottom_temp_k = temp[0]
     result.top_temp_k = temp[layers]
