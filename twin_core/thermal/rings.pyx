@@ -47,6 +47,16 @@ ENERGY_ZERO_K = ENERGY_ZERO
 MEMO_NUMBERS = MEMO_WIDTH
 USUAL_SPEED_M_S = USUAL_SPEED
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define UEM_PREFETCH(p) __builtin_prefetch(p, 1)
+    #else
+    #define UEM_PREFETCH(p)
+    #endif
+    """
+    void UEM_PREFETCH(const void*) noexcept nogil
+
 # The head of a record.
 cdef enum:
     LEVEL = 0
@@ -57,6 +67,15 @@ cdef enum:
     SUM_HEAT = 5
     FIRST = 6  # where the plug next to the start lies
     COUNT = 7
+
+
+cdef inline void fetch(const double* record) noexcept nogil:
+    """Have the beginning of a record, where short rows of plugs stay, brought near."""
+    UEM_PREFETCH(record)
+    UEM_PREFETCH(record + 8)
+    UEM_PREFETCH(record + 16)
+    UEM_PREFETCH(record + 24)
+    UEM_PREFETCH(record + 32)
 
 
 cdef struct Plug:
@@ -554,21 +573,26 @@ cdef class Rings:
         rows (members, width) and memos (members, pipes * MEMO_NUMBERS) change in place; mass_kg that goes in and its
         temp_k are (pipes, members); what comes out is filled in the same shape, the loss of all pipes as (members,).
         """
-        cdef Py_ssize_t member, i
+        cdef Py_ssize_t member, block, last, i
         cdef Outflow out
         cdef Py_ssize_t members = rows.shape[0]
         self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
         with nogil:
-            for member in range(members):
-                loss_j[member] = 0.0
+            loss_j[:] = 0.0
+            # Some members together, because their flows lie side by side.
+            for block in range(0, members, 8):
+                last = block + 8 if block + 8 < members else members
                 for i in range(self.count):
-                    out = advance(
-                        &self.pipe[i], &rows[member, self.offset[i]], &memos[member, i * MEMO_WIDTH],
-                        mass_kg[i, member], temp_k[i, member], dt_s, ambient_temp_k[member],
-                    )
-                    out_mass_kg[i, member] = out.mass_kg
-                    out_heat_kgk[i, member] = out.heat_kgk
-                    loss_j[member] += out.loss_j
+                    for member in range(block, last):
+                        if i + 1 < self.count:
+                            fetch(&rows[member, self.offset[i + 1]])
+                        out = advance(
+                            &self.pipe[i], &rows[member, self.offset[i]], &memos[member, i * MEMO_WIDTH],
+                            mass_kg[i, member], temp_k[i, member], dt_s, ambient_temp_k[member],
+                        )
+                        out_mass_kg[i, member] = out.mass_kg
+                        out_heat_kgk[i, member] = out.heat_kgk
+                        loss_j[member] += out.loss_j
 
     def advance_in_halves(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
                           const double[:, ::1] temp_k, double dt_s, const double[::1] ambient_temp_k,
