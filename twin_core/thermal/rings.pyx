@@ -109,23 +109,32 @@ cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil:
 
 
 cdef inline double exp_of_minus(double x) noexcept nogil:
-    """exp(-x) for x >= 0, to 1e-10 of itself: a power of two times a polynomial, inline because calls cost more."""
-    cdef double whole, y
+    """exp(-x) for x >= 0, to 1e-8 of itself: a power of two times a polynomial.
+
+    Inline because calls cost more; in pairs because a chain of multiplications would wait for itself.
+    """
+    cdef double whole, y, y2
     cdef Bits power
     if x > 700.0:
         return 0.0
     whole = (x * 1.4426950408889634 + ROUNDER) - ROUNDER
     y = whole * 0.6931471805599453 - x
+    y2 = y * y
     power.bits = (1023 - <long long> whole) << 52
-    y = 1.0 + y * (1.0 + y * (1.0 / 2.0 + y * (1.0 / 6.0 + y * (1.0 / 24.0 + y * (1.0 / 120.0 + y * (
-        1.0 / 720.0 + y * (1.0 / 5040.0 + y * (1.0 / 40320.0))))))))
+    y = ((1.0 + y) + y2 * (1.0 / 2.0 + y * (1.0 / 6.0))) + y2 * y2 * (
+        (1.0 / 24.0 + y * (1.0 / 120.0)) + y2 * (1.0 / 720.0 + y * (1.0 / 5040.0))
+    )
     return power.number * y
 
 
 cdef inline double mean_left(double x) noexcept nogil:
     """(1 - exp(-x)) / x."""
+    cdef double square
     if x < 0.125:
-        return 1.0 - x * (1.0 / 2.0) * (1.0 - x * (1.0 / 3.0) * (1.0 - x * (1.0 / 4.0) * (1.0 - x * (1.0 / 5.0) * (1.0 - x * (1.0 / 6.0) * (1.0 - x * (1.0 / 7.0))))))
+        square = x * x
+        return ((1.0 - x * (1.0 / 2.0)) + square * (1.0 / 6.0 - x * (1.0 / 24.0))) + square * square * (
+            (1.0 / 120.0 - x * (1.0 / 720.0)) + square * (1.0 / 5040.0)
+        )
     return (1.0 - exp_of_minus(x)) / x
 
 
@@ -151,12 +160,12 @@ cdef inline void remember_mass(const Ring* pipe, double* memo, double mass) noex
     """
     cdef double x = pipe.decay_per_s * memo[DT]
     cdef double contents = mass * pipe.tank_inverse_kg, inverse = pipe.tank_kg / mass, cooled = x * inverse
-    cdef double rate, goal, mean
+    cdef double rate, goal, mean, even, odd, square = cooled * cooled
     if cooled < 0.25:
-        goal = 1.0 - cooled * (1.0 - cooled * (1.0 / 2.0) * (1.0 - cooled * (1.0 / 3.0) * (1.0 - cooled * (1.0 / 4.0) * (1.0 - cooled * (1.0 / 5.0) * (
-            1.0 - cooled * (1.0 / 6.0))))))
-        rate = contents * (1.0 + cooled * (1.0 + cooled * (1.0 / 2.0) * (1.0 + cooled * (1.0 / 3.0) * (1.0 + cooled * (1.0 / 4.0) * (
-            1.0 + cooled * (1.0 / 5.0) * (1.0 + cooled * (1.0 / 6.0)))))))
+        even = 1.0 + square * ((1.0 / 2.0 + square * (1.0 / 24.0)) + square * square * (1.0 / 720.0))
+        odd = cooled * ((1.0 + square * (1.0 / 6.0)) + square * square * (1.0 / 120.0))
+        goal = even - odd  # exp(-cooled)
+        rate = contents * (even + odd)
         inverse *= goal
     else:  # a trickle: the surplus fades out
         rate = contents + x * (1.0 + 0.034 / cooled)
