@@ -65,19 +65,19 @@ class Rig:
 
 
 def film_w_mk(pipe_class: PipeClass, flow_kg_s: float, temp_k: float) -> float:
-    """Conductance from water to wall per metre of pipe: Gnielinski above Re 4000, 3.66 below 2300.
+    """Conductance from water to wall per metre of pipe: Gnielinski above Re 4000, 3.66 below 2300, linear between.
 
     Properties are those at the nearest whole kelvin, as in the model.
     """
     temp_k = round(temp_k)
     mu, k = water.viscosity_pa_s(temp_k), water.conductivity_w_mk(temp_k)
     reynolds = 4.0 * flow_kg_s / (pi * pipe_class.inner_diameter_m * mu)
-    if reynolds < 2300.0:
-        return 3.66 * k * pi
-    assert reynolds > 4000.0, "the cases stay out of the transition"
+    turbulent = max(reynolds, 4000.0)
     prandtl = HEAT_CAPACITY_J_KGK * mu / k
-    eighth = 1.0 / (8.0 * (0.79 * log(reynolds) - 1.64) ** 2)
-    return eighth * (reynolds - 1000.0) * prandtl / (1.0 + 12.7 * sqrt(eighth) * (cbrt(prandtl**2) - 1.0)) * k * pi
+    eighth = 1.0 / (8.0 * (0.79 * log(turbulent) - 1.64) ** 2)
+    gnielinski = eighth * (turbulent - 1000.0) * prandtl / (1.0 + 12.7 * sqrt(eighth) * (cbrt(prandtl**2) - 1.0))
+    share = min(max((reynolds - 2300.0) / 1700.0, 0.0), 1.0)
+    return (3.66 + share * (gnielinski - 3.66)) * k * pi
 
 
 def transit_s(length_m: float, pipe_class: PipeClass, flow_kg_s: float, temp_k: float) -> float:

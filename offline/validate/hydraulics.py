@@ -98,7 +98,7 @@ def snapshot(net: Any) -> Snapshot:
 
 def ours(net: Any, theirs: Snapshot) -> tuple[dict[str, float], Array, list[str]]:
     """Heads in m by node, flows in m3/s and the names of the links they belong to."""
-    temp_k = _temperature_of(VISCOSITY_M2_S)
+    temp_k = temperature_of(VISCOSITY_M2_S)
     density = water.density_kg_m3(temp_k)
     nodes, edges = list(net.node_name_list), theirs.open_links
     at = {node: i for i, node in enumerate(nodes)}
@@ -170,7 +170,7 @@ def _first_of_loose_parts(ends: list[tuple[int, int]], fixed: NDArray[np.bool_])
     return [node for node in range(len(fixed)) if part[node] == node and node not in held]
 
 
-def _temperature_of(viscosity_m2_s: float) -> float:
+def temperature_of(viscosity_m2_s: float) -> float:
     """Where water has this kinematic viscosity, by bisection."""
     low, high = 273.15, 373.15
     for _ in range(60):
