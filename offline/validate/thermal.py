@@ -69,26 +69,45 @@ class Followed:
 
 def ulg(path: Path) -> Iterator[Result]:
     """The Liege rig: a hot front through 39 m of steel pipe, judged at the outlet."""
-    names = ("time_s", "mass_flow_kg_s", "T_water_out_degC", "T_water_in_degC")
-    columns = _columns(path, names)
-    drive = _rig_drive(columns, np.full(len(columns["time_s"]), 18.0))
     bar, reference = ULG_BARS.get(path.stem, (ULG_OTHER_BAR, nan))
-    yield from _rig_results(path.stem, 39.0, _ulg_pipe(), drive, bar, reference)
+    yield from _rig_results(path.stem, 39.0, ulg_pipe(), ulg_drive(path), bar, reference)
 
 
 def graz(path: Path) -> Iterator[Result]:
     """The Graz rig: steps up and down through 60.33 m of copper pipe, judged at the outlet."""
     if path.stem.endswith("_tools"):  # what other models made of the same drive
         return
-    names = ("time_s", "mass_flow_kg_s", "T_water_out_degC", "T_water_in_degC", "T_ambient_degC")
-    columns = _columns(path, names)
-    drive = _rig_drive(columns, columns["T_ambient_degC"])
     bar, reference = GRAZ_BARS.get(path.stem, (GRAZ_OTHER_BAR, nan))
-    yield from _rig_results(path.stem, 60.33, _graz_pipe(), drive, bar, reference, GRAZ_COMPARED_S)
+    yield from _rig_results(path.stem, 60.33, graz_pipe(), graz_drive(path), bar, reference, GRAZ_COMPARED_S)
 
 
 def branch(path: Path) -> Iterator[Result]:
     """The buried branch in Pongau with its data-sheet losses, judged at the substations while they run."""
+    network, drive = branch_drive(path)
+    followed = follow(network, drive, BRANCH_STEP_S)
+    settled = drive.time_s >= drive.time_s[0] + BRANCH_SETTLING_S
+    for point in BRANCH_POINTS:
+        rows = settled & running(drive.demand_kg_s[point])
+        error = (followed.temp_k[point] - drive.measured_temp_k[point])[rows]
+        bar, reference = BRANCH_BARS[point]
+        yield _result(path.stem, f"point {point} RMSE", rms(error), "K", bar, reference)
+    yield _result(path.stem, "energy gap of a step", followed.closure, "1", CLOSURE_BAR)
+
+
+def ulg_drive(path: Path) -> Drive:
+    """What was measured at the Liege rig."""
+    columns = _columns(path, ("time_s", "mass_flow_kg_s", "T_water_out_degC", "T_water_in_degC"))
+    return _rig_drive(columns, np.full(len(columns["time_s"]), 18.0))
+
+
+def graz_drive(path: Path) -> Drive:
+    """What was measured at the Graz rig."""
+    columns = _columns(path, ("time_s", "mass_flow_kg_s", "T_water_out_degC", "T_water_in_degC", "T_ambient_degC"))
+    return _rig_drive(columns, columns["T_ambient_degC"])
+
+
+def branch_drive(path: Path) -> tuple[Network, Drive]:
+    """The buried branch and what was measured in it."""
     flows = [f"mass_flow_{point}_kg_s" for point in ("1", *BRANCH_POINTS)]
     temps = [f"T{point}_K" for point in ("1", *BRANCH_POINTS)]
     columns = _columns(path, ("time_s", *temps, *flows, "T_outdoor_K"))
@@ -98,21 +117,13 @@ def branch(path: Path) -> Iterator[Result]:
     demand = {p: np.where((f := columns[f"mass_flow_{p}_kg_s"]) > smallest[p], f, 0.0) for p in BRANCH_POINTS}
     balance = next(node.name for node in network.nodes if node.kind is NodeKind.BALANCE)
     rest = columns["mass_flow_1_kg_s"] - np.sum(list(demand.values()), axis=0)
-    drive = Drive(
+    return network, Drive(
         time_s=columns["time_s"],
         source_temp_k=columns["T1_K"],
         demand_kg_s=demand | {balance: rest},
         ambient_temp_k=columns["T_outdoor_K"],
         measured_temp_k={point: columns[f"T{point}_K"] for point in BRANCH_POINTS},
     )
-    followed = follow(network, drive, BRANCH_STEP_S)
-    settled = drive.time_s >= drive.time_s[0] + BRANCH_SETTLING_S
-    for point in BRANCH_POINTS:
-        rows = settled & _running(demand[point])
-        error = (followed.temp_k[point] - drive.measured_temp_k[point])[rows]
-        bar, reference = BRANCH_BARS[point]
-        yield _result(path.stem, f"point {point} RMSE", _rms(error), "K", bar, reference)
-    yield _result(path.stem, "energy gap of a step", followed.closure, "1", CLOSURE_BAR)
 
 
 def single_pipe(length_m: float, pipe_class: PipeClass) -> Network:
@@ -129,9 +140,9 @@ def single_pipe(length_m: float, pipe_class: PipeClass) -> Network:
     )
 
 
-def follow(network: Network, drive: Drive, longest_step_s: float) -> Followed:
+def follow(network: Network, drive: Drive, longest_step_s: float, fidelity: str = "full") -> Followed:
     """Run the model from a linear start profile along a drive, in steps no longer than given."""
-    plan = NetworkPlan(network)
+    plan = NetworkPlan(network, fidelity=fidelity)
     inputs = plan.inputs()
     row = {name: k for k, name in enumerate(plan.nodes)}
     state = plan.initial_state([_start_temp_k(name, drive) for name in plan.nodes])
@@ -175,7 +186,7 @@ def _rig_results(
     for metric, tried in (("outlet RMSE", pipe_class), ("outlet RMSE, handbook dispersion", handbook)):
         followed = follow(single_pipe(length_m, tried), drive, RIG_STEP_S)
         error = followed.temp_k["out"] - drive.measured_temp_k["out"]
-        yield _result(case, metric, _rms(error[rows]), "K", bar, reference)
+        yield _result(case, metric, rms(error[rows]), "K", bar, reference)
         closure = max(closure, followed.closure)
     yield _result(case, "energy gap of a step", closure, "1", CLOSURE_BAR)
 
@@ -190,7 +201,8 @@ def _rig_drive(columns: Mapping[str, Array], ambient_temp_c: Array) -> Drive:
     )
 
 
-def _ulg_pipe() -> PipeClass:
+def ulg_pipe() -> PipeClass:
+    """The steel pipe in Liege."""
     inner, outer, insulation = 0.05248, 0.0603, 0.013
     casing = outer + 2.0 * insulation
     return PipeClass(
@@ -203,7 +215,8 @@ def _ulg_pipe() -> PipeClass:
     )
 
 
-def _graz_pipe() -> PipeClass:
+def graz_pipe() -> PipeClass:
+    """The copper pipe in Graz."""
     inner, outer, insulation = 0.020, 0.022, 0.013
     casing = outer + 2.0 * insulation
     conductivity = 0.0389 + (0.0442 - 0.0389) * (35.0 - 14.4) / (54.4 - 14.4)  # of the foam at a mean of 35 degC
@@ -238,7 +251,7 @@ def _between(values: Array, k: int, x: float) -> float:
     return float(values[k - 1] + x * (values[k] - values[k - 1]))
 
 
-def _running(flow: Array) -> NDArray[np.bool_]:
+def running(flow: Array) -> NDArray[np.bool_]:
     """Rows with flow there and in the rows before: `BRANCH_RUNNING_ROWS` in all, fewer at the beginning."""
     rows = flow > 0.0
     for shift in range(1, BRANCH_RUNNING_ROWS):
@@ -246,7 +259,8 @@ def _running(flow: Array) -> NDArray[np.bool_]:
     return rows
 
 
-def _rms(error: Array) -> float:
+def rms(error: Array) -> float:
+    """Root mean square; NaN of nothing."""
     return float(np.sqrt(np.mean(error**2))) if len(error) else nan
 
 

@@ -45,15 +45,15 @@ def test_bars_and_references_are_the_published_ones(found, metric):
 
 @pytest.mark.parametrize("kind", ["ulg", "graz"])
 def test_a_rig_is_judged_with_handbook_parameters_only_beside_the_chosen_dispersion(found, kind, monkeypatch):
-    right = getattr(thermal, f"_{kind}_pipe")()
-    monkeypatch.setattr(thermal, f"_{kind}_pipe", lambda: replace(right, dispersion_factor=1.0))
+    right = getattr(thermal, f"{kind}_pipe")()
+    monkeypatch.setattr(thermal, f"{kind}_pipe", lambda: replace(right, dispersion_factor=1.0))
     handbook = next(getattr(thermal, kind)(SHIPPED[kind]))
     assert found[kind]["outlet RMSE, handbook dispersion"].value == handbook.value <= handbook.bar
     assert found[kind]["outlet RMSE"].value < handbook.value
 
 
 def test_the_wall_is_what_makes_the_liege_outlet_right(monkeypatch):
-    right = thermal._ulg_pipe()
+    right = thermal.ulg_pipe()
     light = PipeClass(
         name="light",
         inner_diameter_m=right.inner_diameter_m,
@@ -62,7 +62,7 @@ def test_the_wall_is_what_makes_the_liege_outlet_right(monkeypatch):
         wall_heat_capacity_j_kgk=480.0,
         loss_resistance_mk_w=right.loss_resistance_mk_w,
     )
-    monkeypatch.setattr(thermal, "_ulg_pipe", lambda: light)
+    monkeypatch.setattr(thermal, "ulg_pipe", lambda: light)
     outlet = next(r for r in thermal.ulg(SHIPPED["ulg"]) if r.metric == "outlet RMSE")
     assert outlet.value > 3.0
     assert not outlet.passed
@@ -110,4 +110,4 @@ def test_a_file_that_cannot_be_followed_is_named(tmp_path, lines, said):
 
 def test_a_row_within_three_rows_after_a_standstill_does_not_count():
     flow = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    assert thermal._running(flow).nonzero()[0].tolist() == [0, 1, 2, 3, 4, 9, 10]
+    assert thermal.running(flow).nonzero()[0].tolist() == [0, 1, 2, 3, 4, 9, 10]
