@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.plant.network import Network, Pipe, Pump, PumpControl, Valve, ValveKind
-from uem.twin_core.plant.units import Unit
+from uem.twin_core.plant.network import Edge, Network, PumpControl, ValveKind
+from uem.twin_core.plant.units import FlowControl
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -77,36 +77,31 @@ class HydraulicGraph:
     fixed: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowControl:
-    """How a unit takes part in the hydraulics: kind FLOW (as far as the pressure suffices), PUMPED or FREE.
-
-    The resistance follows from the pressure drop at the nominal flow; PUMPED needs none.
-    """
-
-    kind: EdgeKind
-    nominal_flow_kg_s: float = 1.0
-    nominal_pressure_drop_pa: float = 0.0
-
-
 _VALVES: Final = {ValveKind.CONTROL: EdgeKind.VALVE, ValveKind.CHECK: EdgeKind.CHECK, ValveKind.FLOW: EdgeKind.FLOW}
 _PUMPS: Final = {
     PumpControl.SPEED: EdgeKind.PUMP_SPEED,
     PumpControl.PRESSURE: EdgeKind.PUMP_PRESSURE,
     PumpControl.CRITICAL: EdgeKind.PUMP_CRITICAL,
 }
+_UNITS: Final = {
+    FlowControl.THROTTLED: EdgeKind.FLOW,
+    FlowControl.PUMPED: EdgeKind.PUMPED,
+    FlowControl.FREE: EdgeKind.FREE,
+}
 
 
-def hydraulic_graph(network: Network, controls: Mapping[str, FlowControl] | None = None) -> HydraulicGraph:
-    """The pipes, valves, pumps and units of `network`, in this order; `controls`: of each unit, by its name.
+def hydraulic_graph(network: Network, nominal_flow_kg_s: Mapping[str, float] | None = None) -> HydraulicGraph:
+    """The pipes, valves, pumps and units of `network`, in this order.
+
+    `nominal_flow_kg_s`: by name, of units that do not say it themselves; it is where their nominal pressure drop holds.
 
     Raises:
-        InvalidInput: a unit without a flow control.
+        InvalidInput: a unit of unknown nominal flow.
     """
-    controls = controls or {}
+    nominal_flow_kg_s = nominal_flow_kg_s or {}
     index = {node.name: i for i, node in enumerate(network.nodes)}
     classes = {c.name: c for c in network.pipe_classes}
-    edges: list[Pipe | Valve | Pump | Unit] = [*network.pipes, *network.valves, *network.pumps, *network.units]
+    edges: list[Edge] = [*network.pipes, *network.valves, *network.pumps, *network.units]
     count = len(edges)
     graph = HydraulicGraph(
         name=network.name,
@@ -156,11 +151,12 @@ def hydraulic_graph(network: Network, controls: Mapping[str, FlowControl] | None
             graph.critical_end[edge] = index[pump.critical_end]
         edge += 1
     for unit in network.units:
-        if unit.name not in controls:
-            raise InvalidInput(f"network {network.name}: unit {unit.name} has no flow control")
-        control = controls[unit.name]
-        graph.kind[edge] = control.kind
-        graph.resistance_pa_s2_kg2[edge] = control.nominal_pressure_drop_pa / control.nominal_flow_kg_s**2
+        graph.kind[edge] = _UNITS[unit.flow_control]
+        if unit.flow_control is not FlowControl.PUMPED:
+            nominal = unit.nominal_flow_kg_s or nominal_flow_kg_s.get(unit.name, 0.0)
+            if not nominal > 0.0:
+                raise InvalidInput(f"network {network.name}: unit {unit.name} has no nominal flow")
+            graph.resistance_pa_s2_kg2[edge] = unit.nominal_pressure_drop_pa / nominal**2
         edge += 1
     return graph
 

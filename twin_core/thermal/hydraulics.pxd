@@ -63,6 +63,8 @@ cdef struct Work:
     double *pressure
     double *demand
     double *scratch
+    double *way
+    double *begin
     double *response
     # [entries]
     double *weights
@@ -120,7 +122,16 @@ cdef class Parts:
     cdef double move(
         self, const Work* work, const double* setting, double tolerance, bint* turned, Py_ssize_t* worst
     ) noexcept nogil
-    cdef void accept(self, Work* work) noexcept nogil
+    cdef double head_at(
+        self, int law, Work* work, const double* setting, Py_ssize_t link, double flow_kg_s, double* slope
+    ) noexcept nogil
+    cdef void flows_at_pressures(self, int law, Work* work, const double* setting) noexcept nogil
+    cdef double imbalance(self, Work* work, double* moved) noexcept nogil
+    cdef void descend(
+        self, int law, Work* work, const double* setting, double tolerance, Py_ssize_t* iterations
+    ) noexcept nogil
+    cdef double part_of_step(self, int law, Work* work, const double* setting) noexcept nogil
+    cdef void accept(self, Work* work, double part) noexcept nogil
     cdef Py_ssize_t shut_what_leaks(self, Work* work, const double* setting) noexcept nogil
     cdef void report(self, int law, Work* work, const Given* given, Found* found) noexcept nogil
 
@@ -162,4 +173,10 @@ cdef class HydraulicPlan:
     cdef void take_demands(
         self, Parts parts, Work* work, Room room, const Given* given, Found* found, Py_ssize_t passing, Py_ssize_t lost
     ) noexcept nogil
-    cdef int newton(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil
+    cdef int flows_and_pressures(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil
+    cdef bint newton(
+        self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, Py_ssize_t* worst
+    ) noexcept nogil
+    cdef void descend(
+        self, Parts parts, Work* work, const Given* given, Found* found, double closeness
+    ) noexcept nogil

@@ -21,16 +21,21 @@ cdef double GRAVITY = 9.80665
 cdef double LEAK_PA_S_KG = 1e13
 # What would have to leak more than this cannot be supplied (the pressure would be 1e9 Pa).
 cdef double MOST_LEAK_KG_S = 1e-4
-# Quadratic laws are linear below about this flow, so that their slope is never zero.
-cdef double LINEAR_KG_S = 1e-4
-# Of a pump that holds its pressure rise, so that equal ones in parallel share the flow.
-cdef double DROOP_PA_S_KG = 1e-3
+# Least slope of the law of an element. Where it is smaller, rounding of the pressures (1e-10 Pa) would show in the flow.
+cdef double LEAST_SLOPE_PA_S_KG = 0.03
+cdef double LINEAR_KG_S = 1e-6  # quadratic laws are linear at least below about this flow
 # Least resistance of an open element: 1 Pa at 30 kg/s.
 cdef double LEAST_RESISTANCE = 1e-3
 # The first guess is the flow under a pressure drop that grows with the flow as it does at this speed.
 cdef double FIRST_SPEED_M_S = 0.5
+cdef double LEAST_FLOW_KG_S = 1e-8  # counts as none
+cdef double MOST_FLOW_KG_S = 1e7  # bound of the search for the flow of a link
 cdef double MOST_RISE_PA = 1e7  # of a pump that holds the pressure of a critical pair
-cdef Py_ssize_t MOST_ITERATIONS = 60
+cdef double LEAST_HOLD = 1e-4  # change of a critical pair with the rise of its pump, below which there is no hold
+cdef Py_ssize_t MOST_ITERATIONS = 40
+cdef Py_ssize_t FREE_STEPS = 10  # Newton steps that are not checked for whether they gain
+cdef Py_ssize_t MOST_DESCENTS = 100
+cdef Py_ssize_t MOST_ROUNDS = 4
 
 cdef int VALVE = EdgeKind.VALVE
 cdef int CHECK = EdgeKind.CHECK
@@ -89,7 +94,10 @@ cdef double* zeros(list kept, Py_ssize_t count) except NULL:
 
 
 cdef inline double quadratic(double resistance, double flow_kg_s, double* slope) noexcept nogil:
-    cdef double root = sqrt(flow_kg_s * flow_kg_s + LINEAR_KG_S * LINEAR_KG_S)
+    """Drop of resistance times flow squared, but linear about zero; at most 0.5 Pa more than without that."""
+    cdef double linear = LEAST_SLOPE_PA_S_KG / resistance
+    linear = linear if linear > LINEAR_KG_S else LINEAR_KG_S
+    cdef double root = sqrt(flow_kg_s * flow_kg_s + linear * linear)
     slope[0] = resistance * (root + flow_kg_s * flow_kg_s / root)
     return resistance * flow_kg_s * root
 
@@ -117,8 +125,8 @@ cdef Py_ssize_t element_law(
         drop_pa[0] = LEAK_PA_S_KG * flow_kg_s - lift
         return 1
     if kind == PUMP_PRESSURE or kind == PUMP_CRITICAL:
-        slope[0] = DROOP_PA_S_KG
-        drop_pa[0] = DROOP_PA_S_KG * flow_kg_s - lift
+        slope[0] = LEAST_SLOPE_PA_S_KG
+        drop_pa[0] = LEAST_SLOPE_PA_S_KG * flow_kg_s - lift
         return 0
     if kind == PUMP_SPEED:
         resistance = element.curve_m_s2 * density
@@ -249,6 +257,8 @@ cdef class Parts:
         work.pressure = zeros(kept, cores)
         work.demand = zeros(kept, cores)
         work.scratch = zeros(kept, cores)
+        work.way = zeros(kept, cores)
+        work.begin = zeros(kept, cores)
         work.response = zeros(kept, cores * self.criticals)
         work.weights = zeros(kept, self.entries)
         work.lower = zeros(kept, self.entries)
@@ -483,8 +493,15 @@ cdef class Parts:
                 slope = response[element.critical_start] - response[element.critical_end]
                 missing = setting[element.edge]
                 missing -= work.pressure[element.critical_start] - work.pressure[element.critical_end]
-                # Where the pump has no hold on the pair (it is shut), it is moved by what is missing.
-                rise = work.rise[element.critical] + (missing / slope if slope > 1e-6 else missing)
+                rise = work.rise[element.critical]
+                if slope > LEAST_HOLD:
+                    rise += missing / slope
+                elif work.branch[i] == 1 and missing > 0.0:
+                    # The pump is shut: it begins to act where it overcomes what holds it shut.
+                    k = self.chains + i
+                    missing = work.pressure[self.link_b[k]] - work.pressure[self.link_a[k]]
+                    missing -= element.gravity_m2_s2 * work.density[i]
+                    rise = missing if missing > rise else rise
                 rise = 0.0 if rise < 0.0 else MOST_RISE_PA if rise > MOST_RISE_PA else rise
                 work.head[self.chains + i] -= rise - work.rise[element.critical]
                 for k in range(self.unknowns):
@@ -541,15 +558,167 @@ cdef class Parts:
         for i in range(self.elements):
             k = self.chains + i
             if branch_of(&self.element[i], setting[self.element[i].edge], work.link_new[k]) != work.branch[i]:
-                if fabs(work.link_new[k] - work.link_flow[k]) > 1e-9 + 1e-3 * tolerance * total:
+                if fabs(work.link_new[k] - work.link_flow[k]) > LEAST_FLOW_KG_S + 1e-3 * tolerance * total:
                     turned[0] = True
-        # 1e-10 kg/s a link is nothing: so water at rest counts as settled.
-        return changes / (total + 1e-10 * self.links / tolerance + 1e-300)
+        # So little in every link is nothing: water at rest counts as settled.
+        return changes / (total + 0.1 * LEAST_FLOW_KG_S * self.links / tolerance)
 
-    cdef void accept(self, Work* work) noexcept nogil:
+    cdef double head_at(self, int law, Work* work, const double* setting, Py_ssize_t link, double flow_kg_s,
+                        double* slope) noexcept nogil:
+        """Pressure drop less gravity of one link."""
+        cdef Py_ssize_t i, first, count
+        cdef const Element* element
+        cdef double head = 0.0
+        if link >= self.chains:
+            i = link - self.chains
+            element = &self.element[i]
+            work.branch[i] = element_law(
+                element, setting[element.edge], self.rise_of(work, element, setting), work.density[i], flow_kg_s,
+                &head, slope,
+            )
+            return head - element.gravity_m2_s2 * work.density[i]
+        first = self.chain_start[link]
+        count = self.chain_start[link + 1] - first
+        for i in range(first, first + count):
+            work.flow[i] = flow_kg_s + work.offset[i]
+        pressure_drops(
+            law, count, &self.wall[first], &work.reynolds[first], &work.friction[first], &work.local[first],
+            &work.flow[first], &work.drop[first], &work.slope[first]
+        )
+        slope[0] = 0.0
+        for i in range(first, first + count):
+            head += work.drop[i] - work.weight[i]
+            slope[0] += work.slope[i]
+        return head
+
+    cdef void flows_at_pressures(self, int law, Work* work, const double* setting) noexcept nogil:
+        """Fill link_flow with what the pressures drive through each link, and conductance with its slope."""
+        cdef Py_ssize_t link, tries
+        cdef double drive, flow, following, low, high, slope = 1.0, missing
+        for link in range(self.links):
+            if self.idle(link, work):
+                work.link_flow[link] = 0.0
+                work.conductance[link] = 0.0
+                continue
+            drive = work.pressure[self.link_a[link]] - work.pressure[self.link_b[link]]
+            flow = work.link_flow[link]
+            low, high = -MOST_FLOW_KG_S, MOST_FLOW_KG_S
+            if not low < flow < high:
+                flow = 0.0
+            for tries in range(200):
+                missing = drive - self.head_at(law, work, setting, link, flow, &slope)
+                if missing > 0.0:
+                    low = flow
+                else:
+                    high = flow
+                following = flow + missing / slope
+                if not low < following < high:
+                    following = 0.5 * (low + high)
+                if fabs(following - flow) <= 1e-14 * fabs(flow) + 1e-16:
+                    break
+                flow = following
+            work.link_flow[link] = flow
+            work.conductance[link] = 1.0 / slope
+
+    cdef double imbalance(self, Work* work, double* moved) noexcept nogil:
+        """Fill `right` with what nodes lack (in - out - demand); returns its sum, `moved` is the sum of all flows."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0
+        moved[0] = 0.0
+        for i in range(self.cores):
+            work.right[i] = -work.demand[i]
+        for i in range(self.links):
+            work.right[self.link_a[i]] -= work.link_flow[i]
+            work.right[self.link_b[i]] += work.link_flow[i]
+            moved[0] += fabs(work.link_flow[i])
+        for i in range(self.unknowns):
+            if work.lost[i]:
+                work.right[i] = 0.0
+            total += fabs(work.right[i])
+        return total
+
+    cdef void descend(self, int law, Work* work, const double* setting, double tolerance,
+                      Py_ssize_t* iterations) noexcept nogil:
+        """Pressures by damped Newton steps on the convex function whose gradient is the imbalance of the nodes.
+
+        Slower than steps in the flows, but every step gains, so that it cannot run in circles.
+        """
+        cdef Py_ssize_t i, k, tries
+        cdef double moved = 0.0, before, after, part, low, high, lacking
+        for i in range(self.unknowns):
+            work.pressure[i] = work.pressure[self.unknowns] if self.cores > self.unknowns else 0.0
+        self.flows_at_pressures(law, work, setting)
+        for i in range(MOST_DESCENTS):
+            lacking = self.imbalance(work, &moved)
+            if lacking <= tolerance * moved + 1e-10 * self.links:
+                return
+            iterations[0] += 1
+            self.factorise(work)
+            before = 0.0
+            for k in range(self.unknowns):
+                work.scratch[k] = work.right[k]
+            self.solve(work, work.right)
+            for k in range(self.unknowns):
+                before += work.scratch[k] * work.right[k]
+                work.way[k] = work.right[k]
+                work.begin[k] = work.pressure[k]
+            low, high, part = 0.0, 1.0, 1.0
+            for tries in range(40):
+                for k in range(self.unknowns):
+                    work.pressure[k] = work.begin[k] + part * work.way[k]
+                self.flows_at_pressures(law, work, setting)
+                self.imbalance(work, &moved)
+                after = 0.0
+                for k in range(self.unknowns):
+                    after += work.right[k] * work.way[k]
+                # `after` falls with the part of the way that is gone, and is zero at the lowest point on it.
+                if fabs(after) <= 0.5 * before or (after > 0.0 and part == 1.0):
+                    break
+                if after < 0.0:
+                    high = part
+                else:
+                    low = part
+                part = 0.5 * (low + high)
+            if tries == 39:
+                return  # as far down as rounding lets see
+
+    cdef double part_of_step(self, int law, Work* work, const double* setting) noexcept nogil:
+        """How far to go from link_flow to link_new: 1, or less where the way begins to rise again.
+
+        Between flows that balance, Newton steps go down on a convex function (the content of the links); its slope along
+        the way is worked out here.
+        """
+        cdef Py_ssize_t i, tries
+        cdef double change, slope, unused = 0.0, before = 0.0, low = 0.0, high = 1.0, part = 1.0
+        for i in range(self.links):
+            if work.conductance[i] > 0.0:
+                change = work.link_new[i] - work.link_flow[i]
+                before += change * change / work.conductance[i]
+        for tries in range(40):
+            slope = 0.0
+            for i in range(self.links):
+                change = work.link_new[i] - work.link_flow[i]
+                if change != 0.0:
+                    slope += change * (
+                        self.head_at(law, work, setting, i, work.link_flow[i] + part * change, &unused)
+                        - work.pressure[self.link_a[i]] + work.pressure[self.link_b[i]]
+                    )
+            if fabs(slope) <= 0.5 * before or (slope < 0.0 and part == 1.0):
+                break
+            if slope > 0.0:
+                high = part
+            else:
+                low = part
+            part = 0.5 * (low + high)
+        return part
+
+    cdef void accept(self, Work* work, double part) noexcept nogil:
         cdef Py_ssize_t i
         for i in range(self.links):
-            work.link_flow[i] = work.link_new[i]
+            if part == 1.0:
+                work.link_flow[i] = work.link_new[i]
+            else:
+                work.link_flow[i] += part * (work.link_new[i] - work.link_flow[i])
 
     cdef Py_ssize_t shut_what_leaks(self, Work* work, const double* setting) noexcept nogil:
         """Shut elements that would have to pass what they cannot; returns how many."""
@@ -578,7 +747,7 @@ cdef class Parts:
             for i in range(self.chain_start[c], self.chain_start[c + 1]):
                 # The drop was worked out before the last move, and the flow hardly changed since.
                 pressure += work.weight[i] - work.drop[i] - work.slope[i] * change
-                work.flow[i] += change
+                work.flow[i] = work.link_flow[c] + work.offset[i]
                 if i + 1 < self.chain_start[c + 1]:
                     found.pressure_pa[self.pipe_head[i]] = pressure
         for i in range(self.cores):
@@ -704,10 +873,14 @@ cdef class HydraulicPlan:
         for i in range(parts.elements):
             work.link_flow[parts.chains + i] = found.flow_kg_s[parts.element[i].edge]
         while True:
-            lost = parts.find_lost(work, room.frontier) if shut or parts.lost else 0
+            lost = 0
+            if shut or parts.lost:
+                lost = parts.find_lost(work, room.frontier)
+            else:
+                memset(work.lost, 0, parts.cores)
             self.take_demands(parts, work, room, given, found, passing, lost)
             if parts.links:
-                code = self.newton(parts, work, given, found)
+                code = self.flows_and_pressures(parts, work, given, found)
                 if code != SOLVED:
                     return code
                 shut = parts.shut_what_leaks(work, given.setting)
@@ -758,38 +931,84 @@ cdef class HydraulicPlan:
             room.outflow[end] -= flow
         parts.gather_demands(work, room.outflow)
 
-    cdef int newton(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil:
-        """Flows of links and pressures of core nodes."""
+    cdef int flows_and_pressures(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil:
+        """Flows of links and pressures of core nodes: by Newton steps, and where these run in circles by descent."""
         cdef Py_ssize_t i, worst = 0
-        cdef double change, last = 1.0, moving = 0.0
-        cdef bint fresh = True, turned = False
+        cdef double moving = 0.0, closeness = 1e-2
         for i in range(parts.links):
             if parts.idle(i, work):
                 work.link_flow[i] = 0.0
             moving += fabs(work.link_flow[i])
+        if self.newton(parts, work, given, found, moving == 0.0, FREE_STEPS, &worst):
+            return SOLVED
+        for i in range(MOST_ROUNDS):
+            # Pressures alone say little about flows where the resistance is small: Newton has the last word.
+            self.descend(parts, work, given, found, closeness)
+            if self.newton(parts, work, given, found, False, 1, &worst):
+                return SOLVED
+            closeness *= 1e-2
+        found.culprit = (
+            parts.pipe_edge[parts.chain_start[worst]] if worst < parts.chains
+            else parts.element[worst - parts.chains].edge
+        )
+        return NOT_CONVERGED
+
+    cdef bint newton(
+        self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, Py_ssize_t* worst
+    ) noexcept nogil:
+        """Newton steps from link_flow, after `free` of them no longer than they gain; returns whether they settle.
+
+        `worst`: the link that changed most.
+        """
+        cdef Py_ssize_t i
+        cdef double change, part
+        cdef bint fresh = True, turned = False
         for i in range(MOST_ITERATIONS):
             found.iterations += 1
-            parts.heads(self.law, work, given.setting, fresh, moving == 0.0 and i == 0)
+            parts.heads(self.law, work, given.setting, fresh, cold)
             if fresh:
                 parts.factorise(work)
                 parts.respond(work)
             parts.pressures(work)
             if parts.criticals:
                 parts.hold_critical(work, given.setting)
-            change = parts.move(work, given.setting, given.tolerance, &turned, &worst)
+            change = parts.move(work, given.setting, given.tolerance, &turned, worst)
             if not change < 1e300:
-                break
-            parts.accept(work)
-            if change <= given.tolerance and not turned and (i > 0 or moving > 0.0):
-                return SOLVED
+                return False
+            if change <= given.tolerance and not turned and not cold:
+                parts.accept(work, 1.0)
+                return True
             # With the same slopes again an error shrinks by about the last relative change, which may do.
-            fresh = turned or i == 0 and moving == 0.0 or change > 0.1 or change * change > 3.0 * given.tolerance
-            last = change
-        found.culprit = (
-            parts.pipe_edge[parts.chain_start[worst]] if worst < parts.chains
-            else parts.element[worst - parts.chains].edge
-        )
-        return NOT_CONVERGED
+            fresh = turned or cold or change > 0.1 or change * change > 3.0 * given.tolerance
+            cold = False
+            if i < free:
+                parts.accept(work, 1.0)
+            else:
+                part = parts.part_of_step(self.law, work, given.setting)
+                parts.accept(work, part)
+                fresh = True
+        return False
+
+    cdef void descend(
+        self, Parts parts, Work* work, const Given* given, Found* found, double closeness
+    ) noexcept nogil:
+        """Come close by descent, with an outer loop for the pumps that hold critical pairs."""
+        cdef Py_ssize_t i, k
+        cdef double moved
+        for i in range(10):
+            parts.descend(self.law, work, given.setting, closeness, &found.iterations)
+            if not parts.criticals:
+                return
+            moved = 0.0
+            for k in range(parts.criticals):
+                moved -= work.rise[k]
+            parts.factorise(work)
+            parts.respond(work)
+            parts.hold_critical(work, given.setting)
+            for k in range(parts.criticals):
+                moved += work.rise[k]
+            if fabs(moved) <= 1e6 * closeness:
+                return
 
     def room(self):
         """Room for one thread to solve in."""
