@@ -165,6 +165,11 @@ def _series(
     return Series(str(path), tuple(column.tag for column in columns), time_ns, value, is_iso)
 
 
+def seconds(cell: str, where: str) -> float:
+    """A time cell in seconds (since 1970 where it is a date); InvalidInput when it is none."""
+    return _time_ns(cell, where)[0] / NS_PER_S
+
+
 def _time_ns(cell: str, where: str) -> tuple[int, bool]:
     try:
         seconds = float(cell)

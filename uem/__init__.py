@@ -6,13 +6,14 @@ The public names for offline use are imported when they are first asked for, so 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "simulate"]
+__all__ = ["__version__", "load", "run", "simulate"]
 
 if TYPE_CHECKING:
+    from uem.offline.run import run
     from uem.offline.simulate import simulate
     from uem.territories.load import load
 
-_HOMES = {"load": "uem.territories.load", "simulate": "uem.offline.simulate"}
+_HOMES = {"load": "uem.territories.load", "run": "uem.offline.run", "simulate": "uem.offline.simulate"}
 
 
 def __getattr__(name: str) -> Any:

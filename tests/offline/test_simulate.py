@@ -206,3 +206,8 @@ def test_a_recording_of_the_territory_may_be_given_as_it_is():
     given = simulate("pongau", load("pongau").plants[0].recording.path)
     assert given.asset == "branch"
     assert np.array_equal(given.value, own.value, equal_nan=True)
+
+
+def test_a_network_that_nobody_measures_is_not_followed():
+    with pytest.raises(InvalidInput, match=r"network ring: only a tree with measured flows .* can be followed"):
+        simulate("quartier")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.twin_core.errors import ModelFailure
+from uem.twin_core.errors import InvalidInput, ModelFailure
 from uem.twin_core.estimation.intake import Intake, Patience
 from uem.twin_core.estimation.residuals import RunningResiduals
 from uem.twin_core.estimation.timeline import Reading
@@ -52,6 +52,11 @@ class NetworkFollower:
     )
 
     def __init__(self, network: Network) -> None:
+        if not (network.flows_are_imposed and network.ambient_temperature_tag):
+            raise InvalidInput(
+                f"network {network.name}: only a tree with measured flows and ambient temperature can be followed; "
+                f"`uem run` lets this one run by itself"
+            )
         self.name = network.name
         self._network = network
         self._plan = NetworkPlan(network)

@@ -1,0 +1,90 @@
+"""`uem check`: look a network through before it is believed."""
+
+import argparse
+import sys
+from typing import Any
+
+from uem.offline.check import design, sizes, survey, topology
+from uem.offline.check.finding import Finding, Severity
+from uem.offline.output import one_message, print_json
+from uem.territories.load import load
+from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.territory import Territory
+
+_ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+_MOST_ALIKE = 8
+
+
+def check(territory: Territory, network: Network, *, with_design: bool = True) -> tuple[list[Finding], dict[str, Any]]:
+    """All findings of a network, the worst first, and the figures of its design day.
+
+    The design day is left out where the graph has errors: its figures would mislead.
+    """
+    found = [*topology.findings(network), *survey.findings(network), *sizes.findings(network)]
+    figures: dict[str, Any] = {}
+    broken = any(f.severity is Severity.ERROR and f.check in ("islands", "crossed", "unreachable") for f in found)
+    if with_design and not broken and not network.flows_are_imposed:
+        more, figures = design.findings(territory, network)
+        found += more
+    return sorted(found, key=lambda f: _ORDER.index(f.severity)), figures
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `uem check`; the exit code is 1 when there are errors."""
+    parser = argparse.ArgumentParser(
+        prog="uem check",
+        description="Look for mistakes in the networks of a territory: islands, dead ends, crossed supply and return,\n"
+        "customers that no heat reaches, odd lengths, levels and diameters, plants too small; then run the\n"
+        "design day: velocities, pressures, and what each customer gets. Exit code 1 when there are errors.",
+        epilog="examples:\n  uem check quartier\n  uem check district.toml --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("territory", help="shipped name, folder or file")
+    parser.add_argument("--no-design", action="store_true", help="leave the design day out")
+    parser.add_argument("--json", action="store_true", help="findings and figures as JSON on stdout")
+    options = parser.parse_args(argv)
+    with one_message("uem check") as done:
+        territory = load(options.territory)
+        checked = [(n, *check(territory, n, with_design=not options.no_design)) for n in territory.networks]
+        if options.json:
+            print_json({"networks": [_document(*item) for item in checked]})
+        else:
+            for item in checked:
+                _show(*item)
+        done.code = int(any(f.severity is Severity.ERROR for _, found, _ in checked for f in found))
+    return done.code
+
+
+def _document(network: Network, found: list[Finding], figures: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "network": network.name,
+        "counts": {str(s): sum(f.severity is s for f in found) for s in _ORDER},
+        "findings": [f._asdict() | {"severity": str(f.severity)} for f in found],
+        "design": figures or None,
+    }
+
+
+def _show(network: Network, found: list[Finding], figures: dict[str, Any]) -> None:
+    counts = ", ".join(f"{sum(f.severity is s for f in found)} {s}s" for s in _ORDER)
+    print(f"network {network.name}: {counts}")
+    alike: dict[tuple[Severity, str], int] = {}
+    for f in found:
+        alike[f.severity, f.check] = alike.get((f.severity, f.check), 0) + 1
+        if alike[f.severity, f.check] <= _MOST_ALIKE:
+            print(f"  {f.severity}: {f.element}: {f.text}; {f.remedy}")
+    for (severity, name), count in alike.items():
+        if count > _MOST_ALIKE:
+            print(f"  {severity}: {name}: {count - _MOST_ALIKE} more like these; --json lists all")
+    if figures:
+        print(
+            f"design day: {figures['heat_to_customers_kw']:.0f} kW to customers, {figures['loss_kw']:.0f} kW lost; "
+            f"{figures['lowest_pressure_bar']:.2f} to {figures['highest_pressure_bar']:.2f} bar; "
+            f"fastest {figures['fastest_m_s']:.2f} m/s in pipe {figures['fastest_pipe']}"
+        )
+        if figures["critical_customer"]:
+            over = figures["critical_pressure_drop_bar"]
+            print(f"critical customer {figures['critical_customer']}: {over:.2f} bar across it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
