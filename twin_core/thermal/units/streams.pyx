@@ -27,7 +27,7 @@ cdef double waste_heat_flow(
     cdef double fixed, water, available
     if rate < LEAST_RATE_W_K or not rise > 0.0:
         return p.minimum_flow_kg_s
-    fixed = p.wall_k_w * (c.fouling + 0.5 * film_part(p.stream_k_w * rate))
+    fixed = p.wall_k_w * (larger(c.fouling, 0.0) + 0.5 * film_part(p.stream_k_w * rate))
     water = stream_for_outlet_k_w(
         difference / rise, 1.0 / rate, fixed, 0.5 * p.wall_k_w, p.water_k_w, 1.0 / (HEAT_CAPACITY * p.maximum_flow_kg_s)
     )
@@ -48,7 +48,7 @@ cdef void advance_waste_heat(
     result.stream_outlet_temp_k = c.stream_temp_k
     if mass_kg >= LEAST_MASS_KG and rate >= LEAST_RATE_W_K and difference > 0.0:
         water_k_w = dt_s / capacity
-        film_k_w = 0.5 * p.wall_k_w * film_part(p.water_k_w / water_k_w) + p.wall_k_w * c.fouling
+        film_k_w = 0.5 * p.wall_k_w * film_part(p.water_k_w / water_k_w) + p.wall_k_w * larger(c.fouling, 0.0)
         most_w = exchanged_w(
             difference, 1.0 / rate, water_k_w, film_k_w + 0.5 * p.wall_k_w * film_part(p.stream_k_w * rate)
         )

@@ -54,7 +54,7 @@ cdef inline double secondary_set_k(const SubstationParameters* p, double outdoor
 cdef inline void behind(const Circuit* circuit, double fouling, Secondary* out) noexcept nogil:
     """Stream and wall of a circuit whose heat and temperatures are known."""
     out.stream_k_w = (out.supply_temp_k - out.return_temp_k) / out.heat_w
-    out.fixed_k_w = circuit.wall_k_w * (fouling + 0.5 * film_part(circuit.secondary_k_w / out.stream_k_w))
+    out.fixed_k_w = circuit.wall_k_w * (larger(fouling, 0.0) + 0.5 * film_part(circuit.secondary_k_w / out.stream_k_w))
 
 
 cdef Secondary heating_side(
