@@ -30,7 +30,7 @@ from uem.twin_core.thermal.units.compile import CompiledUnit, compile_unit
 
 Array = NDArray[np.float64]
 
-# Longer steps are cut into equal parts, so that what mixes at a node arrives at the next one in time.
+# By default longer steps are cut into equal parts, so that what mixes at a node arrives at the next one in time.
 LONGEST_INNER_STEP_S: Final = 60.0
 LONGEST_STEP_S: Final = 7 * 24 * 3600.0
 FLOW_RANGE_KG_S: Final = (-1e5, 1e5)
@@ -279,15 +279,21 @@ class NetworkPlan:
     """The compiled form of a network: fixed for its life, shared by all its states."""
 
     def __init__(
-        self, network: Network, members: int = 1, cells: int | None = None, fidelity: str = Fidelity.FULL
+        self,
+        network: Network,
+        members: int = 1,
+        cells: int | None = None,
+        fidelity: str = Fidelity.FULL,
+        inner_step_s: float = LONGEST_INNER_STEP_S,
     ) -> None:
         """`members`: how many copies of the network run side by side, each with its own inputs and state.
 
         `cells`: of every pipe; by default from its length and diameter. `fidelity`: "full" follows plugs of water and
-        the wall beside them, "planning" is several times quicker (docs/models/planning.md).
+        the wall beside them, "planning" is several times quicker (docs/models/planning.md). `inner_step_s`: longer
+        steps are cut into equal parts of at most this; what mixes at a node within a part travels as its mean.
 
         Raises:
-            InvalidInput: members or cells out of range, no such fidelity, or no pipe in the network.
+            InvalidInput: members, cells or inner step out of range, no such fidelity, or no pipe in the network.
         """
         if fidelity not in set(Fidelity):
             raise InvalidInput(f"network {network.name}: fidelity {fidelity!r}; there are {', '.join(Fidelity)}")
@@ -297,6 +303,12 @@ class NetworkPlan:
             raise InvalidInput(f"network {network.name}: has no pipes, there is nothing to follow")
         if cells is not None and not 4 <= cells <= MAX_CELLS_OF_A_PIPE:
             raise InvalidInput(f"network {network.name}: {cells} cells; 4 to {MAX_CELLS_OF_A_PIPE} are possible")
+        if not 0.0 < inner_step_s <= LONGEST_STEP_S:
+            raise InvalidInput(
+                f"network {network.name}: inner step of {inner_step_s} s; above 0 and up to {LONGEST_STEP_S:.0f} s is "
+                "possible"
+            )
+        self.inner_step_s: Final = inner_step_s
         self.name: Final = network.name
         self.nodes: Final = tuple(node.name for node in network.nodes)
         self.pipes: Final = tuple(pipe.name for pipe in network.pipes)
@@ -470,7 +482,7 @@ class NetworkPlan:
                 first,
                 last,
                 dt_s,
-                ceil(dt_s / LONGEST_INNER_STEP_S),
+                ceil(dt_s / self.inner_step_s),
                 inputs.node_supply_temp_k,
                 inputs.node_demand_kg_s,
                 inputs.ambient_temp_k,
