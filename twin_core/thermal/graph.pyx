@@ -369,7 +369,7 @@ cdef class Graph:
                 self.begin(work, &m, member, supply_temp_k, demand_kg_s, ambient_temp_k[member])
                 if self.has_pressures:
                     self.set_elements(work, member, pressure_pa, opening, valve_flow_kg_s, speed, pressure_rise_pa)
-                    memcpy(work.row_before, m.row, self.width * sizeof(double))
+                    self.copy_rows(m.row, work.row_before)
                     memcpy(work.record_before, m.flow, self.records * sizeof(double))
                 for k in range(inner_steps):
                     found = self.inner_step(work, &m, dt_s / inner_steps, k == 0)
@@ -378,7 +378,7 @@ cdef class Graph:
                 if found == 0:
                     self.report(work, &m, state, member, inner_steps)
                     continue
-                memcpy(m.row, work.row_before, self.width * sizeof(double))
+                self.copy_rows(work.row_before, m.row)
                 memcpy(m.flow, work.record_before, self.records * sizeof(double))
                 if code == 0:
                     code, culprit, failed = found, work.culprit, member
@@ -392,6 +392,15 @@ cdef class Graph:
             for member in range(state.rows.shape[0]):
                 m = self.member(state, member)
                 out[member] = self.stored(&m)
+
+    cdef void copy_rows(self, const double* row, double* copy) noexcept nogil:
+        """Copy plugs and walls of a member; of rings only what is in use, which is a small part."""
+        cdef Py_ssize_t i
+        if self.ring:
+            for i in range(self.pipe_count):
+                planning.copy_record(row + self.offset[i], copy + self.offset[i])
+        else:
+            memcpy(copy, row, self.width * sizeof(double))
 
     cdef Member member(self, Arrays state, Py_ssize_t member) noexcept nogil:
         cdef Member m

@@ -50,7 +50,7 @@ class ReferenceRings:
         """Pipes whose temperature goes linearly from one value to another, each of shape (rows,)."""
         pipes = Rings(geometries)
         tank, ring = (np.array(masses) for masses in pipes.masses_kg())
-        rows, cells = len(geometries), np.array([g.cells for g in geometries])
+        rows, cells = len(geometries), np.array(pipes.plugs())
         room = int(cells.max()) + 4
         share = tank / (ring + 2.0 * tank)
         rise = end_temp_k - start_temp_k

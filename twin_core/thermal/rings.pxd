@@ -39,6 +39,8 @@ cdef double admit(
 cdef double stored_energy_j(const Ring* pipe, const double* record) noexcept nogil
 cdef double end_temp_k(const Ring* pipe, const double* record, bint at_end) noexcept nogil
 
+cdef void copy_record(const double* record, double* copy) noexcept nogil
+
 cdef class Rings:
     cdef Ring* pipe  # [count]
     cdef Py_ssize_t* offset  # [count], of a pipe's record in the row of a member

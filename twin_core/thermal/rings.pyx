@@ -10,9 +10,9 @@ SI units, temperatures in K. Mass is that of water at 60 degC with the share of 
 temperature. A plug holds heat `level * mass + scale * plug.heat`; while time passes only level and scale change.
 """
 
-from libc.math cimport fabs, pow, sqrt
+from libc.math cimport ceil, fabs, pow, sqrt
 from libc.stdlib cimport calloc, free
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from uem.twin_core.thermal.water cimport conductivity_w_mk, density_kg_m3, heat_capacity_j_kgk, viscosity_pa_s
 
@@ -38,9 +38,13 @@ cdef double LEAST_SCALE = 1e-3
 # The plugs may hold this much more or less than they should before it is made up.
 cdef double SPARE = 1e-12
 cdef double MOST_STEEP = 1.0
+cdef double PLUGS_PER_TANK = 1.0
+cdef double LEAST_PLUGS = 4.0
 # Added and taken away again, it leaves the nearest whole number.
 cdef double ROUNDER = 6755399441055744.0
 cdef Py_ssize_t SLACK = 2
+# Room for plugs that are not full: those at both ends.
+cdef Py_ssize_t SPARE_PLUGS = 4
 
 HEAT_CAPACITY_J_KGK = HEAT_CAPACITY
 ENERGY_ZERO_K = ENERGY_ZERO
@@ -490,6 +494,13 @@ cdef double end_temp_k(const Ring* pipe, const double* record, bint at_end) noex
     return record[END_TEMP if at_end else START_TEMP]
 
 
+cdef void copy_record(const double* record, double* copy) noexcept nogil:
+    """Copy what is in use of a record."""
+    cdef Py_ssize_t first = HEAD + PLUG * <Py_ssize_t> record[FIRST]
+    memcpy(copy, record, HEAD * sizeof(double))
+    memcpy(copy + first, record + first, PLUG * <Py_ssize_t> record[COUNT] * sizeof(double))
+
+
 cdef Ring make_ring(g):
     """Masses and rates of a pipe from its geometry."""
     cdef Ring ring
@@ -508,13 +519,18 @@ cdef Ring make_ring(g):
     cdef double film_m = USUAL_SPEED * wall_by_water * g.wall_capacity_j_k / film_w_k
     cdef double smear_m = sqrt(2.0 * length * (dispersion_m * (1.0 + wall_by_water) ** 2 + film_m))
     cdef double share = smear_m / sqrt(2.0) / (length * (1.0 + wall_by_water))
+    cdef double plugs
     share = share if share < 0.5 * MOST_TANK else 0.5 * MOST_TANK
-    ring.capacity = g.cells + 4
     ring.whole_kg = water_kg * (1.0 + wall_by_water)
     ring.tank_kg = share * ring.whole_kg
     ring.tank_inverse_kg = 1.0 / ring.tank_kg
     ring.ring_kg = ring.whole_kg - 2.0 * ring.tank_kg
-    ring.least_kg = ring.ring_kg / g.cells
+    # Plugs much finer than what the tanks smear would tell nothing.
+    plugs = ceil(PLUGS_PER_TANK * ring.ring_kg / ring.tank_kg)
+    plugs = plugs if plugs > LEAST_PLUGS else LEAST_PLUGS
+    plugs = plugs if plugs < g.cells else g.cells
+    ring.capacity = <Py_ssize_t> plugs + SPARE_PLUGS
+    ring.least_kg = ring.ring_kg / plugs
     ring.decay_per_s = g.cells * g.loss_w_k / (HEAT_CAPACITY * ring.whole_kg)
     return ring
 
@@ -544,6 +560,10 @@ cdef class Rings:
         """Mass of one tank and of the plugs of every pipe, the wall as water in it: two lists (pipes,)."""
         return [self.pipe[i].tank_kg for i in range(self.count)], [self.pipe[i].ring_kg for i in range(self.count)]
 
+    def plugs(self):
+        """How many plugs every pipe is cut into at least before they are joined (pipes,)."""
+        return [self.pipe[i].capacity - SPARE_PLUGS for i in range(self.count)]
+
     def decays_per_s(self):
         """The rate at which water at rest comes nearer to the ambient temperature, of every pipe (pipes,)."""
         return [self.pipe[i].decay_per_s for i in range(self.count)]
@@ -558,7 +578,7 @@ cdef class Rings:
             for i in range(self.count):
                 record = &rows[member, self.offset[i]]
                 start, end = start_temp_k[i, member], end_temp_k[i, member]
-                plugs = 1 if start == end else self.pipe[i].capacity - 4
+                plugs = 1 if start == end else self.pipe[i].capacity - SPARE_PLUGS
                 share = self.pipe[i].tank_kg / self.pipe[i].whole_kg
                 for k in range(record_width(self.pipe[i].capacity)):
                     record[k] = 0.0

@@ -27,12 +27,12 @@ def test_every_case_is_within_its_bar(found):
 
 
 def test_rigs_are_met_better_than_by_the_published_plug_flow_model(found):
-    assert found["ulg", "outlet RMSE"].value <= 0.50 < 0.603
+    assert found["ulg", "outlet RMSE"].value <= 0.45 < 0.603
     assert found["graz", "outlet RMSE"].value <= 0.17 < 0.233
 
 
 def test_the_full_scheme_is_met_within_what_the_documentation_says(found):
-    assert found["ulg", "outlet against the full scheme, RMSE"].value == pytest.approx(0.36, abs=0.05)
+    assert found["ulg", "outlet against the full scheme, RMSE"].value == pytest.approx(0.30, abs=0.05)
     assert found["graz", "outlet against the full scheme, RMSE"].value == pytest.approx(0.09, abs=0.03)
     assert found["random tree", "all nodes against the full scheme, RMSE"].value == pytest.approx(0.14, abs=0.03)
 
