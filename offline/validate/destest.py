@@ -21,8 +21,7 @@ from uem.offline.validate.case import Case, Result, UnusableFile, read_columns, 
 from uem.offline.validate.hydraulics import temperature_of
 from uem.twin_core.plant.network import Network, Node, Pipe, PipeClass
 from uem.twin_core.plant.units import FlowControl, HeatLoad, HeatSource
-from uem.twin_core.thermal.hydraulic_network import EdgeKind, hydraulic_graph
-from uem.twin_core.thermal.hydraulic_network import FlowControl as HydraulicControl
+from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.network import NetworkPlan, NetworkState
 from uem.twin_core.thermal.pipes import HEAT_CAPACITY_J_KGK
@@ -224,12 +223,8 @@ def run(network: Network, heat_w: Array, step_s: float) -> Week:
 
 def ce0_pressure_drops(network: Network) -> dict[str, float]:
     """Pressure drops with the water of the exercise: everything at the temperature that has its viscosity."""
-    free = FlowControl.FREE
-    controls = {
-        unit.name: HydraulicControl(kind=EdgeKind.FREE if unit.flow_control is free else EdgeKind.PUMPED)
-        for unit in network.units
-    }
-    graph = hydraulic_graph(network, controls)
+    graph = hydraulic_graph(network)
+    graph.resistance_pa_s2_kg2[:] = 0.0  # the exercise counts pipes alone
     plan = HydraulicPlan(graph)
     pressure = np.zeros(plan.nodes)
     plan.solve(

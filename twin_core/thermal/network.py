@@ -22,7 +22,7 @@ from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal import water
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
 from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, Units, Work, first_wrong
-from uem.twin_core.thermal.hydraulic_network import EdgeKind, FlowControl, hydraulic_graph
+from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
 from uem.twin_core.thermal.rings import Rings
@@ -347,7 +347,7 @@ class NetworkPlan:
         made = [_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes]
         imposed = network.flows_are_imposed
         source = [node.kind is NodeKind.SOURCE for node in network.nodes]
-        hydraulics = None if imposed else hydraulic_graph(network, {u.name: _flow_control(u) for u in self._units})
+        hydraulics = None if imposed else hydraulic_graph(network, {u.name: u.nominal_flow_kg_s for u in self._units})
         geometries = [geometry for geometry, _ in made]
         return Graph(
             Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries),
@@ -576,17 +576,6 @@ class NetworkPlan:
 
     def _of_member(self, member: int) -> str:
         return f", member {member}" if self.members > 1 else ""
-
-
-_KINDS: Final = {"throttled": EdgeKind.FLOW, "pumped": EdgeKind.PUMPED, "free": EdgeKind.FREE}
-
-
-def _flow_control(unit: CompiledUnit) -> FlowControl:
-    return FlowControl(
-        kind=_KINDS[unit.flow_control],
-        nominal_flow_kg_s=unit.nominal_flow_kg_s or 1.0,  # a pumped one has no use for it
-        nominal_pressure_drop_pa=unit.nominal_pressure_drop_pa,
-    )
 
 
 def _geometry(pipe: Pipe, pipe_class: PipeClass, cells: int | None) -> tuple[PipeGeometry, float]:
