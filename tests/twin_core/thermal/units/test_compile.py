@@ -1,5 +1,7 @@
 """Units as built become rows that the kernels read."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from uem.twin_core.thermal.units.dispatch import (
     result_names,
 )
 
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "models" / "units.md"
 SOURCE = HeatSource(name="source", start="r", end="s", supply_temp_k=353.15, nominal_flow_kg_s=10.0)
 
 
@@ -24,6 +27,12 @@ def test_every_kind_names_its_commands_and_results(kind):
     assert result_names(kind)[:2] == ("outlet_temp_k", "heat_j")
     assert len(result_names(kind)) <= MOST_RESULTS_OF_A_UNIT
     assert len(set(result_names(kind))) == len(result_names(kind))
+
+
+@pytest.mark.parametrize("kind", list(UnitKind))
+def test_every_command_and_result_is_documented(kind):
+    page = PAGE.read_text("utf-8")
+    assert [name for name in (*command_names(kind), *result_names(kind)) if name not in page] == []
 
 
 def test_commands_at_the_beginning_are_those_of_the_unit():
