@@ -50,6 +50,25 @@ cdef double exchanged_w(double difference_k, double hot_k_w, double cold_k_w, do
     return difference_k / (cold_k_w + wall_k_w * stretch((hot_k_w - cold_k_w) / wall_k_w, &slope))
 
 
+cdef inline double resistance(
+    double a, double b, double fixed, double film, double nominal, double* slope
+) noexcept nogil:
+    cdef double root = sqrt(a / nominal)
+    cdef double moving = film * root * sqrt(root)
+    cdef double r = moving + fixed
+    cdef double z = (a - b) / r
+    cdef double phi = stretch(z, slope)
+    slope[0] += FILM_EXPONENT * moving / a * (phi - z * slope[0])
+    return b + phi * r
+
+
+cdef double total_k_w(
+    double a, double b, double fixed_k_w, double film_k_w, double nominal_k_w, double* slope
+) noexcept nogil:
+    """dT / Q of an exchanger whose stream `a` has the film `film_k_w` at its nominal resistance; slope over `a`."""
+    return resistance(a, b, fixed_k_w, film_k_w, nominal_k_w, slope)
+
+
 cdef double stream_needed_k_w(
     double total_k_w, double other_k_w, double fixed_k_w, double film_k_w, double nominal_k_w, double least_k_w,
     double guess_k_w, double* slope
@@ -79,7 +98,7 @@ cdef double solve(
     double guess, double* answer_slope
 ) noexcept nogil:
     """Newton within brackets for b + phi(z) r(a) = constant + ratio a, in the stream's resistance a."""
-    cdef double low = least, high = most, a = guess, next_a, r, slope, phi, z, film_slope, f, df
+    cdef double low = least, high = most, a = guess, next_a, f, df
     cdef double sign = 1.0 if ratio == 0.0 else -1.0  # of the slope of what is to be zero
     cdef bint tried_least = False
     cdef Py_ssize_t i
@@ -89,14 +108,8 @@ cdef double solve(
     if not (a >= least and a <= most):
         a = most if ratio == 0.0 else least
     for i in range(MOST_ITERATIONS):
-        r = sqrt(a / nominal)
-        r = film * r * sqrt(r)
-        film_slope = FILM_EXPONENT * r / a
-        r += fixed
-        z = (a - b) / r
-        phi = stretch(z, &slope)
-        f = b + phi * r - constant - ratio * a
-        df = slope + film_slope * (phi - z * slope) - ratio
+        f = resistance(a, b, fixed, film, nominal, &df) - constant - ratio * a
+        df -= ratio
         if sign * f > 0.0:
             if a <= least:
                 return least

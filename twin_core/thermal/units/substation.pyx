@@ -9,13 +9,15 @@ from libc.math cimport pow
 
 from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
 from uem.twin_core.thermal.units.building cimport BuildingResult, advance_building, thermostat_w
-from uem.twin_core.thermal.units.exchanger cimport exchanged_w, film_part, stream_needed_k_w
+from uem.twin_core.thermal.units.exchanger cimport film_part, stream_needed_k_w, total_k_w
 from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, clip, larger, smaller
 
 # A demand below this part of the rating is none.
 cdef double LEAST_PART = 1e-6
 # An outlet is kept this far above the secondary return, so that resistances stay finite.
 cdef double LEAST_DIFFERENCE_K = 1e-3
+# More than this part of a demand is all of it: the flow is found and comes here with rounding.
+cdef double MET = 1.0 - 1e-9
 
 
 cdef struct Secondary:  # a demand as the exchanger sees it
@@ -24,14 +26,6 @@ cdef struct Secondary:  # a demand as the exchanger sees it
     double return_temp_k
     double stream_k_w  # 1/C
     double fixed_k_w  # fouling and secondary film
-
-
-cdef struct Wanted:
-    double stream_k_w  # 1/C of the primary stream
-    double rate_w_k  # C of it
-    double total_k_w
-    double slope
-    bint met  # the demand is met with it
 
 
 cdef inline double space_heating_w(const SubstationParameters* p, const SubstationCommand* c) noexcept nogil:
@@ -84,41 +78,41 @@ cdef Secondary hot_water_side(const SubstationParameters* p, const SubstationCom
     return out
 
 
-cdef Wanted wanted(
-    const Circuit* circuit, const Secondary* side, double temp_in_k, double most_kg_s, double last_k_w,
-    double last_total_k_w, double last_slope
+cdef double stream_wanted_k_w(
+    const Circuit* circuit, const Secondary* side, const double* last, double temp_in_k, double most_kg_s
 ) noexcept nogil:
-    """The primary flow that meets a demand; with too cold a supply: all that the valve can give."""
-    cdef Wanted out
-    cdef double difference = temp_in_k - side.return_temp_k
+    """1/C of the primary flow that meets a demand; with too cold a supply: all that the valve can give.
+
+    `last`: 1/C, total resistance and slope of the last step, where the search begins.
+    """
+    cdef double slope, total, difference = temp_in_k - side.return_temp_k
     cdef double least_k_w = 1.0 / (HEAT_CAPACITY * most_kg_s)
-    out.met = False
-    out.stream_k_w = least_k_w
-    out.total_k_w = difference / side.heat_w
-    out.slope = 0.0
-    if difference > LEAST_DIFFERENCE_K:
-        out.stream_k_w = stream_needed_k_w(
-            out.total_k_w, side.stream_k_w, side.fixed_k_w, 0.5 * circuit.wall_k_w, circuit.primary_k_w, least_k_w,
-            last_k_w + last_slope * (out.total_k_w - last_total_k_w), &out.slope
-        )
-        out.met = out.stream_k_w > least_k_w
-    out.rate_w_k = 1.0 / out.stream_k_w
-    return out
+    if not difference > LEAST_DIFFERENCE_K:
+        return least_k_w
+    total = difference / side.heat_w
+    return stream_needed_k_w(
+        total, side.stream_k_w, side.fixed_k_w, 0.5 * circuit.wall_k_w, circuit.primary_k_w, least_k_w,
+        last[0] + last[2] * (total - last[1]), &slope
+    )
 
 
 cdef double given_w(
-    const Circuit* circuit, const Secondary* side, const Wanted* need, double temp_in_k, double part
+    const Circuit* circuit, const Secondary* side, double* last, double stream_k_w, double temp_in_k
 ) noexcept nogil:
-    """Heat that goes over with a part of the wanted flow."""
-    cdef double stream_k_w, wall_k_w, difference = temp_in_k - side.return_temp_k
-    if part >= 1.0 and need.met:
-        # Rounding may not cool the primary below the secondary.
-        return smaller(side.heat_w, difference / need.stream_k_w)
-    if not (part > 0.0 and difference > 0.0):
+    """Heat that goes over from a primary stream, not more than asked for; notes where the exchanger is."""
+    cdef double heat_w, difference = temp_in_k - side.return_temp_k
+    if not difference > 0.0:
         return 0.0
-    stream_k_w = need.stream_k_w / smaller(part, 1.0)
-    wall_k_w = side.fixed_k_w + 0.5 * circuit.wall_k_w * film_part(circuit.primary_k_w / stream_k_w)
-    return smaller(exchanged_w(difference, stream_k_w, side.stream_k_w, wall_k_w), side.heat_w)
+    last[0] = stream_k_w
+    last[1] = total_k_w(
+        stream_k_w, side.stream_k_w, side.fixed_k_w, 0.5 * circuit.wall_k_w, circuit.primary_k_w, &last[2]
+    )
+    last[2] = 1.0 / last[2]
+    heat_w = difference / last[1]
+    if heat_w > side.heat_w * MET:
+        heat_w = side.heat_w
+    # Rounding may not cool the primary below the secondary.
+    return smaller(heat_w, difference / stream_k_w)
 
 
 cdef double flow_for(
@@ -126,22 +120,13 @@ cdef double flow_for(
     double temp_in_k
 ) noexcept nogil:
     cdef Secondary side
-    cdef Wanted need
     cdef double rate = 0.0
     if heating_w > LEAST_PART * p.heating.nominal_w:
         side = heating_side(p, c, heating_w)
-        need = wanted(
-            &p.heating, &side, temp_in_k, p.maximum_flow_kg_s, s.heating_k_w, s.heating_total_k_w,
-            s.heating_slope
-        )
-        rate += need.rate_w_k
+        rate += 1.0 / stream_wanted_k_w(&p.heating, &side, &s.heating_k_w, temp_in_k, p.maximum_flow_kg_s)
     if c.hot_water_w > LEAST_PART * p.hot_water.nominal_w:
         side = hot_water_side(p, c)
-        need = wanted(
-            &p.hot_water, &side, temp_in_k, p.maximum_flow_kg_s, s.hot_water_k_w, s.hot_water_total_k_w,
-            s.hot_water_slope
-        )
-        rate += need.rate_w_k
+        rate += 1.0 / stream_wanted_k_w(&p.hot_water, &side, &s.hot_water_k_w, temp_in_k, p.maximum_flow_kg_s)
     return clip(rate / HEAT_CAPACITY, p.minimum_flow_kg_s, p.maximum_flow_kg_s)
 
 
@@ -150,55 +135,42 @@ cdef void advance_for(
     double mass_kg, double dt_s, SubstationResult* result
 ) noexcept nogil:
     cdef Secondary heating_is, water_is
-    cdef Wanted heating_needs, water_needs
-    cdef double rate = 0.0, capacity = mass_kg * HEAT_CAPACITY, part = 0.0
+    cdef double heating_k_w, water_k_w, rate, capacity = mass_kg * HEAT_CAPACITY
+    cdef bint flows = mass_kg >= LEAST_MASS_KG
     cdef bint heats = heating_w > LEAST_PART * p.heating.nominal_w
     cdef bint draws = c.hot_water_w > LEAST_PART * p.hot_water.nominal_w
     result.heating_j = 0.0
     result.hot_water_j = 0.0
-    result.unmet_heating_j = 0.0
-    result.unmet_hot_water_j = 0.0
+    result.unmet_heating_j = heating_w * dt_s if heats else 0.0
+    result.unmet_hot_water_j = c.hot_water_w * dt_s if draws else 0.0
     result.secondary_supply_temp_k = secondary_set_k(p, c.outdoor_temp_k)
     result.secondary_return_temp_k = result.secondary_supply_temp_k
+    result.heat_j = 0.0
+    result.outlet_temp_k = temp_in_k
     if heats:
         heating_is = heating_side(p, c, heating_w)
-        heating_needs = wanted(
-            &p.heating, &heating_is, temp_in_k, p.maximum_flow_kg_s, s.heating_k_w, s.heating_total_k_w,
-            s.heating_slope
-        )
-        s.heating_k_w = heating_needs.stream_k_w
-        s.heating_total_k_w = heating_needs.total_k_w
-        s.heating_slope = heating_needs.slope
-        rate += heating_needs.rate_w_k
+        result.secondary_return_temp_k = heating_is.return_temp_k
+        result.secondary_supply_temp_k = heating_is.return_temp_k
+    if not flows:
+        return
+    heating_k_w = water_k_w = dt_s / capacity
     if draws:
         water_is = hot_water_side(p, c)
-        water_needs = wanted(
-            &p.hot_water, &water_is, temp_in_k, p.maximum_flow_kg_s, s.hot_water_k_w, s.hot_water_total_k_w,
-            s.hot_water_slope
-        )
-        s.hot_water_k_w = water_needs.stream_k_w
-        s.hot_water_total_k_w = water_needs.total_k_w
-        s.hot_water_slope = water_needs.slope
-        rate += water_needs.rate_w_k
-    # Both valves are open: what comes is shared as it is wanted.
-    if mass_kg >= LEAST_MASS_KG and rate > 0.0:
-        part = capacity / (rate * dt_s)
-        if part > 1.0 - 1e-9:  # rounding of the flow on its way here
-            part = 1.0
+        if heats:
+            # Both valves are open: what comes is shared as it is wanted.
+            heating_k_w = stream_wanted_k_w(&p.heating, &heating_is, &s.heating_k_w, temp_in_k, p.maximum_flow_kg_s)
+            water_k_w = stream_wanted_k_w(&p.hot_water, &water_is, &s.hot_water_k_w, temp_in_k, p.maximum_flow_kg_s)
+            rate = (1.0 / heating_k_w + 1.0 / water_k_w) * dt_s / capacity
+            heating_k_w *= rate
+            water_k_w *= rate
+        result.hot_water_j = given_w(&p.hot_water, &water_is, &s.hot_water_k_w, water_k_w, temp_in_k) * dt_s
+        result.unmet_hot_water_j -= result.hot_water_j
     if heats:
-        result.heating_j = given_w(&p.heating, &heating_is, &heating_needs, temp_in_k, part) * dt_s
-        result.unmet_heating_j = heating_w * dt_s - result.heating_j
-        result.secondary_return_temp_k = heating_is.return_temp_k
-        result.secondary_supply_temp_k = (
-            heating_is.return_temp_k + result.heating_j / dt_s * heating_is.stream_k_w
-        )
-    if draws:
-        result.hot_water_j = given_w(&p.hot_water, &water_is, &water_needs, temp_in_k, part) * dt_s
-        result.unmet_hot_water_j = c.hot_water_w * dt_s - result.hot_water_j
+        result.heating_j = given_w(&p.heating, &heating_is, &s.heating_k_w, heating_k_w, temp_in_k) * dt_s
+        result.unmet_heating_j -= result.heating_j
+        result.secondary_supply_temp_k += result.heating_j / dt_s * heating_is.stream_k_w
     result.heat_j = -(result.heating_j + result.hot_water_j)
-    result.outlet_temp_k = temp_in_k
-    if mass_kg >= LEAST_MASS_KG:
-        result.outlet_temp_k += result.heat_j / capacity
+    result.outlet_temp_k += result.heat_j / capacity
 
 
 cdef double substation_flow(
