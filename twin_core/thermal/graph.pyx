@@ -4,9 +4,10 @@ Pure computation for network.py, which checks and names. SI units, temperatures 
 pumps, units, each in the order of the network; a flow is positive from start to end.
 
 Water goes through the edges in topological order of their present flows (Kahn). A cycle, as supply and return always
-are one, is cut at a pipe whose outflow in this inner step is water that is in it already: it releases first and admits
-when its inlet is mixed. Where a cycle has no such pipe, the outflow of one edge waits in a pocket at its goal until the
-next inner step. Cuts are part of the state, so that a step depends on nothing else.
+are one, is cut at a producer, whose outlet hardly depends on its inlet: what enters waits in a pocket until the next
+inner step. A cycle without producers is cut at a pipe whose outflow in this inner step is water that is in it already:
+it releases first and admits when its inlet is mixed; where there is none, at a pocket again. Cuts are part of the state:
+a step depends on nothing else.
 """
 
 from libc.math cimport fabs
@@ -25,6 +26,7 @@ from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPla
 from uem.twin_core.thermal.units.dispatch cimport advance_unit, wanted_flow_kg_s
 
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.thermal.units.dispatch import UnitKind
 
 # In networks with pressures, smaller flows are what a solver leaves over.
 cdef double LEAST_FLOW = 1e-8
@@ -34,6 +36,10 @@ cdef double CUT_MARGIN = 1.25
 # Water is liquid between these.
 cdef double COLDEST = 273.15
 cdef double HOTTEST = 423.15
+
+# Within a step flows are not worked out again as long as no temperature in K and no part of a wanted flow moved more.
+cdef double SAME_TEMP = 0.1
+cdef double SAME_FLOW = 1e-4
 
 cdef enum:  # of hydraulics that a setting belongs to: EdgeKind in hydraulic_network.py
     FLOW = 3
@@ -52,7 +58,14 @@ cdef enum:  # first results of every unit
 cdef enum:
     WHOLE = 0
     RELEASED = 1  # the pipe gives its outflow before its inlet is known
-    POCKETED = 2  # the outflow waits for the next inner step
+    POCKETED = 2  # what enters waits for the next inner step
+
+cdef enum:  # where a cycle is cut, the best first
+    NOWHERE = -1
+    AT_PRODUCER = 0
+    AT_RELEASE = 1
+    AT_OTHER = 2  # valve, pump or unit
+    AT_PIPE = 3
 
 cdef enum:  # of a ledger
     IN = 0
@@ -68,13 +81,18 @@ cdef struct Member:
     double* flow  # [edges] of the last inner step
     double* cut  # [edges]
     double* node_temp  # [nodes] last mixed
-    double* pocket_mass  # [nodes]
+    double* pocket_mass  # [edges]
     double* pocket_heat
     double* pressure  # [nodes]
     double* memory  # of the hydraulics
     double* unit_state
     const double* command  # of the units
     double* result
+
+
+PRODUCERS = frozenset((
+    UnitKind.HEAT_SOURCE, UnitKind.BOILER, UnitKind.CHP, UnitKind.INCINERATOR, UnitKind.HEAT_PUMP, UnitKind.WASTE_HEAT
+))
 
 
 cdef class Arrays:
@@ -127,6 +145,8 @@ cdef class Work:
     cdef double* ambient  # [pipes + 1] K; the last is that of the ground
     cdef double* temp  # [edges] K, for the hydraulics
     cdef double* setting  # [edges] what commands an element
+    cdef double* new_temp
+    cdef double* new_wish  # [units] kg/s
     cdef double* pressure  # [nodes] Pa, where it is held
     cdef double* row_before  # what a member was before the step
     cdef double* record_before
@@ -137,16 +157,19 @@ cdef class Work:
     cdef Py_ssize_t* first  # [nodes + 1] into leaving
     cdef Py_ssize_t* leaving  # [edges] with flow, by origin in that order
     cdef Py_ssize_t* released  # [edges] pipes that release first
+    cdef Py_ssize_t* pocketed  # [edges]
     cdef Py_ssize_t* standing  # [edges] pipes and units without flow
     cdef Py_ssize_t* waiting  # [nodes] edges that are still to come
     cdef Py_ssize_t* remaining  # [nodes] edges to nodes that wait
     cdef Py_ssize_t* ends  # [nodes]
     cdef Py_ssize_t releases
+    cdef Py_ssize_t pockets
     cdef Py_ssize_t stands
     cdef signed char* sign  # [edges] of the order
     cdef signed char* cut  # [edges] of the order
     cdef signed char* new_sign
     cdef signed char* new_cut
+    cdef signed char* able  # [edges] pipes that could release first
     cdef signed char* balanced  # [nodes] give what is missing there and take what is too much
     cdef unsigned char* unsupplied  # [nodes] no pressure is held that could be felt there
     cdef bint ordered
@@ -158,9 +181,9 @@ cdef class Work:
     def __cinit__(self, Py_ssize_t nodes, Py_ssize_t edges, Py_ssize_t width, Py_ssize_t records,
                   Py_ssize_t results, Room room):
         self.nodes, self.edges, self.room = nodes, edges, room
-        self.numbers = <double*> calloc(10 * nodes + 8 * edges + 2 + width + records + 2 * results, sizeof(double))
-        self.indices = <Py_ssize_t*> calloc(5 * nodes + 3 * edges + 2, sizeof(Py_ssize_t))
-        self.bytes = <signed char*> calloc(2 * nodes + 4 * edges + 1, 1)
+        self.numbers = <double*> calloc(10 * nodes + 10 * edges + 2 + width + records + 2 * results, sizeof(double))
+        self.indices = <Py_ssize_t*> calloc(5 * nodes + 4 * edges + 2, sizeof(Py_ssize_t))
+        self.bytes = <signed char*> calloc(2 * nodes + 5 * edges + 1, 1)
         if not self.numbers or not self.indices or not self.bytes:
             raise MemoryError
         self.demand = self.numbers
@@ -185,6 +208,8 @@ cdef class Work:
         self.record_before = self.row_before + width
         self.result = self.record_before + records
         self.sum_result = self.result + results
+        self.new_temp = self.sum_result + results
+        self.new_wish = self.new_temp + edges
         self.order = self.indices
         self.first = self.order + nodes
         self.waiting = self.first + nodes + 1
@@ -192,13 +217,15 @@ cdef class Work:
         self.ends = self.remaining + nodes
         self.leaving = self.ends + nodes
         self.released = self.leaving + edges
-        self.standing = self.released + edges
+        self.pocketed = self.released + edges
+        self.standing = self.pocketed + edges
         self.balanced = self.bytes
         self.sign = self.balanced + nodes
         self.cut = self.sign + edges
         self.new_sign = self.cut + edges
         self.new_cut = self.new_sign + edges
-        self.unsupplied = <unsigned char*> (self.new_cut + edges)
+        self.able = self.new_cut + edges
+        self.unsupplied = <unsigned char*> (self.able + edges)
 
     def __dealloc__(self):
         free(self.numbers)
@@ -282,6 +309,7 @@ cdef class Graph:
     cdef HydraulicPlan hydraulics
     cdef bint has_pressures
     cdef double tolerance
+    cdef signed char[::1] produces  # [edges] whether it is a unit that warms the water
     cdef Py_ssize_t unit_state  # place of the first one in a record
 
     def __init__(self, pipes, Py_ssize_t nodes, start, end, source, held, twin, twin_share, Units units,
@@ -297,9 +325,12 @@ cdef class Graph:
         self.edges = self.start.shape[0]
         self.hydraulics = hydraulics
         self.has_pressures = hydraulics is not None
+        self.produces = np.array(
+            [False] * (self.edges - units.count) + [kind in PRODUCERS for kind in np.asarray(units.kind)], dtype=np.int8
+        )
         self.tolerance = tolerance
         self.kind = np.array(kind, dtype=np.intp)
-        self.records = 2 * self.edges + 4 * self.nodes + units.states
+        self.records = 4 * self.edges + 2 * self.nodes + units.states
         self.unit_state = self.records - units.states
         if self.has_pressures:
             self.records += hydraulics.memory_width
@@ -410,8 +441,8 @@ cdef class Graph:
         m.cut = m.flow + self.edges
         m.node_temp = m.cut + self.edges
         m.pocket_mass = m.node_temp + self.nodes
-        m.pocket_heat = m.pocket_mass + self.nodes
-        m.pressure = m.pocket_heat + self.nodes
+        m.pocket_heat = m.pocket_mass + self.edges
+        m.pressure = m.pocket_heat + self.edges
         m.memory = m.pressure + self.nodes
         m.unit_state = m.flow + self.unit_state
         m.command = NULL
@@ -426,7 +457,7 @@ cdef class Graph:
                 total += planning.stored_energy_j(&self.ring[i], m.row + self.offset[i])
             else:
                 total += stored_energy_j(&self.pipe[i], m.row + self.offset[i])
-        for i in range(self.nodes):
+        for i in range(self.edges):
             total += HEAT_CAPACITY * (m.pocket_heat[i] - m.pocket_mass[i] * ENERGY_ZERO)
         return total
 
@@ -464,16 +495,18 @@ cdef class Graph:
     cdef int inner_step(self, Work w, Member* m, double dt, bint first) noexcept nogil:
         cdef Py_ssize_t i
         cdef int code
-        cdef bint changed = False
+        cdef bint changed = False, renewed = first
         if self.has_twins:
             self.warm_twins(w, m)
         if self.has_pressures:
-            code = self.solve(w, m)
-            if code != 0:
-                return code
+            renewed = self.ask(w, m, first)
+            if renewed:
+                code = self.solve(w, m)
+                if code != 0:
+                    return code
         elif first:
             self.tree_flows(w)
-        if first or self.has_pressures:
+        if renewed:
             changed = self.take_flows(w, m, dt)
             self.share_out(w)
         self.keep_order(w, m, dt, changed)
@@ -485,20 +518,30 @@ cdef class Graph:
             w.sum_result[i] += w.result[i]
         return w.code
 
-    cdef int solve(self, Work w, Member* m) noexcept nogil:
-        """Flows from what units want and from pressures, into w.flow."""
+    cdef bint ask(self, Work w, const Member* m, bint first) noexcept nogil:
+        """What flows units want and how warm the water is; whether that is new since flows were last worked out."""
         cdef Py_ssize_t i, edge
-        cdef Given given
-        cdef Found found
-        for i in range(self.pipe_count):
-            w.temp[i] = self.mean_temp(m, i)
-        for i in range(self.pipe_count, self.edges):
-            w.temp[i] = m.node_temp[self.start[i]]
+        cdef bint is_new = first
+        cdef double value
+        for i in range(self.edges):
+            value = self.mean_temp(m, i) if i < self.pipe_count else m.node_temp[self.start[i]]
+            if first or fabs(value - w.temp[i]) > SAME_TEMP:
+                is_new = True
+            w.new_temp[i] = value
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
-            w.setting[edge] = self.units.wanted(
-                i, m, m.node_temp[self.start[edge] if m.flow[edge] >= 0.0 else self.end[edge]]
-            )
+            value = self.units.wanted(i, m, m.node_temp[self.start[edge] if m.flow[edge] >= 0.0 else self.end[edge]])
+            is_new |= fabs(value - w.setting[edge]) > SAME_FLOW * fabs(value)
+            w.new_wish[i] = value
+        if is_new:
+            memcpy(w.temp, w.new_temp, self.edges * sizeof(double))
+            memcpy(w.setting + (self.edges - self.units.count), w.new_wish, self.units.count * sizeof(double))
+        return is_new
+
+    cdef int solve(self, Work w, Member* m) noexcept nogil:
+        """Flows from what units want and from pressures, into w.flow."""
+        cdef Given given
+        cdef Found found
         given.demand_kg_s = w.demand
         given.fixed_pressure_pa = w.pressure
         given.setting = w.setting
@@ -607,19 +650,33 @@ cdef class Graph:
                 changed = not self.releases(m, i, w.flow[i] * dt, dt)
         if changed:
             memset(w.new_cut, WHOLE, self.edges)
-            self.sort(w, m, dt, True)
+            memset(w.able, 0, self.edges)
+            self.sort(w, AT_PRODUCER)
+            # Then the cycles that have no pipe to be released: what has to be cut there often opens the others too.
+            for i in range(self.pipe_count):
+                w.able[i] = w.new_sign[i] and self.releases(m, i, CUT_MARGIN * w.flow[i] * dt, dt)
+                w.new_cut[i] = RELEASED if w.able[i] else WHOLE
+            self.sort(w, AT_PIPE)
+            for i in range(self.pipe_count):
+                if w.able[i]:
+                    w.new_cut[i] = WHOLE
+            self.sort(w, AT_PIPE)
             for i in range(self.edges):
                 m.cut[i] = w.new_cut[i]
+                if m.pocket_mass[i] > 0.0 and w.new_cut[i] != POCKETED:
+                    w.ledger[OUT] += HEAT_CAPACITY * (m.pocket_heat[i] - m.pocket_mass[i] * ENERGY_ZERO)
+                    m.pocket_mass[i] = 0.0
+                    m.pocket_heat[i] = 0.0
         if w.ordered and memcmp(w.sign, w.new_sign, self.edges) == 0 and memcmp(w.cut, w.new_cut, self.edges) == 0:
             return
         # Sorted with all cuts known from the start, so that the order is that of any other thread at this state.
-        self.sort(w, m, dt, False)
+        self.sort(w, NOWHERE)
         memcpy(w.sign, w.new_sign, self.edges)
         memcpy(w.cut, w.new_cut, self.edges)
         w.ordered = True
 
-    cdef void sort(self, Work w, const Member* m, double dt, bint choose) noexcept nogil:
-        """Topological order of the nodes; `choose`: where it is stuck, choose a cut into new_cut."""
+    cdef void sort(self, Work w, int worst) noexcept nogil:
+        """Topological order of the nodes; where it is stuck, choose a cut into new_cut, of rank `worst` at most."""
         cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0
         memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
         for i in range(self.edges):
@@ -646,9 +703,9 @@ cdef class Graph:
                         if w.waiting[goal] == 0:
                             w.order[known] = goal
                             known += 1
-            if known == self.nodes or not choose:
+            edge = self.choose_cut(w, worst) if known < self.nodes and worst >= 0 else -1
+            if edge < 0:
                 break
-            edge = self.choose_cut(w, m, dt)
             goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
             w.waiting[goal] -= 1
             if w.waiting[goal] == 0:
@@ -656,6 +713,7 @@ cdef class Graph:
                 known += 1
         w.first[done] = left
         w.releases = 0
+        w.pockets = 0
         w.stands = 0
         for i in range(self.nodes):
             w.balanced[i] = self.holding[i]
@@ -666,15 +724,17 @@ cdef class Graph:
                 # What was released is filled again with as much.
                 w.balanced[self.start[i] if w.new_sign[i] > 0 else self.end[i]] = True
             elif w.new_cut[i] == POCKETED:
-                w.balanced[self.end[i] if w.new_sign[i] > 0 else self.start[i]] = True
+                w.pocketed[w.pockets] = i
+                w.pockets += 1
             if w.new_sign[i] == 0 and (i < self.pipe_count or i >= self.edges - self.units.count):
                 w.standing[w.stands] = i
                 w.stands += 1
 
-    cdef Py_ssize_t choose_cut(self, Work w, const Member* m, double dt) noexcept nogil:
-        """The edge with the largest flow in a cycle: a pipe that releases first, else no pipe, else any."""
+    cdef Py_ssize_t choose_cut(self, Work w, int worst) noexcept nogil:
+        """Of the edges in cycles the one of the best rank and the largest flow, or -1."""
         cdef Py_ssize_t i, k, node, edge, origin, goal, done = 0, ends = 0
-        cdef Py_ssize_t best = -1, best_pipe = -1, best_other = -1, best_short = -1
+        cdef Py_ssize_t best = -1
+        cdef int rank, best_rank = worst
         # remaining: edges from here to nodes that wait; where none is left, the node is behind all cycles.
         memset(w.remaining, 0, self.nodes * sizeof(Py_ssize_t))
         for i in range(self.edges):
@@ -703,25 +763,21 @@ cdef class Graph:
                 continue
             if w.remaining[self.start[i]] == 0 or w.remaining[self.end[i]] == 0:
                 continue
-            if i >= self.pipe_count:
-                if best_other < 0 or fabs(w.flow[i]) > fabs(w.flow[best_other]):
-                    best_other = i
-            elif self.releases(m, i, CUT_MARGIN * w.flow[i] * dt, dt):
-                if best_pipe < 0 or fabs(w.flow[i]) > fabs(w.flow[best_pipe]):
-                    best_pipe = i
-            elif best_short < 0 or fabs(w.flow[i]) > fabs(w.flow[best_short]):
-                best_short = i
-        best = best_pipe if best_pipe >= 0 else best_other if best_other >= 0 else best_short
-        w.new_cut[best] = RELEASED if best_pipe >= 0 else POCKETED
+            if i < self.pipe_count:
+                rank = AT_RELEASE if w.able[i] else AT_PIPE
+            else:
+                rank = AT_PRODUCER if self.produces[i] else AT_OTHER
+            if rank < best_rank or (rank == best_rank and (best < 0 or fabs(w.flow[i]) > fabs(w.flow[best]))):
+                best, best_rank = i, rank
+        if best >= 0:
+            w.new_cut[best] = RELEASED if best_rank == AT_RELEASE else POCKETED
         return best
 
     cdef void transport(self, Work w, Member* m, double dt) noexcept nogil:
         """Move water and heat through all edges once, in the order of the graph."""
         cdef Py_ssize_t i, k, node, edge
         cdef double mass, heat, temp, need
-        memcpy(w.mass, m.pocket_mass, self.nodes * sizeof(double))
-        memcpy(w.heat, m.pocket_heat, self.nodes * sizeof(double))
-        memset(m.pocket_mass, 0, 2 * self.nodes * sizeof(double))
+        memset(w.mass, 0, 2 * self.nodes * sizeof(double))
         for i in range(self.nodes):
             if w.fed[i] > 0.0:
                 mass = w.fed[i] * dt
@@ -730,6 +786,8 @@ cdef class Graph:
                 w.ledger[IN] += HEAT_CAPACITY * mass * (w.supply[i] - ENERGY_ZERO)
         for k in range(w.releases):
             self.release_pipe(w, m, w.released[k], dt)
+        for k in range(w.pockets):
+            self.draw(w, m, w.pocketed[k], dt)
         for k in range(w.stands):
             self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
         for k in range(self.nodes):
@@ -747,7 +805,8 @@ cdef class Graph:
                 heat = need * temp
             if not mass > 0.0:
                 for i in range(w.first[k], w.first[k + 1]):
-                    self.through(w, m, w.leaving[i], 0.0, m.node_temp[node], dt)
+                    if w.cut[w.leaving[i]] != POCKETED:
+                        self.through(w, m, w.leaving[i], 0.0, m.node_temp[node], dt)
                 continue
             temp = heat / mass
             m.node_temp[node] = temp
@@ -759,7 +818,23 @@ cdef class Graph:
                 w.ledger[OUT] += HEAT_CAPACITY * (heat - mass * ENERGY_ZERO) * (w.taken[node] / w.out[node])
             for i in range(w.first[k], w.first[k + 1]):
                 edge = w.leaving[i]
-                self.through(w, m, edge, mass * w.share[edge], temp, dt)
+                if w.cut[edge] == POCKETED:
+                    m.pocket_mass[edge] = mass * w.share[edge]
+                    m.pocket_heat[edge] = m.pocket_mass[edge] * temp
+                else:
+                    self.through(w, m, edge, mass * w.share[edge], temp, dt)
+
+    cdef void draw(self, Work w, Member* m, Py_ssize_t edge, double dt) noexcept nogil:
+        """Let what waited in a pocket go through its edge; what the flow needs besides is balanced as at the holding."""
+        cdef double need = fabs(w.flow[edge]) * dt, mass = m.pocket_mass[edge], temp
+        if mass > 0.0:
+            temp = m.pocket_heat[edge] / mass
+        else:
+            temp = m.node_temp[self.start[edge] if w.flow[edge] > 0.0 else self.end[edge]]
+        w.ledger[IN if need > mass else OUT] += HEAT_CAPACITY * fabs(need - mass) * (temp - ENERGY_ZERO)
+        m.pocket_mass[edge] = 0.0
+        m.pocket_heat[edge] = 0.0
+        self.through(w, m, edge, need, temp, dt)
 
     cdef void through(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
         """Let `mass` of `temp` enter an edge in the direction of its flow."""
@@ -822,17 +897,13 @@ cdef class Graph:
         self.give(w, m, edge, out)
 
     cdef void give(self, Work w, Member* m, Py_ssize_t edge, Outflow out) noexcept nogil:
-        """What came out of an edge goes to the node there, or into its pocket."""
+        """What came out of an edge goes to the node there."""
         cdef Py_ssize_t goal = self.end[edge] if w.sign[edge] > 0 else self.start[edge]
         w.ledger[LOSS] += out.loss_j
         w.edge_mass[edge] += out.mass_kg
         w.edge_heat[edge] += out.heat_kgk
-        if w.cut[edge] == POCKETED:
-            m.pocket_mass[goal] += out.mass_kg
-            m.pocket_heat[goal] += out.heat_kgk
-        else:
-            w.mass[goal] += out.mass_kg
-            w.heat[goal] += out.heat_kgk
+        w.mass[goal] += out.mass_kg
+        w.heat[goal] += out.heat_kgk
 
     cdef void report(self, Work w, Member* m, Arrays state, Py_ssize_t member, Py_ssize_t inner_steps) noexcept nogil:
         """Means over the step. Where nothing moved: the water that stands at that end of the pipe."""

@@ -461,8 +461,8 @@ class NetworkPlan:
         Raises:
             InvalidInput: a wrong shape, a value that is not a number or out of range; the state is as it was.
             NotConverged: no flows were found that fit the pressures.
-            ModelFailure: a unit gives off what is not liquid water. After these two the members they tell of are as
-                they were; the others are a step ahead.
+            ModelFailure: a unit gives off what is not liquid water. After these two the members that failed are as
+                they were and the others a step ahead.
         """
         if not (isfinite(dt_s) and 0.0 < dt_s <= LONGEST_STEP_S):
             raise InvalidInput(

@@ -1,4 +1,4 @@
-"""The network step in plain Python: the oracle of tree.pyx, one member, written to be read."""
+"""The network step of a tree with imposed flows in plain Python: an oracle of graph.pyx, written to be read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
