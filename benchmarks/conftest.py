@@ -43,7 +43,8 @@ def short() -> bool:
 def compare(benchmark: Any, short: bool) -> Callable[..., None]:
     """compare(ours, theirs, peer=..., unit=..., scale=...): time both interleaved and note the figures.
 
-    `scale` turns seconds per call into the unit; ours does the work `times` times in one call.
+    `scale` turns seconds per call into the unit; ours does the work `times` times in one call. `rounds`: pairs, at
+    least 7 unless this is the short run; fewer than usual where the peer takes seconds.
     """
 
     def run(
@@ -54,8 +55,9 @@ def compare(benchmark: Any, short: bool) -> Callable[..., None]:
         unit: str,
         scale: float,
         times: int = 1,
+        rounds: int = 15,
     ) -> None:
-        found = _timing.interleaved(ours, theirs, rounds=5 if short else 15)
+        found = _timing.interleaved(ours, theirs, rounds=min(rounds, 5) if short else rounds)
         benchmark.pedantic(ours, rounds=1, iterations=1)
         benchmark.extra_info.update(
             figure=found.ours_s * scale / times,

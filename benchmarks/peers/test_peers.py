@@ -3,11 +3,8 @@
 They solve more than we do here (pandapipes the pressures, SimPy any process), which the table says.
 """
 
-import itertools
-import logging
 import math
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,48 +88,6 @@ def settled(pipes: int) -> tuple[NetworkPlan, NetworkState, NetworkInputs]:
     for _ in range(400):
         plan.step(state, 600.0, inputs)
     return plan, state, inputs
-
-
-def test_thermal_step_against_pandapipes(compare: Compare, short: bool) -> None:
-    pandapipes = pytest.importorskip("pandapipes", reason="pandapipes is not installed: pip install 'uem[peers]'")
-    logging.getLogger("pandapipes").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-    pipes = 100 if short else 1000
-    parents, lengths, demands, diameters = tree(pipes)
-    net = pandapipes.create_empty_network(fluid="water")
-    pandapipes.create_junctions(net, pipes + 1, pn_bar=10.0, tfluid_k=SUPPLY_K)
-    pandapipes.create_ext_grid(net, 0, p_bar=60.0, t_k=SUPPLY_K)
-    pandapipes.create_sinks(net, list(range(1, pipes + 1)), mdot_kg_per_s=demands)
-    pandapipes.create_pipes_from_parameters(
-        net,
-        parents,
-        list(range(1, pipes + 1)),
-        length_km=[length / 1000 for length in lengths],
-        inner_diameter_mm=diameters,
-        outer_diameter_mm=[d + 6 for d in diameters],
-        k_mm=0.1,
-        sections=1,
-        u_w_per_m2k=U_W_M2K,
-        text_k=GROUND_K,
-    )
-    options = {"max_iter_hyd": 100, "max_iter_therm": 100, "friction_model": "nikuradse"}
-    pandapipes.pipeflow(net, mode="sequential", **options)
-    plan, state, inputs = settled(pipes)
-    theirs_k = net.res_junction.t_k.to_numpy()
-    assert np.abs(state.node_temp_k[:, 0] - theirs_k).max() < 0.5  # the same steady state: the same task
-    count = itertools.count()
-
-    def theirs() -> None:  # step 0 of a transient run sets it up
-        step = next(count)
-        pandapipes.pipeflow(net, mode="sequential", transient=True, dt=DT_S, simulation_time_step=step, **options)
-
-    compare(
-        lambda: plan.step(state, DT_S, inputs),
-        theirs,
-        peer=f"pandapipes {pandapipes.__version__}, transient, with pressures",
-        unit=f"ms per {DT_S:.0f} s step of {pipes} pipes",
-        scale=1e3,
-    )
 
 
 def test_thermal_step_beside_epanet_hydraulics(compare: Compare, short: bool, tmp_path: Path) -> None:
