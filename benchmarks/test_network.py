@@ -1,0 +1,94 @@
+"""The whole step of a closed town: flows, pressures and temperatures of supply and return, customers and plant.
+
+Flows change from step to step. A pair is a supply pipe and its return pipe.
+"""
+
+import math
+import time
+from itertools import cycle
+from typing import Any
+
+import pytest
+
+from uem.twin_core.thermal.network import NetworkPlan
+
+LOOPS = 0.05
+CHANGES = (1.0, 1.02, 0.99, 1.01, 0.98)
+
+
+class Running:
+    """A town whose water has been renewed, and the step from one instant to the next."""
+
+    def __init__(self, networks: Any, pairs: int, dt_s: float, **options: Any) -> None:
+        town = networks.town(pairs, LOOPS)
+        self.plan = NetworkPlan(networks.closed_network(town), **options)
+        self.inputs = self.plan.inputs()
+        self.state = self.plan.initial_state(networks.SUPPLY_K - 0.5 * networks.DROP_K)
+        self.dt_s = dt_s
+        self._commands = [unit["flow_kg_s"] for unit in self.inputs.unit_commands.values() if "flow_kg_s" in unit]
+        self._flows = [float(command[0]) for command in self._commands]
+        self._changes = cycle(CHANGES)
+        for _ in range(3):
+            self.demand()
+            self.step()
+
+    def demand(self) -> None:
+        """Other demands than before."""
+        change = next(self._changes)
+        for command, flow in zip(self._commands, self._flows, strict=True):
+            command[:] = change * flow
+
+    def step(self) -> None:
+        """What is timed."""
+        self.plan.step(self.state, self.dt_s, self.inputs)
+
+    def seconds(self, steps: int) -> float:
+        """Processor time of a step, the median of three series; setting the demands does not count."""
+        series = []
+        for _ in range(3):
+            spent = 0.0
+            for _ in range(steps):
+                self.demand()
+                began = time.thread_time()
+                self.step()
+                spent += time.thread_time() - began
+            series.append(spent / steps)
+        return sorted(series)[1]
+
+
+@pytest.mark.parametrize("fidelity", ["full", "planning"])
+@pytest.mark.parametrize("dt_s", [1.0, 10.0])
+@pytest.mark.parametrize("pairs", [100, 1_000, 10_000])
+def test_step_of_a_town(benchmark: Any, networks: Any, short: bool, pairs: int, dt_s: float, fidelity: str) -> None:
+    if short and pairs > 1_000:
+        pytest.skip("step of a town: large towns are left out of the short run")
+    running = Running(networks, pairs, dt_s, fidelity=fidelity)
+    found = running.seconds(max(3, 30_000 // pairs))
+    benchmark.pedantic(running.step, rounds=1, iterations=1)
+    benchmark.extra_info.update(figure=1e3 * found, unit=f"ms per {dt_s:.0f} s step of {pairs} pipe pairs")
+
+
+def test_growth_of_the_step_from_100_to_10000_pairs(benchmark: Any, networks: Any, short: bool) -> None:
+    large = 1_000 if short else 10_000
+    towns = {pairs: Running(networks, pairs, 1.0) for pairs in (100, large)}
+    found = {pairs: running.seconds(max(3, 30_000 // pairs)) for pairs, running in towns.items()}
+    benchmark.pedantic(towns[100].step, rounds=1, iterations=1)
+    exponent = math.log(found[large] / found[100]) / math.log(large / 100)
+    benchmark.extra_info.update(figure=exponent, unit="exponent of the time over the number of pipes")
+
+
+def test_forecast_of_24_hours(benchmark: Any, networks: Any, short: bool) -> None:
+    running = Running(networks, 500, 60.0, fidelity="planning")
+    steps = 144 if short else 1_440
+    found = running.seconds(steps) * 1_440
+    benchmark.pedantic(running.step, rounds=1, iterations=1)
+    benchmark.extra_info.update(figure=1e3 * found, unit="ms for 24 h at 60 s of 500 pipe pairs, planning")
+
+
+def test_ensemble_of_24_hours(benchmark: Any, networks: Any, short: bool) -> None:
+    members = 100
+    running = Running(networks, 500, 60.0, fidelity="planning", members=members)
+    found = running.seconds(4 if short else 24) * 1_440
+    benchmark.pedantic(running.step, rounds=1, iterations=1)
+    unit = f"s for 24 h at 60 s of 500 pipe pairs and {members} members, planning"
+    benchmark.extra_info.update(figure=found, unit=unit)
