@@ -201,7 +201,8 @@ class _Drawing:
         x, y = self.at[node]
         fill = self.colour(value) if node in self.values.node else "#ffffff"
         shown = f": {value:.4g} {UNITS[self.values.by]}" if isfinite(value) else ""
-        self.scene.shapes.append(Shape(((x, y),), fill, radius=2.6 if many else 5.0, tip=f"{name}{shown}"))
+        edge = FAINT if many else INK
+        self.scene.shapes.append(Shape(((x, y),), fill, edge, radius=2.4 if many else 5.0, tip=f"{name}{shown}"))
 
     def _plant(self, node: str, names: list[str]) -> None:
         x, y = self.at[node]

@@ -1,6 +1,8 @@
 """Networks in territory files: return lines, dimensions, units, and what is wrong with them."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +186,11 @@ def test_every_unit_of_the_core_has_a_table():
         }
     )
     assert build_unit(table.units[0]) == units.HeatSource(name="s", start="a", end="b", supply_temp_k=353.15)
+
+
+def test_the_network_of_the_guide_loads(tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "model-files.md").read_text("utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "territory.toml").write_text(text)
+    found = load(tmp_path).networks[0]
+    assert [unit.name for unit in found.units] == ["boiler", "house"]

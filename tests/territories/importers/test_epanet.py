@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import uem
 from uem.offline.importing import main
 from uem.territories.importers.epanet import WATER_KG_M3, draft
 from uem.territories.load import load
@@ -83,6 +84,22 @@ def test_heads_pumps_and_valves_keep_their_values(tmp_path, imported):
     assert network.pipes[1].loss_coefficient == 2.5
     assert network.pipe_classes[0].roughness_m == pytest.approx(1e-4)
     assert [note.severity for note in notes] == ["info"] * 3
+
+
+@pytest.mark.parametrize("name", ["Net1", "Net3"])
+def test_a_network_of_the_library_runs_and_what_flows_in_is_taken_out(name, imported, tmp_path):
+    imported(LIBRARY / f"{name}.inp")
+    run = uem.run(tmp_path / f"{name}.toml", hours=0.1, every_s=60.0, settle_hours=0.0)
+    network, balance = run.network, {node.name: -node.demand_kg_s for node in run.network.nodes}
+    for kind, edges in (("pipe", network.pipes), ("valve", network.valves), ("pump", network.pumps)):
+        for edge in edges:
+            flow = run.columns[f"{kind}/{edge.name}/flow"][-1]
+            balance[edge.start] -= flow
+            balance[edge.end] += flow
+    wanted = sum(node.demand_kg_s for node in network.nodes)
+    junctions = [balance[node.name] for node in network.nodes if node.kind is not NodeKind.SOURCE]
+    assert max(map(abs, junctions)) < 1e-6 * wanted
+    assert run.summary()["unsupplied_nodes"] == []
 
 
 def test_another_friction_law_gives_the_same_loss_at_a_usual_velocity(imported):

@@ -3,14 +3,17 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 
+import uem
 from uem.offline.importing import main
 from uem.territories.importers.pandapipes import draft
 from uem.territories.load import load
 from uem.territories.write import toml
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import NodeKind, ValveKind
+from uem.twin_core.plant.units import HeatLoad
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -98,6 +101,29 @@ def test_a_valve_at_a_pipe_and_a_flow_control_stand_between_nodes(imported):
     assert shut.opening == 0.0
     assert network.pipes[0].end == shut.end != shut.start == network.nodes[1].name
     assert (held.kind, held.flow_kg_s) == (ValveKind.FLOW, 0.7)
+
+
+def test_an_imported_net_runs_to_the_pressures_that_pandapipes_finds(tmp_path):
+    net = networks.water_district_grid()
+    pandapipes.pipeflow(net, friction_model="colebrook")
+    path = tmp_path / "net.toml"
+    path.write_text(toml(draft(net, "net").territory()))
+    run = uem.run(path, hours=0.1, every_s=60.0, settle_hours=0.0)
+    found = [run.columns[f"node/{node.name}/pressure"][-1] / 1e5 for node in run.network.nodes]
+    # pandapipes counts from the air pressure at each height, 0.12 % of a column of water.
+    np.testing.assert_allclose(found, net.res_junction.p_bar, rtol=5e-3)
+    flow = [run.columns[f"pipe/{pipe.name}/flow"][-1] for pipe in run.network.pipes]
+    np.testing.assert_allclose(flow, net.res_pipe.mdot_from_kg_per_s, atol=0.01 * np.abs(flow).max())
+
+
+def test_an_imported_closed_net_delivers_its_heat(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text(toml(draft(networks.schutterwald_heat(), "net").territory()))
+    run = uem.run(path, hours=0.5, settle_hours=2.0, fidelity="planning")
+    loads = [u for u in run.network.units if isinstance(u, HeatLoad)]
+    heat = [-run.columns[f"unit/{u.name}/heat"][-1] for u in loads]
+    np.testing.assert_allclose(heat, [u.heat_w for u in loads], rtol=1e-3)
+    assert run.summary()["energy_kwh"]["closure"] < 1e-9
 
 
 def test_what_stays_behind_is_told(imported):

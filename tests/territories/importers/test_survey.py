@@ -5,6 +5,7 @@ from math import hypot
 
 import pytest
 
+import uem
 from uem.offline.importing import main
 from uem.territories.load import load
 from uem.twin_core.plant.network import PumpControl
@@ -21,7 +22,7 @@ def place(point, **keys):
 
 STREET = [
     line([[0, 0], [100, 0], [100, 50]], id="main", DN="DN 80/160"),
-    line([[50.2, 0.1], [50, 30]], id="service", dn=25),  # ends 10 cm beside the main pipe
+    line([[50.2, 0.1], [50, 30]], id="service", dn=50),  # ends 10 cm beside the main pipe
     line([[100.3, 50.0], [100, 90]], id="far", dn=32),  # 30 cm off the main pipe's end
 ]
 PLACES = [
@@ -74,6 +75,15 @@ def test_customers_in_kilowatts_make_a_closed_network(imported):
     there = next(pipe for pipe in network.pipes if pipe.name == "service")
     assert (back.start, back.end) == (f"{there.end}-return", f"{there.start}-return")
     assert not [note for note in notes if note["severity"] == "lost"]
+
+
+def test_a_drawn_district_runs_and_everybody_gets_heat(imported, tmp_path):
+    imported(STREET + PLACES)
+    run = uem.run(tmp_path / "district.toml", hours=0.5)
+    assert -run.columns["unit/school-load/heat"][-1] == pytest.approx(120e3, rel=1e-3)
+    assert -run.columns["unit/house-load/heat"][-1] == pytest.approx(30e3, rel=1e-3)
+    there = {n.name: run.columns[f"node/{n.name}/pressure"][-1] for n in run.network.nodes}
+    assert there["house"] - there["house-return"] == pytest.approx(0.6e5, rel=1e-3)
 
 
 def test_a_customer_far_from_every_pipe_and_unused_columns_are_told(imported):
