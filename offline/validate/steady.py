@@ -36,6 +36,7 @@ NETWORKS: Final = {
     "heights": f"{MODELICA}/heights.json",
     "one source": f"{MODELICA}/one_source.json",
     "section variation": f"{MODELICA}/section_variation.json",
+    "schutterwald": "sw_heat.json",
 }
 FRICTION: Final = "colebrook"
 TEMP_BAR_K: Final = 0.1
@@ -207,9 +208,21 @@ def settle(described: Network, net: Any, start_k: Array) -> Steady:
             break
     pipes = len(net.pipe)
     ends = np.array([(at[row.from_junction], at[row.to_junction]) for row in net.pipe.itertuples()])
-    temp_k = state.node_temp_k[:, 0].copy()
+    temp_k, flow = state.node_temp_k[:, 0].copy(), state.pipe_flow_kg_s[:pipes, 0].copy()
+    inlet_k = np.where(flow >= 0.0, temp_k[ends[:, 0]], temp_k[ends[:, 1]])
     pressure_pa = state.node_pressure_pa[:, 0].copy()
-    return Steady(temp_k, pressure_pa, state.pipe_flow_kg_s[:pipes, 0].copy(), temp_k[ends].mean(axis=1))
+    mean_k = _mean_of_exponential(inlet_k, state.pipe_outlet_temp_k[:pipes, 0], described.ambient_temp_k)
+    return Steady(temp_k, pressure_pa, flow, mean_k)
+
+
+def _mean_of_exponential(inlet_k: Array, outlet_k: Array, ambient_k: float) -> Array:
+    """Mean temperature of water along pipes in which it falls exponentially towards the ambient."""
+    above, below = inlet_k - ambient_k, outlet_k - ambient_k
+    falls = (above > below) & (below > 1e-9)
+    ratio = np.where(falls, above / np.where(falls, below, 1.0), 2.0)
+    return np.where(
+        falls & (ratio > 1.0 + 1e-9), ambient_k + (above - below) / np.log(ratio), 0.5 * (inlet_k + outlet_k)
+    )
 
 
 def with_our_water(net: Any) -> None:

@@ -8,7 +8,7 @@ from uem.offline.validate import steady
 from uem.offline.validate.case import LeftOut
 
 
-@pytest.mark.parametrize("name", ["two pipes", "delta"])
+@pytest.mark.parametrize("name", ["two pipes", "delta", "schutterwald"])
 def test_temperatures_and_pressures_are_those_of_pandapipes(name):
     pytest.importorskip("pandapipes")
     temperature, pressure = steady.compare(name)
