@@ -61,6 +61,8 @@ def test_temperatures_are_those_of_the_matrix_exponential(run, building, dt_s):
     unit.step(353.15, 0.0, dt_s)
     expected = exact(building, np.array(temps), 268.15, 3000.0, 6000.0, dt_s)
     np.testing.assert_allclose([unit.now(n) for n in NODES][: len(expected)], expected, rtol=0, atol=1e-9)
+    if building is LIGHT:
+        assert unit.now("mass_temp_k") == pytest.approx(temps[2])  # stands alone
 
 
 @pytest.mark.parametrize("building", [HEAVY, LIGHT], ids=["three nodes", "two nodes"])
