@@ -116,7 +116,7 @@ def ours(net, demand_m3_s):
         settings.append(setting)
         columns.append(row)
         links.append(name)
-    held = [name for name in net.reservoir_name_list]
+    held = list(net.reservoir_name_list)
     elevation = [0.0 if name in held else net.get_node(name).elevation for name in names]
     elevation = np.array(elevation + [elevation[node] for node in extra])
     demand = np.zeros(len(elevation))
