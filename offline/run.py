@@ -127,7 +127,7 @@ class Run:
         }
         last = {key: float(self.columns[f"energy/{key}"][-1]) / 3.6e6 for key in ("in", "out", "loss", "stored_change")}
         imbalance = last["in"] - last["out"] - last["loss"] - last["stored_change"]
-        through = max(abs(last["in"]), abs(last["out"]), 1e-9)
+        through = max(*(abs(value) for value in last.values()), 1e-9)
         found["energy_kwh"] = last | {"imbalance": imbalance, "closure": abs(imbalance) / through}
         temps = np.array([self.columns[f"node/{n.name}/temperature"] for n in self.network.nodes])
         found["temperature_c"] = {"lowest": float(temps.min()) - 273.15, "highest": float(temps.max()) - 273.15}

@@ -182,9 +182,12 @@ class _Drawing:
             plants.setdefault(unit.end, []).append(f"{unit.name}{' (storage)' if is_tank else ''}")
         for name, names in plants.items():
             self._plant(name, names)
-        if len(consumers) + len(producers) <= _MOST_LABELS and not many:
+        taking = [node.name for node in self.network.nodes if node.kind is NodeKind.CONSUMER]
+        if len(consumers) + len(taking) <= _MOST_LABELS and not many:
             for unit in consumers:
                 self._label(unit.start, unit.name)
+            for name in taking:
+                self._label(name, name)
 
     def _label(self, node: str, name: str) -> None:
         """Beyond the node, on the hand where no pipe comes from."""
