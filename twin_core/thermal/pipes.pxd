@@ -5,7 +5,7 @@
 
 cdef enum:
     HEAD = 4
-    MEMO_WIDTH = 24
+    MEMO_WIDTH = 20
     MOST_CELLS = 128
 
 cdef struct Pipe:

@@ -9,7 +9,7 @@ the same in NumPy: reference.py.
 SI units, temperatures in K. A plug keeps the specific volume with which it came in: mass and volume are both conserved.
 """
 
-from libc.math cimport ceil, copysign, exp, expm1, fabs, log, rint, sqrt
+from libc.math cimport ceil, copysign, exp, expm1, fabs, fmax, log, rint, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
@@ -26,8 +26,15 @@ cdef double LEAST_MOVE = 1e-12
 # A step that moves the content of the pipe through more often than this is marched.
 cdef double MARCH_CONTENTS = 4.0
 cdef double PI = 3.141592653589793
-# Slopes at an end are taken over at least this part of a cell.
-cdef double LEAST_PART = 1e-9
+# Passes are so short that a stream decays by no more than this in one, as long as there are not too many of them.
+cdef double MOST_DECAY = 0.1
+cdef double MOST_PASSES = 1000.0
+# The largest fall of a steady stream along a cell that parts of cells are made exact for.
+cdef double LARGEST_FALL = 0.7
+# Slopes are at most this many times the smaller difference to a neighbour, so that parts stay between neighbours.
+cdef double MOST_SLOPE = 1.75
+# A pass moves at most this part of a cell.
+cdef double MOST_MOVE = 0.5
 cdef double LAMINAR_NUSSELT = 3.66
 cdef double LAMINAR_REYNOLDS = 2300.0
 cdef double TURBULENT_REYNOLDS = 4000.0
@@ -77,18 +84,52 @@ cdef struct Contact:
     double density
 
 
-cdef struct Factors:
-    double water_by_wall  # shares of a temperature difference evened out in the time of contact
+cdef struct Stream:
+    # What a time of contact evens out: water by the wall beside it, and so on, times the time that counts.
+    double water_by_wall
+    double water_by_water
     double wall_by_water
-    double water_by_ambient
-    double wall_by_ambient
-    double dispersion  # dispersion number of one pass
-    double passes
+    double wall_by_wall
+    double loss_by_water  # J/K of a cell
+    double loss_by_wall
+    double time_first  # that counts in the contact before and in that after a move, s
+    double time_last
+    double decay  # of a steady stream in half a pass
+    double decay_bend
+    double wall_share  # temperature of the wall of a steady stream over that of its water
+    double fall  # exponent by which a steady stream falls along a cell
+    double start  # bend of it, and of its negative
+    double end
+    double dispersion  # dispersion number of a pass
     double density
+
+
+cdef struct Profile:
+    # The exponential of a steady stream seen from the start of the pipe.
+    double fall
+    double start
+    double end
+    double both  # product of the means over a cell, seen from the start and from the end
+    double from_start  # one over mean and sinhc
+    double from_end
+    double sinh
 
 
 cdef inline double clip(double value, double low, double high) noexcept nogil:
     return low if value < low else high if value > high else value
+
+
+cdef inline double bend(double z) noexcept nogil:
+    """(z - 1 + exp(-z)) / z^2, by its series: exact to 1e-9 for |z| <= 0.3, to 2e-7 at the bound of 0.7."""
+    return 0.5 - z * (
+        1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0 - z * (1.0 / 720.0 - z * (1.0 / 5040.0 - z * (1.0 / 40320.0)))))
+    )
+
+
+cdef inline double sinhc(double z) noexcept nogil:
+    """sinh(z) / z by its series."""
+    cdef double y = z * z
+    return 1.0 + y / 6.0 * (1.0 + y / 20.0 * (1.0 + y / 42.0))
 
 
 cdef Py_ssize_t record_width(Py_ssize_t cells) noexcept nogil:
@@ -121,11 +162,12 @@ cdef Contact contact(const Pipe* pipe, double film_temp, double flow) noexcept n
     return c
 
 
-cdef Factors make_factors(const Pipe* pipe, double film_temp, double flow, double dt) noexcept nogil:
-    """The exact exponential of water, wall and ambient in contact for `dt`: two modes, one fast and one slow."""
-    cdef Factors f
-    cdef Contact c = contact(pipe, film_temp, flow)
-    cdef double p = c.conductance_w_k / (HEAT_CAPACITY * c.density * pipe.cell_volume_m3)
+cdef Stream standing(const Pipe* pipe, double film_temp, double dt) noexcept nogil:
+    """Contact with water at rest: the exact exponential of water, wall and ambient, a fast and a slow mode."""
+    cdef Stream s
+    cdef Contact c = contact(pipe, film_temp, 0.0)
+    cdef double water = HEAT_CAPACITY * c.density * pipe.cell_volume_m3
+    cdef double p = c.conductance_w_k / water
     cdef double q = c.conductance_w_k / pipe.wall_capacity_j_k
     cdef double loss = pipe.loss_w_k / pipe.wall_capacity_j_k
     cdef double total = p + q + loss
@@ -135,27 +177,94 @@ cdef Factors make_factors(const Pipe* pipe, double film_temp, double flow, doubl
     cdef double lost_slow = -expm1(-slow * dt)
     cdef double lost_fast = -expm1(-fast * dt)
     cdef double evened = (lost_fast - lost_slow) / gap
-    cdef double number = c.dispersion_m2_s * dt / (pipe.cell_length_m * pipe.cell_length_m)
-    f.water_by_wall = p * evened
-    f.wall_by_water = q * evened
-    f.water_by_ambient = (fast * lost_slow - slow * lost_fast) / gap
-    f.wall_by_ambient = ((fast - loss) * lost_slow + (loss - slow) * lost_fast) / gap
-    f.passes = clip(ceil(number / LARGEST_DISPERSION_NUMBER), 0.0, MOST_DISPERSION_PASSES)
-    f.dispersion = clip(number / f.passes, 0.0, LARGEST_DISPERSION_NUMBER) if f.passes > 0.0 else 0.0
-    f.density = c.density
-    return f
+    cdef double water_by_ambient = (fast * lost_slow - slow * lost_fast) / gap
+    cdef double wall_by_ambient = ((fast - loss) * lost_slow + (loss - slow) * lost_fast) / gap
+    s.water_by_wall = p * evened
+    s.water_by_water = p * evened + water_by_ambient
+    s.wall_by_water = q * evened
+    s.wall_by_wall = q * evened + wall_by_ambient
+    s.loss_by_water = water * water_by_ambient
+    s.loss_by_wall = pipe.wall_capacity_j_k * wall_by_ambient
+    s.time_first = s.time_last = 1.0
+    s.decay = s.decay_bend = s.fall = s.dispersion = 0.0
+    s.start = s.end = 0.5
+    s.wall_share = c.conductance_w_k / (c.conductance_w_k + pipe.loss_w_k)
+    s.density = c.density
+    return s
 
 
-cdef Factors factors(const Pipe* pipe, double* memo, double film_temp, double flow, double dt) noexcept nogil:
-    """`make_factors`, remembered: they are the same as long as flow, step and film temperature (in whole K) are."""
+cdef Stream streaming(const Pipe* pipe, double film_temp, double flow, double dt) noexcept nogil:
+    """Contact with a stream: it decays, and evens out with the wall towards the ratio of a steady stream."""
+    cdef Stream s
+    cdef Contact c = contact(pipe, film_temp, flow)
+    cdef double water = HEAT_CAPACITY * c.density * pipe.cell_volume_m3
+    cdef double both = c.conductance_w_k + pipe.loss_w_k
+    cdef double lasting = c.conductance_w_k * pipe.loss_w_k / both
+    cdef double exponent = 0.5 * lasting * dt / water
+    s.wall_share = c.conductance_w_k / both
+    s.water_by_wall = c.conductance_w_k / water
+    s.water_by_water = s.water_by_wall * s.wall_share
+    s.wall_by_water = c.conductance_w_k / pipe.wall_capacity_j_k
+    s.wall_by_wall = both / pipe.wall_capacity_j_k
+    s.loss_by_water = -lasting
+    s.loss_by_wall = pipe.loss_w_k
+    s.decay = -expm1(-exponent)
+    s.decay_bend = exponent * (1.0 - s.decay) - s.decay
+    s.time_first = evening_time(&s, 0.5 * dt)
+    s.time_last = bounded_time(pipe, &s, s.time_first, False)
+    s.fall = lasting / (HEAT_CAPACITY * flow)
+    if s.fall > LARGEST_FALL:
+        s.fall = LARGEST_FALL
+    s.start = bend(s.fall)
+    s.end = bend(-s.fall)
+    s.dispersion = c.dispersion_m2_s * dt / (pipe.cell_length_m * pipe.cell_length_m)
+    s.density = c.density
+    return s
+
+
+cdef double evening_time(const Stream* s, double dt) noexcept nogil:
+    """The time that counts in a contact of `dt`: less, since what is evened out dies away."""
+    cdef double rate = s.water_by_water + s.wall_by_wall
+    return -expm1(-rate * dt) / rate
+
+
+cdef double bounded_time(const Pipe* pipe, const Stream* s, double time, bint decays_after) noexcept nogil:
+    """`time`, or as much as keeps the water within the temperatures around it.
+
+    In a wall that is warmer than that of a steady stream the water could become warmer than all around. The contact is
+    so strong at most that with the decay before and after it does not, even where it came in half a step ago.
+    """
+    cdef double kept = 1.0 - s.decay
+    cdef double fresh = kept * sinhc((s.decay_bend + s.decay) / kept)
+    cdef double excess = -s.loss_by_water / (s.wall_by_water * pipe.wall_capacity_j_k * s.wall_share)
+    cdef double left = kept if decays_after else 1.0
+    cdef double bound = (1.0 - left * fresh) / (left * (1.0 + excess - fresh) * s.water_by_water)
+    return bound if bound < time else time
+
+
+cdef Stream* stream_of(const Pipe* pipe, double* memo, double film_temp, double flow, double dt) noexcept nogil:
+    """`streaming` (`standing` without flow), remembered: the same as long as flow, step and film (in whole K) are."""
     cdef double rounded = rint(film_temp)
-    cdef Factors* kept = <Factors*> (memo + 3)
+    cdef Stream* kept = <Stream*> (memo + 3)
     if memo[0] != flow or memo[1] != dt or memo[2] != rounded:
-        kept[0] = make_factors(pipe, rounded, flow, dt)
+        kept[0] = streaming(pipe, rounded, flow, dt) if flow > 0.0 else standing(pipe, rounded, dt)
         memo[0] = flow
         memo[1] = dt
         memo[2] = rounded
-    return kept[0]
+    return kept
+
+
+cdef Profile profile_of(const Stream* s, bint forward) noexcept nogil:
+    cdef Profile p
+    cdef double mean = 1.0 - s.fall * s.start, mean_end = 1.0 + s.fall * s.end
+    p.sinh = sinhc(s.fall)
+    p.both = mean * mean_end
+    p.fall = s.fall if forward else -s.fall
+    p.start = s.start if forward else s.end
+    p.end = s.end if forward else s.start
+    p.from_start = 1.0 / (p.sinh * (mean if forward else mean_end))
+    p.from_end = 1.0 / (p.sinh * (mean_end if forward else mean))
+    return p
 
 
 cdef void disperse(
@@ -178,157 +287,258 @@ cdef void disperse(
 
 
 cdef inline double limited(double back, double ahead) noexcept nogil:
-    """The smaller of two slopes of the same sign, else nothing: no value outside of its neighbours. (Without branches.)"""
+    """The mean of two slopes of the same sign, at most 1.75 of the smaller, else nothing, to stay between neighbours."""
     cdef double least = fabs(back) if fabs(back) < fabs(ahead) else fabs(ahead)
+    cdef double mean = 0.5 * fabs(back + ahead)
+    least *= MOST_SLOPE
+    least = mean if mean < least else least
     return 0.5 * (copysign(least, back) + copysign(least, ahead))
 
 
-cdef double exchange(const Pipe* pipe, double* record, const Factors* f, double ambient) noexcept nogil:
-    """Even out water and wall, lose heat to the ambient, disperse; returns the loss in J.
+cdef inline double lesser(double one, double other) noexcept nogil:
+    """The smaller of two values of the same sign, else nothing."""
+    cdef double least = fabs(one) if fabs(one) < fabs(other) else fabs(other)
+    return 0.5 * (copysign(least, one) + copysign(least, other))
 
-    Wall cell k lies beside plug k with its first part, `fill`, and beside plug k + 1 with the rest. Each part is solved
-    exactly for itself, with the temperatures that limited straight lines through plugs and cells have there; then plugs
-    and cells are mixed again. Conserving, and free of over- and undershoot for any step.
+
+cdef inline double total(const double* values, Py_ssize_t count) noexcept nogil:
+    """The sum, in eight chains: one would wait for itself. Reads on to a multiple of eight: zeros must stand there."""
+    cdef double[8] sums
+    cdef Py_ssize_t i, k
+    for k in range(8):
+        sums[k] = values[k]
+    for i in range(8, count, 8):
+        for k in range(8):
+            sums[k] += values[i + k]
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+
+
+cdef double exchange(
+    const Pipe* pipe, double* record, const Stream* s, const Profile* p, double time, bint before, bint after,
+    double missing, double ambient
+) noexcept nogil:
+    """Decay `before`, even out water and wall for `time` that counts, decay `after`; returns the loss in J.
+
+    Wall cell k lies beside plug k with its first part, `fill`, and beside plug k + 1 with the rest. A part differs from
+    the mean of its cell by a multiple of the limited central slope: half the rest on a straight line, and exactly what
+    the profile of a steady stream has. A plug at an end takes part whole, that at the inlet for 1 - `missing` of the
+    time. Conserving, and free of over- and undershoot for any step.
     """
     cdef Py_ssize_t n = pipe.cells, i
     cdef double* temp = record + HEAD
     cdef const double* volume = temp + n + 1
     cdef double* wall = temp + 2 * n + 2
-    cdef double[MOST_CELLS] step
-    cdef double[MOST_CELLS + 1] temp_slope
-    cdef double[MOST_CELLS] wall_slope
-    cdef double[MOST_CELLS + 1] new_temp
-    cdef double[MOST_CELLS] new_wall
+    cdef double[MOST_CELLS + 8] water  # above the ambient
+    cdef double[MOST_CELLS + 8] decayed
+    cdef double[MOST_CELLS + 8] share  # of a plug that decays
+    cdef double[MOST_CELLS + 8] ratio
+    cdef double[MOST_CELLS + 8] metal  # the wall, above the ambient
+    cdef double[MOST_CELLS + 8] step
+    cdef double[MOST_CELLS + 8] wall_step
+    cdef double[MOST_CELLS + 8] slope
+    cdef double[MOST_CELLS + 8] wall_slope
     cdef double first = record[0], last = 1.0 - record[0]
-    cdef double half = 0.5 * first * last
-    cdef double by_wall = f.density * f.water_by_wall, by_ambient = f.density * f.water_by_ambient
-    cdef double wall_by_water = f.wall_by_water, wall_by_ambient = f.wall_by_ambient
-    cdef double water_sum, wall_sum, at_start, at_end, number = f.dispersion
-    cdef double* swap
-    cdef double* here = new_temp
-    cdef double* there = temp
-    cdef double[4] sums
-    cdef Py_ssize_t passes = <Py_ssize_t> f.passes
-    # Slopes per cell length. The plugs at the ends take part whole; what lies beyond an end is what last passed it.
-    for i in range(n):
-        step[i] = temp[i + 1] - temp[i]
-    step[0] /= 0.5 * (1.0 + first)
-    step[n - 1] /= 0.5 * (1.0 + last)
-    temp_slope[0] = temp_slope[n] = 0.0
+    cdef double water_by_wall, water_by_water, wall_by_water, wall_by_wall, loss_by_water, loss_by_wall
+    cdef double half_water, half_wall, start_part, end_part, at_first, at_last, lightest, here, absent, loss
+    cdef double density = s.density, bent = s.decay_bend, straight = s.decay - s.decay_bend
+    cdef double decays_before = 1.0 if before else 0.0, decays_after = 1.0 if after else 0.0
+    lightest = volume[0]
+    for i in range(1, n + 1):
+        lightest = volume[i] if volume[i] > lightest else lightest
+    if (before or after) and density * lightest > 1.0:
+        time /= density * lightest
+    water_by_wall = s.water_by_wall * time
+    water_by_water = s.water_by_water * time
+    wall_by_water = s.wall_by_water * time
+    wall_by_wall = s.wall_by_wall * time
+    loss_by_water = s.loss_by_water * time
+    loss_by_wall = s.loss_by_wall * time
+    half_water = last * (p.start - last * bend(p.fall * last)) * p.from_start
+    start_part = (p.start - first * bend(p.fall * first)) * p.from_start
+    half_wall = first * start_part
+    # Both are one, but for the accuracy of the series: this keeps heat from being lost between them.
+    end_part = half_wall / last if last > 1e-3 else (p.end - last * bend(-p.fall * last)) * p.from_end
+    for i in range(n + 1):
+        ratio[i] = density * volume[i]
+        share[i] = straight + bent * ratio[i]
+        here = temp[i] - ambient
+        decayed[i] = decays_before * share[i] * here
+        water[i] = here - decays_before * ratio[i] * share[i] * here
+    metal[0] = wall[0] - ambient
     for i in range(1, n):
-        temp_slope[i] = limited(step[i - 1], step[i])
+        metal[i] = wall[i] - ambient
+    for i in range(n):
+        step[i] = water[i + 1] - water[i]
+    for i in range(n - 1):
+        wall_step[i] = metal[i + 1] - metal[i]
+    # Steps at the ends are stretched to whole cells.
+    step[0] *= p.both / (p.start + first * bend(-p.fall * first))
+    step[n - 1] *= p.both / (p.end + last * bend(p.fall * last))
+    slope[0] = slope[n] = 0.0
+    for i in range(1, n):
+        slope[i] = limited(step[i - 1], step[i])
     for i in range(1, n - 1):
-        wall_slope[i] = limited(wall[i] - wall[i - 1], wall[i + 1] - wall[i])
-    at_start = limited(step[0], 2.0 * (temp[0] - record[2]) / (first if first > LEAST_PART else LEAST_PART))
-    at_end = limited(step[n - 1], 2.0 * (record[3] - temp[n]) / (last if last > LEAST_PART else LEAST_PART))
-    wall_slope[0] = limited(wall[1] - wall[0], at_start)
-    wall_slope[n - 1] = limited(wall[n - 1] - wall[n - 2], at_end)
+        wall_slope[i] = limited(wall_step[i - 1], wall_step[i])
+    wall_slope[0] = lesser(
+        wall_step[0] * p.sinh * p.sinh * p.from_start,
+        (metal[0] - s.wall_share * (record[2] - ambient)) / (p.start * p.from_start),
+    )
+    wall_slope[n - 1] = lesser(
+        wall_step[n - 2] * p.sinh * p.sinh * p.from_end,
+        (s.wall_share * (record[3] - ambient) - metal[n - 1]) / (p.end * p.from_end),
+    )
+    at_first = metal[0] - start_part * wall_slope[0]
+    at_last = metal[n - 1] + end_part * wall_slope[n - 1]
     for i in range(n):
-        new_wall[i] = wall[i] - wall_by_ambient * (wall[i] - ambient) + wall_by_water * (
-            first * temp[i] + last * temp[i + 1] + half * (temp_slope[i] - temp_slope[i + 1]) - wall[i]
-        )
+        wall[i] += wall_by_water * (
+            first * water[i] + last * water[i + 1] + half_water * (slope[i] - slope[i + 1])
+        ) - wall_by_wall * metal[i]
+    loss = 0.0
+    if missing > 0.0 and p.fall >= 0.0:
+        absent = missing * first
+        wall[0] -= absent * (wall_by_water * water[0] - wall_by_wall * at_first)
+        loss -= absent * (loss_by_water * water[0] + loss_by_wall * at_first)
+    elif missing > 0.0:
+        absent = missing * last
+        wall[n - 1] -= absent * (wall_by_water * water[n] - wall_by_wall * at_last)
+        loss -= absent * (loss_by_water * water[n] + loss_by_wall * at_last)
+    if not before and not after:  # at rest what lies beyond the ends ages like the water beside it
+        record[2] += water_by_wall * (metal[0] - 0.5 * wall_slope[0]) - water_by_water * (record[2] - ambient)
+        record[3] += water_by_wall * (metal[n - 1] + 0.5 * wall_slope[n - 1]) - water_by_water * (record[3] - ambient)
     for i in range(1, n):
-        new_temp[i] = temp[i] - volume[i] * (
-            by_wall * (temp[i] - last * wall[i - 1] - first * wall[i] - half * (wall_slope[i - 1] - wall_slope[i]))
-            + by_ambient * (temp[i] - ambient)
+        step[i] = water[i] + ratio[i] * (
+            water_by_wall * (
+                last * metal[i - 1] + first * metal[i] + half_wall * (wall_slope[i - 1] - wall_slope[i])
+            ) - water_by_water * water[i]
         )
-    new_temp[0] = temp[0] - volume[0] * (
-        by_wall * (temp[0] - wall[0] + 0.5 * last * wall_slope[0]) + by_ambient * (temp[0] - ambient)
+    here = 1.0 - missing
+    step[0] = water[0] + ratio[0] * (water_by_wall * at_first - water_by_water * water[0]) * (
+        here if p.fall >= 0.0 else 1.0
     )
-    new_temp[n] = temp[n] - volume[n] * (
-        by_wall * (temp[n] - wall[n - 1] - 0.5 * first * wall_slope[n - 1]) + by_ambient * (temp[n] - ambient)
+    step[n] = water[n] + ratio[n] * (water_by_wall * at_last - water_by_water * water[n]) * (
+        here if p.fall < 0.0 else 1.0
     )
-    # What lies beyond the ends ages like the water beside it.
-    record[2] -= f.water_by_wall * (record[2] - wall[0] + 0.5 * wall_slope[0])
-    record[2] -= f.water_by_ambient * (record[2] - ambient)
-    record[3] -= f.water_by_wall * (record[3] - wall[n - 1] - 0.5 * wall_slope[n - 1])
-    record[3] -= f.water_by_ambient * (record[3] - ambient)
-    # Two chains of additions for each sum: one would wait for itself.
-    sums[0] = first * (temp[0] - ambient)
-    sums[1] = last * (temp[n] - ambient)
-    sums[2] = wall[0] - ambient
-    sums[3] = 0.0
-    for i in range(1, n - 1, 2):
-        sums[0] += temp[i] - ambient
-        sums[1] += temp[i + 1] - ambient
-        sums[2] += wall[i] - ambient
-        sums[3] += wall[i + 1] - ambient
-    if n % 2 == 0:
-        sums[0] += temp[n - 1] - ambient
-        sums[2] += wall[n - 1] - ambient
-    water_sum = sums[0] + sums[1]
-    wall_sum = sums[2] + sums[3]
-    record[1] = ambient + water_sum / n
-    memcpy(wall, new_wall, n * sizeof(double))
-    for i in range(passes):
-        disperse(n, number, first, last, f.density, volume, here, there)
-        swap = here
-        here = there
-        there = swap
-    if here != temp:
-        memcpy(temp, here, (n + 1) * sizeof(double))
+    for i in range(n + 1):
+        decayed[i] += decays_after * share[i] * step[i]
+        temp[i] = ambient + step[i] - decays_after * ratio[i] * share[i] * step[i]
+    # The plugs at the ends count with their parts.
+    water[0] *= first
+    water[n] *= last
+    decayed[0] *= first
+    decayed[n] *= last
+    for i in range(n + 1, n + 8):
+        water[i] = 0.0
+        decayed[i] = 0.0
+    for i in range(n, n + 8):
+        metal[i] = 0.0
+    here = total(water, n + 1)
+    record[1] = ambient + here / n
     return (
-        HEAT_CAPACITY * pipe.cell_volume_m3 * by_ambient * water_sum
-        + pipe.wall_capacity_j_k * wall_by_ambient * wall_sum
+        loss + loss_by_water * here + loss_by_wall * total(metal, n)
+        + HEAT_CAPACITY * density * pipe.cell_volume_m3 * total(decayed, n + 1)
     )
 
 
-cdef void pop(const Pipe* pipe, double* record, double cells, bint forward, Outflow* out) noexcept nogil:
+cdef void disperse_all(const Pipe* pipe, double* record, const Stream* s) noexcept nogil:
+    """Dispersion of a pass, in parts that stay stable."""
+    cdef Py_ssize_t n = pipe.cells, i
+    cdef double passes = clip(ceil(s.dispersion / LARGEST_DISPERSION_NUMBER), 0.0, MOST_DISPERSION_PASSES)
+    cdef double[MOST_CELLS + 1] new_temp
+    cdef double* temp = record + HEAD
+    cdef double number
+    if passes == 0.0:
+        return
+    number = clip(s.dispersion / passes, 0.0, LARGEST_DISPERSION_NUMBER)
+    for i in range(<Py_ssize_t> passes):
+        disperse(n, number, record[0], 1.0 - record[0], s.density, temp + n + 1, temp, new_temp)
+        memcpy(temp, new_temp, (n + 1) * sizeof(double))
+
+
+cdef void pop(
+    const Pipe* pipe, double* record, double cells, double mass, const Stream* s, bint forward, double ambient,
+    Outflow* out
+) noexcept nogil:
     """Take a volume of `cells` (at most the cells of the pipe less two) out at the downstream end.
 
-    The water of the plug that leaves is taken to lie on a limited straight line through its neighbours. The room that
-    the water leaves at the other end is not filled yet: `push` must follow with the same volume.
+    Of the plug that is cut its outer part leaves, which differs from its mean as in `exchange`. Water that leaves during
+    the step decays with its own age, not for half a step: a factor makes up for the difference. The room that the water
+    leaves at the other end is not filled yet: `push` must follow with the same volume.
     """
     cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, gone = 0, i
     cdef double* end = record + HEAD + (n if forward else 0)  # seen along the flow: the plug before it is at end[-d]
     cdef const double* volume = end + n + 1
     cdef double* left = record + (3 if forward else 2)
     cdef double last = 1.0 - record[0] if forward else record[0]
-    cdef double slope, took, taken = cells
-    if cells <= 0.0:
-        return
+    cdef double exponent = 0.5 * s.fall * mass / pipe.cell_volume_m3
+    cdef double both = (1.0 - s.fall * s.start) * (1.0 + s.fall * s.end)
+    cdef double part, rest, ahead, took, taken = cells, mass_out = 0.0, heat = 0.0, decayed = 0.0
     if cells <= last:
-        slope = limited((end[0] - end[-d]) / (0.5 * (1.0 + last)), (left[0] - end[0]) / (0.5 * last))
-        left[0] = end[0] + 0.5 * slope * (last - cells)
-        end[0] -= 0.5 * slope * cells
+        rest = last - cells
+        took = last * bend(s.fall * last)
+        part = (took - rest * bend(s.fall * rest)) / (took + s.end) * (end[0] - end[-d])
+        part = lesser(part * rest / cells, left[0] - end[0])
     else:
         for i in range(n):  # plugs that leave whole
             took = 1.0 if gone else last
             if taken <= took:
                 break
-            out.mass_kg += pipe.cell_volume_m3 * took / volume[-gone * d]
-            out.heat_kgk += pipe.cell_volume_m3 * took / volume[-gone * d] * end[-gone * d]
             taken -= took
+            took *= pipe.cell_volume_m3 / volume[-gone * d]
+            mass_out += took
+            heat += took * (end[-gone * d] - ambient)
+            decayed += took * (end[-gone * d] - ambient) / sinhc(exponent * volume[-gone * d])
             gone += 1
         end -= gone * d
         volume -= gone * d
-        slope = limited(end[0] - end[-d], (end[d] - end[0]) / (0.5 * (1.0 + last) if gone == 1 else 1.0))
-        left[0] = end[0] + 0.5 * slope * (1.0 - taken)
-        end[0] -= 0.5 * slope * taken
-    out.mass_kg += pipe.cell_volume_m3 * taken / volume[0]
-    out.heat_kgk += pipe.cell_volume_m3 * taken / volume[0] * left[0]
+        rest = 1.0 - taken
+        ahead = end[d] - end[0]
+        part = both / (s.end + last * bend(s.fall * last)) if gone == 1 else 1.0
+        part = limited(end[0] - end[-d], ahead * part) / ((1.0 - s.fall * s.start) * sinhc(s.fall))
+        part = lesser((s.start - rest * bend(s.fall * rest)) * part * rest / taken, ahead)
+    took = pipe.cell_volume_m3 * taken / volume[0]
+    mass_out += took
+    heat += took * (end[0] + part - ambient)
+    decayed += took * (end[0] + part - ambient) / sinhc(exponent * volume[0])
+    if rest > 0.0:
+        end[0] -= part * taken / rest
+    left[0] = ambient + decayed / mass_out
+    out.mass_kg += mass_out
+    out.heat_kgk += decayed + mass_out * ambient
+    out.loss_j += HEAT_CAPACITY * (heat - decayed)
 
 
-cdef void push(
-    const Pipe* pipe, double* record, double cells, double mass, double temp_in, bint forward
+cdef double push(
+    const Pipe* pipe, double* record, double cells, double mass, double temp_in, const Stream* s, bint forward,
+    double ambient, Outflow* out
 ) noexcept nogil:
-    """Fill the room that `pop` left at the upstream end: first the plug there, then new ones."""
+    """Fill the room that `pop` left at the upstream end: first the plug there, then new ones.
+
+    Water that enters during the step decays with its own age, as in `pop`. Returns the part of half a step of contact
+    that the water of a new plug has missed.
+    """
     cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, new, i
     cdef double* temp = record + HEAD + (0 if forward else n)  # both seen along the flow: plug i is at i * d
     cdef double* volume = temp + n + 1
     cdef double first = record[0] if forward else 1.0 - record[0]
-    cdef double room = 1.0 - first, pushed, part, there
-    if cells <= 0.0:
-        return
-    pushed = mass / pipe.cell_volume_m3
-    part = pushed * (room / cells) if cells > room else pushed
-    there = first / volume[0]
-    if there + part > 0.0:
-        temp[0] = (there * temp[0] + part * temp_in) / (there + part)
-        volume[0] = (first + (cells if cells <= room else room)) / (there + part)
-    first += cells
+    cdef double room = 1.0 - first, pushed = mass / pipe.cell_volume_m3, warmth = temp_in - ambient
+    cdef double half = 0.5 * s.fall * cells
+    cdef double older = 1.0, part = pushed, there = first / volume[0], missed = 0.0
+    cdef double first_in, new_in
+    first_in = new_in = warmth * sinhc(half)
+    new = 0
     if cells > room:
         new = <Py_ssize_t> ceil(cells - room)
+        older = room / cells
+        part = pushed * older
+        if new == 1:
+            first_in = warmth * exp(-half * (1.0 - older)) * sinhc(half * older)
+            new_in = warmth * exp(half * older) * sinhc(half * (1.0 - older))
+            missed = older
+    if there + part > 0.0:
+        temp[0] = ambient + (there * (temp[0] - ambient) + part * first_in) / (there + part)
+        volume[0] = (first + (room if new else cells)) / (there + part)
+    first += cells
+    if new:
         first = cells - room - (new - 1)
         if forward:
             memmove(temp + new, temp, (n + 1 - new) * sizeof(double))
@@ -337,18 +547,12 @@ cdef void push(
             memmove(temp - n, temp - n + new, (n + 1 - new) * sizeof(double))
             memmove(volume - n, volume - n + new, (n + 1 - new) * sizeof(double))
         for i in range(new):
-            temp[i * d] = temp_in
-            volume[i * d] = cells / pushed
+            temp[i * d] = ambient + new_in
+            volume[i * d] = (cells - room) / (pushed - part)
     record[0] = first if forward else 1.0 - first
     record[2 if forward else 3] = temp_in
-
-
-cdef void move(
-    const Pipe* pipe, double* record, double cells, double mass, double temp_in, bint forward, Outflow* out
-) noexcept nogil:
-    """Push `mass` that takes up `cells` (at most one) in at the upstream end, take the same volume out at the other."""
-    pop(pipe, record, cells, forward, out)
-    push(pipe, record, cells, mass, temp_in, forward)
+    out.loss_j += HEAT_CAPACITY * pipe.cell_volume_m3 * (part * (warmth - first_in) + (pushed - part) * (warmth - new_in))
+    return missed
 
 
 cdef double water_heat(const Pipe* pipe, const double* record, double zero, double* mass) noexcept nogil:
@@ -390,42 +594,49 @@ cdef void march(
 ) noexcept nogil:
     """A long step through a short pipe: each wall cell sees a steady stream, cell after cell along the flow.
 
-    Heat that leaves follows from the balance of the whole pipe, so energy closes whatever the profile inside was.
+    Temperatures count from the ambient. In a cell the water falls like a steady stream, and evens out with a wall that
+    falls likewise. The loss is the rest of the balance.
     """
     cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, k
     cdef double* temp = record + HEAD + (0 if forward else n)
     cdef double* volume = record + HEAD + n + 1
     cdef double* wall = record + HEAD + 2 * n + 2 + (0 if forward else n - 1)
-    cdef double transfer = contact(pipe, record[1], flow).conductance_w_k / (flow * HEAT_CAPACITY)
+    cdef double stream = flow * HEAT_CAPACITY
+    cdef double conductance = contact(pipe, record[1], flow).conductance_w_k
+    cdef double share = conductance / (conductance + pipe.loss_w_k)
+    cdef double fall = clip(pipe.loss_w_k * share / stream, 0.0, LARGEST_FALL)
+    cdef double transfer = conductance * share / stream
     cdef double met = -expm1(-transfer)
-    cdef double grip = flow * HEAT_CAPACITY * met
-    cdef double both = grip + pipe.loss_w_k
-    cdef double times = both * dt / pipe.wall_capacity_j_k
+    cdef double kept = exp(-fall), mean = 1.0 - fall * bend(fall)
+    cdef double mean_of_rest = -expm1(-(fall + transfer)) / (fall + transfer)
+    cdef double times = (conductance + pipe.loss_w_k) / pipe.wall_capacity_j_k * met / transfer * dt
     cdef double settled = -expm1(-times)
     cdef double mean_share = settled / times
-    cdef double water_share = met / transfer
-    cdef double mass_before, mass_after, goal, mean, given = 0.0, here = temp_in, sum_temp = 0.0
-    cdef double heat_before = water_heat(pipe, record, temp_in, &mass_before)
+    cdef double mass_before, mass_after, metal, during, here = temp_in - ambient, sum_temp = 0.0, sum_change = 0.0
+    cdef double heat = water_heat(pipe, record, ambient, &mass_before)
     cdef double inverse = 1.0 / density_kg_m3(temp_in)
     temp[0] = temp_in
     for k in range(n):
-        goal = (grip * here + pipe.loss_w_k * ambient) / both
-        mean = goal + (wall[k * d] - goal) * mean_share
-        wall[k * d] = goal + (wall[k * d] - goal) * (1.0 - settled)
-        temp[(k + 1) * d] = wall[k * d] + (here - wall[k * d]) * water_share
+        metal = (wall[k * d] - ambient) / (share * mean)
+        during = here + (metal - here) * mean_share
+        metal = here + (metal - here) * (1.0 - settled)
+        sum_change -= wall[k * d]
+        wall[k * d] = ambient + metal * share * mean
+        sum_change += wall[k * d]
+        temp[(k + 1) * d] = ambient + metal * mean + (here - metal) * mean_of_rest
         sum_temp += temp[(k + 1) * d]
-        given += grip * dt * (here - mean)
-        out.loss_j += pipe.loss_w_k * dt * (mean - ambient)
-        here -= met * (here - mean)
+        here = kept * (here - met * (here - during))
     for k in range(n + 1):
         volume[k] = inverse
     record[0] = 0.0 if forward else 1.0
     record[1] = sum_temp / n
-    record[3 if forward else 2] = here
+    record[3 if forward else 2] = ambient + here
     record[2 if forward else 3] = temp_in
-    heat_before -= water_heat(pipe, record, temp_in, &mass_after)
+    # What was in the pipe leaves, and what is in it at the end stays.
+    heat -= water_heat(pipe, record, ambient, &mass_after)
     out.mass_kg = flow * dt + mass_before - mass_after
-    out.heat_kgk = out.mass_kg * temp_in + heat_before - given / HEAT_CAPACITY
+    out.heat_kgk = flow * dt * here + heat + out.mass_kg * ambient
+    out.loss_j = stream * dt * (temp_in - ambient - here) - pipe.wall_capacity_j_k * sum_change
 
 
 cdef Outflow advance(
@@ -433,34 +644,46 @@ cdef Outflow advance(
 ) noexcept nogil:
     """Advance one pipe by `dt_s` while `mass_kg` of `temp_k` goes in; negative: from the end to the start.
 
-    Splitting after Strang: half a move, exchange, whole moves and exchanges, half a move; a move is one cell at most.
+    Splitting after Strang: half an exchange, a move, whole exchanges and moves, half an exchange. A move is half a cell
+    at most, and so short that a stream decays little.
     """
     cdef Outflow out
-    cdef Factors f
+    cdef Stream* s
+    cdef Profile p
     cdef bint forward = mass_kg >= 0.0
     cdef double mass = fabs(mass_kg)
     cdef double cells = mass / (density_kg_m3(temp_k) * pipe.cell_volume_m3)
-    cdef Py_ssize_t passes, i
+    cdef double missed, time, passes
+    cdef Py_ssize_t i
     out.mass_kg = 0.0
     out.heat_kgk = 0.0
     out.loss_j = 0.0
     if cells < LEAST_MOVE:
-        f = factors(pipe, memo, record[1], 0.0, dt_s)
-        out.loss_j = exchange(pipe, record, &f, ambient_temp_k)
+        s = stream_of(pipe, memo, record[1], 0.0, dt_s)
+        p = profile_of(s, True)
+        out.loss_j = exchange(pipe, record, s, &p, 1.0, False, False, 0.0, ambient_temp_k)
         return out
     if cells > MARCH_CONTENTS * pipe.cells:
         march(pipe, record, mass / dt_s, temp_k, dt_s, ambient_temp_k, forward, &out)
         return out
-    passes = <Py_ssize_t> ceil(cells)
-    f = factors(pipe, memo, record[1], mass / dt_s, dt_s / passes)
+    passes = ceil(pipe.loss_w_k * dt_s * cells / (HEAT_CAPACITY * mass * MOST_DECAY))
+    passes = clip(passes, ceil(cells / MOST_MOVE), fmax(MOST_PASSES, ceil(cells / MOST_MOVE)))
+    s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s / passes)
+    p = profile_of(s, forward)
     cells /= passes
     mass /= passes
-    move(pipe, record, 0.5 * cells, 0.5 * mass, temp_k, forward, &out)
-    for i in range(passes - 1):
-        out.loss_j += exchange(pipe, record, &f, ambient_temp_k)
-        move(pipe, record, cells, mass, temp_k, forward, &out)
-    out.loss_j += exchange(pipe, record, &f, ambient_temp_k)
-    move(pipe, record, 0.5 * cells, 0.5 * mass, temp_k, forward, &out)
+    time = evening_time(s, dt_s / passes) if passes > 1.0 else 0.0
+    time = bounded_time(pipe, s, time, True)
+    out.loss_j += exchange(pipe, record, s, &p, s.time_first, False, True, 0.0, ambient_temp_k)
+    for i in range(<Py_ssize_t> passes - 1):
+        pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
+        missed = push(pipe, record, cells, mass, temp_k, s, forward, ambient_temp_k, &out)
+        out.loss_j += exchange(pipe, record, s, &p, time, True, True, 0.5 * missed, ambient_temp_k)
+        disperse_all(pipe, record, s)
+    pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
+    missed = push(pipe, record, cells, mass, temp_k, s, forward, ambient_temp_k, &out)
+    out.loss_j += exchange(pipe, record, s, &p, s.time_last, True, False, missed, ambient_temp_k)
+    disperse_all(pipe, record, s)
     return out
 
 
@@ -482,15 +705,24 @@ cdef Outflow release(
     Half an exchange, then the outflow. `admit` must follow, and its mass fills the volume that left.
     """
     cdef Outflow out
-    cdef double cells = volume_in_cells(pipe, record, mass_kg)
-    cdef bint moves = cells >= LEAST_MOVE
-    cdef Factors f = factors(pipe, memo, record[1], fabs(mass_kg) / dt_s if moves else 0.0, 0.5 * dt_s)
+    cdef double cells = volume_in_cells(pipe, record, mass_kg), mass = fabs(mass_kg)
+    cdef bint forward = mass_kg >= 0.0
+    cdef Stream* s
+    cdef Profile p
     out.mass_kg = 0.0
     out.heat_kgk = 0.0
-    out.loss_j = exchange(pipe, record, &f, ambient_temp_k)
-    memo[PENDING] = cells if moves else 0.0
-    if moves:
-        pop(pipe, record, cells, mass_kg >= 0.0, &out)
+    out.loss_j = 0.0
+    if cells < LEAST_MOVE:
+        s = stream_of(pipe, memo, record[1], 0.0, dt_s)
+        p = profile_of(s, True)
+        out.loss_j = exchange(pipe, record, s, &p, 1.0, False, False, 0.0, ambient_temp_k)
+        cells = 0.0
+    else:
+        s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s)
+        p = profile_of(s, forward)
+        out.loss_j = exchange(pipe, record, s, &p, s.time_first, False, True, 0.0, ambient_temp_k)
+        pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
+    memo[PENDING] = cells
     return out
 
 
@@ -498,11 +730,18 @@ cdef double admit(
     const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil:
     """After `release`: `mass_kg` of `temp_k` goes in, then the other half of the exchange; returns the loss in J."""
-    cdef double cells = memo[PENDING]
-    cdef Factors f
-    push(pipe, record, cells, fabs(mass_kg), temp_k, mass_kg >= 0.0)
-    f = factors(pipe, memo, record[1], fabs(mass_kg) / dt_s if cells > 0.0 else 0.0, 0.5 * dt_s)
-    return exchange(pipe, record, &f, ambient_temp_k)
+    cdef Outflow out
+    cdef double cells = memo[PENDING], missed
+    cdef bint forward = mass_kg >= 0.0
+    cdef Stream* s = <Stream*> (memo + 3)  # as `release` left it
+    cdef Profile p
+    out.loss_j = 0.0
+    if cells > 0.0:
+        p = profile_of(s, forward)
+        missed = push(pipe, record, cells, fabs(mass_kg), temp_k, s, forward, ambient_temp_k, &out)
+        out.loss_j += exchange(pipe, record, s, &p, s.time_last, True, False, missed, ambient_temp_k)
+        disperse_all(pipe, record, s)
+    return out.loss_j
 
 
 cdef class Pipes:

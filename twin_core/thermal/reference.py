@@ -24,7 +24,15 @@ ENERGY_ZERO_K = 273.15
 LEAST_MOVE_CELLS = 1e-12
 # A step that moves the content of the pipe through more often than this is marched.
 MARCH_CONTENTS = 4.0
-LEAST_PART = 1e-9
+# Passes are so short that a stream decays by no more than this in one, as long as there are not too many of them.
+MOST_DECAY = 0.1
+MOST_PASSES = 1000.0
+# The largest fall of a steady stream along a cell that parts of cells are made exact for.
+LARGEST_FALL = 0.7
+# Slopes are at most this many times the smaller difference to a neighbour, so that parts stay between neighbours.
+MOST_SLOPE = 1.75
+# A pass moves at most this part of a cell.
+MOST_MOVE = 0.5
 LAMINAR_NUSSELT = 3.66
 LAMINAR_REYNOLDS = 2300.0
 TURBULENT_REYNOLDS = 4000.0
@@ -120,14 +128,26 @@ def _property(fill: Callable[[Array, Array, Array], None], temp_k: Array) -> Arr
 
 @dataclass
 class Factors:
-    """What a time of contact does: shares of a temperature difference that are evened out."""
+    """What a time of contact does to water and wall, temperatures counted from the ambient; each (rows,).
+
+    Water of film density keeps 1 - `decay` (its derivative over the density differs from that by `decay_bend`), the
+    decay of a stream on its way, `before` and `after` the rest, each 0 or 1 times. It changes by the mean of the wall
+    beside it times `water_by_wall` less its own times `water_by_water`, wall likewise; what balances goes to the
+    ambient as `loss_by_water` and `loss_by_wall`, J/K of a cell.
+    """
 
     water_by_wall: Array
+    water_by_water: Array
     wall_by_water: Array
-    water_by_ambient: Array
-    wall_by_ambient: Array
-    dispersion: Array
+    wall_by_wall: Array
+    loss_by_water: Array
+    loss_by_wall: Array
+    decay: Array
+    decay_bend: Array
+    wall_share: Array  # temperature of the wall of a steady stream over that of its water
     film_density: Array
+    before: float = 0.0
+    after: float = 0.0
 
 
 # Density, viscosity and conductivity at 273, 274 ... 423 K: the film is evaluated at whole kelvins.
@@ -155,87 +175,185 @@ def film(pipes: Pipes, flow_kg_s: Array) -> tuple[Array, Array, Array]:
     return conductance, dispersion, rho
 
 
-def factors(pipes: Pipes, flow_kg_s: Array, dt_s: Array) -> Factors:
-    """The exact exponential of water, wall and ambient in contact for `dt_s`, and the dispersion number."""
-    conductance, dispersion, rho = film(pipes, flow_kg_s)
-    water_capacity = HEAT_CAPACITY_J_KGK * rho * pipes.cell_volume_m3
-    p = conductance / water_capacity
-    q = conductance / pipes.wall_capacity_j_k
-    loss = pipes.loss_w_k / pipes.wall_capacity_j_k
-    gap = np.sqrt((p + q + loss) ** 2 - 4.0 * p * loss)
-    fast = (p + q + loss + gap) / 2.0
-    slow = p * loss / fast
+def conductance_of_both(pipes: Pipes, conductance_w_k: Array) -> Array:
+    """From water to ambient, through film and wall, W/K of a cell."""
+    both: Array = conductance_w_k * pipes.loss_w_k / (conductance_w_k + pipes.loss_w_k)
+    return both
+
+
+def standing(pipes: Pipes, dt_s: Array) -> Factors:
+    """Contact with water at rest: the exact exponential of water, wall and ambient."""
+    conductance, _, rho = film(pipes, np.zeros_like(dt_s))
+    water, wall, loss = HEAT_CAPACITY_J_KGK * rho * pipes.cell_volume_m3, pipes.wall_capacity_j_k, pipes.loss_w_k
+    p, q, u = conductance / water, conductance / wall, loss / wall
+    gap = np.sqrt((p + q + u) ** 2 - 4.0 * p * u)
+    fast = (p + q + u + gap) / 2.0
+    slow = p * u / fast
     lost_slow, lost_fast = -np.expm1(-slow * dt_s), -np.expm1(-fast * dt_s)
     evened = (lost_fast - lost_slow) / gap
+    water_by_ambient = (fast * lost_slow - slow * lost_fast) / gap
+    wall_by_ambient = ((fast - u) * lost_slow + (u - slow) * lost_fast) / gap
     return Factors(
         water_by_wall=p * evened,
+        water_by_water=p * evened + water_by_ambient,
         wall_by_water=q * evened,
-        water_by_ambient=(fast * lost_slow - slow * lost_fast) / gap,
-        wall_by_ambient=((fast - loss) * lost_slow + (loss - slow) * lost_fast) / gap,
-        dispersion=dispersion * dt_s / pipes.cell_length_m**2,
+        wall_by_wall=q * evened + wall_by_ambient,
+        loss_by_water=water * water_by_ambient,
+        loss_by_wall=wall * wall_by_ambient,
+        decay=np.zeros_like(p),
+        decay_bend=np.zeros_like(p),
+        wall_share=conductance / (conductance + loss),
         film_density=rho,
     )
 
 
-def exchange(pipes: Pipes, f: Factors, ambient_temp_k: Array) -> Array:
-    """Even out water and wall, lose heat to the ambient, disperse; returns the loss in J."""
-    temp, wall, ambient = pipes.plug_temp_k, pipes.wall_temp_k, ambient_temp_k[:, None]
-    warmth = (pipes.plug_parts() * (temp - ambient)).sum(axis=1)
-    capacity = HEAT_CAPACITY_J_KGK * f.film_density * pipes.cell_volume_m3
-    loss: Array = capacity * f.water_by_ambient * warmth
-    loss += pipes.wall_capacity_j_k * f.wall_by_ambient * (wall - ambient).sum(axis=1)
-    inside, beside, edge = contact(pipes)
-    by_wall, by_ambient = f.water_by_wall[:, None], f.water_by_ambient[:, None]
-    ratio = f.film_density[:, None] * pipes.plug_volume_m3_kg
-    pipes.wall_temp_k = (
-        wall + f.wall_by_water[:, None] * (inside - wall) - f.wall_by_ambient[:, None] * (wall - ambient)
+def streaming(pipes: Pipes, flow_kg_s: Array, dt_s: Array, before: float, after: float) -> Factors:
+    """Contact with a stream: decay for half of `dt_s` before, after or both; evening out for half or all of it.
+
+    Water and wall even out towards the ratio that they have in a steady stream, where nothing is left to even out. In
+    a wall that is warmer than that the water could become warmer than all around: the contact is at most so strong
+    that together with the decay it does not, for water that came in half a step ago.
+    """
+    conductance, _, rho = film(pipes, flow_kg_s)
+    water, wall, loss = HEAT_CAPACITY_J_KGK * rho * pipes.cell_volume_m3, pipes.wall_capacity_j_k, pipes.loss_w_k
+    share = conductance / (conductance + loss)
+    lasting = conductance_of_both(pipes, conductance)
+    exponent = 0.5 * lasting * dt_s / water
+    decay = -np.expm1(-exponent)
+    p, q = conductance * share / water, (conductance + loss) / wall
+    evened = -np.expm1(-(p + q) * 0.5 * (before + after) * dt_s) / (p + q)
+    if before:
+        kept, excess = 1.0 - decay, loss / conductance
+        fresh = kept * sinhc(exponent)
+        left_over = kept if after else 1.0
+        bound = (1.0 - left_over * fresh) / (left_over * (1.0 + excess - fresh))
+        evened = np.minimum(evened, bound / p)
+    return Factors(
+        water_by_wall=conductance / water * evened,
+        water_by_water=p * evened,
+        wall_by_water=conductance / wall * evened,
+        wall_by_wall=q * evened,
+        loss_by_water=-lasting * evened,
+        loss_by_wall=loss * evened,
+        decay=decay,
+        decay_bend=exponent * (1.0 - decay) - decay,
+        wall_share=share,
+        film_density=rho,
+        before=before,
+        after=after,
     )
-    pipes.plug_temp_k = temp - ratio * (by_wall * (temp - beside) + by_ambient * (temp - ambient))
-    # What lies beyond the ends ages like the water beside it.
-    ends = pipes.end_temp_k - by_wall * (pipes.end_temp_k - edge)
-    pipes.end_temp_k = ends - by_ambient * (ends - ambient)
+
+
+def bend(z: Array) -> Array:
+    """(z - 1 + exp(-z)) / z^2, by its series: exact to 1e-9 for |z| <= 0.3, to 2e-7 at the bound of 0.7."""
+    total = np.full_like(z, 1.0 / 40320.0)
+    for k in (5040.0, 720.0, 120.0, 24.0, 6.0, 2.0):
+        total = 1.0 / k - z * total
+    return total
+
+
+def mean_of_exponential(z: Array) -> Array:
+    """Mean of exp(-z s) over s from 0 to 1."""
+    return 1.0 - z * bend(z)
+
+
+def sinhc(z: Array) -> Array:
+    """sinh(z) / z by its series."""
+    y = z * z
+    return 1.0 + y / 6.0 * (1.0 + y / 20.0 * (1.0 + y / 42.0))
+
+
+def exchange(pipes: Pipes, f: Factors, fall: Array, missing: Array, ambient_temp_k: Array) -> Array:
+    """Even out water and wall, lose heat to the ambient; returns the loss in J.
+
+    `fall` is the exponent by which a steady stream falls in a cell, negative where it comes from the end: parts of
+    plugs and cells are exact for that profile. The plug at the inlet has been there for the part 1 - `missing` only.
+    """
+    ambient = ambient_temp_k[:, None]
+    temp, wall, ends = pipes.plug_temp_k - ambient, pipes.wall_temp_k - ambient, pipes.end_temp_k - ambient
+    rho = f.film_density[:, None] * pipes.plug_volume_m3_kg
+    parts = pipes.plug_parts()
+    weaker = np.maximum(rho.max(axis=1), 1.0) if f.before or f.after else 1.0  # lighter water changes more
+    water_by_wall, water_by_water = f.water_by_wall / weaker, f.water_by_water / weaker
+    wall_by_water, wall_by_wall = f.wall_by_water / weaker, f.wall_by_wall / weaker
+    loss_by_water, loss_by_wall = f.loss_by_water / weaker, f.loss_by_wall / weaker
+    decay = f.decay[:, None] + f.decay_bend[:, None] * (rho - 1.0)
+    decayed = f.before * (parts * decay * temp).sum(axis=1)
+    temp = temp - f.before * rho * decay * temp
+    inside, beside, edge = contact(temp, wall, f.wall_share[:, None] * ends, pipes.fill, fall)
+    forward = fall >= 0.0
+    present = np.ones_like(temp)
+    present[forward, 0] -= missing[forward]
+    present[~forward, -1] -= missing[~forward]
+    absent = (1.0 - present) * parts
+    warmth, wall_warmth = (parts * temp).sum(axis=1), wall.sum(axis=1)
     pipes.film_temp_k = ambient_temp_k + warmth / pipes.cells
-    disperse(pipes, f.dispersion, ratio)
+    loss: Array = loss_by_water * (warmth - (absent * temp).sum(axis=1))
+    loss += loss_by_wall * (wall_warmth - (absent * beside).sum(axis=1))
+    wall_change = wall_by_water[:, None] * inside - wall_by_wall[:, None] * wall
+    for k, cell in ((0, 0), (-1, -1)):
+        pair = wall_by_water * temp[:, k] - wall_by_wall * beside[:, k]
+        wall_change[:, cell] -= absent[:, k] * pair
+    temp = temp + present * rho * (water_by_wall[:, None] * beside - water_by_water[:, None] * temp)
+    decayed += f.after * (parts * decay * temp).sum(axis=1)
+    loss += HEAT_CAPACITY_J_KGK * f.film_density * pipes.cell_volume_m3 * decayed
+    pipes.plug_temp_k = ambient + temp - f.after * rho * decay * temp
+    pipes.wall_temp_k = pipes.wall_temp_k + wall_change
+    if not f.before and not f.after:  # at rest what lies beyond the ends ages like the water beside it
+        ends = ends + water_by_wall[:, None] * edge - water_by_water[:, None] * ends
+        pipes.end_temp_k = ambient + ends
     return loss
 
 
-def contact(pipes: Pipes) -> tuple[Array, Array, Array]:
+def contact(temp: Array, wall: Array, ends: Array, first: Array, fall: Array) -> tuple[Array, Array, Array]:
     """Temperature of the water inside each wall cell, of the wall beside each plug, and of the wall at both ends.
 
-    Cell k lies beside plug k with its first part, `fill`, and beside plug k + 1 with the rest. Both are straight lines
-    with limited slopes; a plug at an end takes part whole, and beyond the end lies what last passed it.
+    Cell k lies beside plug k with its first part, `first`, and beside plug k + 1 with the rest. A part differs from the
+    mean of its cell by a multiple of the limited central slope: (1 - part) / 2 on a straight line, and exactly what a
+    profile exp(-fall s) has. A plug at an end takes part whole. `ends` is the wall of the water beyond the ends.
     """
-    temp, wall, ends = pipes.plug_temp_k, pipes.wall_temp_k, pipes.end_temp_k
-    first, last = pipes.fill, 1.0 - pipes.fill
+    last = 1.0 - first
+    start, end = bend(fall), bend(-fall)
+    mean, mean_end, sinh = mean_of_exponential(fall), mean_of_exponential(-fall), sinhc(fall)
+    half_water = last * (start - last * bend(fall * last)) / (mean * sinh)
+    start_part = (start - first * bend(fall * first)) / (mean * sinh)
+    end_part = (end - last * bend(-fall * last)) / (mean_end * sinh)
+    half_wall = first * start_part
+    # To rounding they are one; beyond the accuracy of the series this keeps heat from being lost between them.
+    end_part = np.where(last > 1e-3, half_wall / np.maximum(last, 1e-3), end_part)
     steps = np.diff(temp, axis=1)
-    steps[:, 0] /= 0.5 * (1.0 + first)
-    steps[:, -1] /= 0.5 * (1.0 + last)
+    steps[:, 0] *= mean * mean_end / (start + first * bend(-fall * first))
+    steps[:, -1] *= mean * mean_end / (end + last * bend(fall * last))
     temp_slope = np.zeros_like(temp)
     temp_slope[:, 1:-1] = _slope(steps[:, :-1], steps[:, 1:])
-    at_start = _slope(steps[:, 0], 2.0 * (temp[:, 0] - ends[:, 0]) / np.maximum(first, LEAST_PART))
-    at_end = _slope(steps[:, -1], 2.0 * (ends[:, 1] - temp[:, -1]) / np.maximum(last, LEAST_PART))
-    steps = np.concatenate([at_start[:, None], np.diff(wall, axis=1), at_end[:, None]], axis=1)
-    wall_slope = _slope(steps[:, :-1], steps[:, 1:])
+    steps = np.diff(wall, axis=1)
+    wall_slope = np.empty_like(wall)
+    wall_slope[:, 1:-1] = _slope(steps[:, :-1], steps[:, 1:])
+    wall_slope[:, 0] = _lesser(steps[:, 0] * sinh / mean, (wall[:, 0] - ends[:, 0]) * (mean * sinh / start))
+    wall_slope[:, -1] = _lesser(steps[:, -1] * sinh / mean_end, (ends[:, 1] - wall[:, -1]) * (mean_end * sinh / end))
     fill = first[:, None]
-    half = 0.5 * fill * (1.0 - fill)
-    inside = fill * temp[:, :-1] + (1.0 - fill) * temp[:, 1:] - half * np.diff(temp_slope, axis=1)
+    inside = fill * temp[:, :-1] + (1.0 - fill) * temp[:, 1:] - half_water[:, None] * np.diff(temp_slope, axis=1)
     beside = np.empty_like(temp)
-    beside[:, 0] = wall[:, 0] - 0.5 * last * wall_slope[:, 0]
-    beside[:, 1:-1] = (1.0 - fill) * wall[:, :-1] + fill * wall[:, 1:] - half * np.diff(wall_slope, axis=1)
-    beside[:, -1] = wall[:, -1] + 0.5 * first * wall_slope[:, -1]
+    beside[:, 0] = wall[:, 0] - start_part * wall_slope[:, 0]
+    beside[:, 1:-1] = (
+        (1.0 - fill) * wall[:, :-1] + fill * wall[:, 1:] - half_wall[:, None] * np.diff(wall_slope, axis=1)
+    )
+    beside[:, -1] = wall[:, -1] + end_part * wall_slope[:, -1]
     edge = np.stack([wall[:, 0] - 0.5 * wall_slope[:, 0], wall[:, -1] + 0.5 * wall_slope[:, -1]], axis=1)
     return inside, beside, edge
 
 
-def disperse(pipes: Pipes, dispersion: Array, ratio: Array) -> None:
+def disperse(pipes: Pipes, dispersion_m2_s: Array, film_density: Array, dt_s: Array) -> None:
     """Exchange between neighbours, in passes that stay stable; a plug with little room takes part with little."""
     temp, parts = pipes.plug_temp_k, pipes.plug_parts()
+    dispersion = dispersion_m2_s * dt_s / pipes.cell_length_m**2
     passes = np.clip(np.ceil(dispersion / LARGEST_DISPERSION_NUMBER), 0, MOST_DISPERSION_PASSES)
     number = np.minimum(dispersion / np.maximum(passes, 1.0), LARGEST_DISPERSION_NUMBER)
     share = np.repeat(number[:, None], pipes.cells, axis=1)
     for k in (0, -1):
         share[:, k] = np.minimum(2.0 * number / (1.0 + parts[:, k]), 0.25 * parts[:, k])
     room = np.where(parts > 0.0, parts, 1.0)
+    ratio = film_density[:, None] * pipes.plug_volume_m3_kg
     for k in range(int(passes.max(initial=0.0))):
         moved = np.where((k < passes)[:, None], share * (temp[:, :-1] - temp[:, 1:]), 0.0)
         change = np.zeros_like(temp)
@@ -246,69 +364,102 @@ def disperse(pipes: Pipes, dispersion: Array, ratio: Array) -> None:
 
 
 def _slope(back: Array, ahead: Array) -> Array:
-    """The smaller of two slopes of the same sign, else nothing: no value outside of its neighbours."""
-    return np.where(back * ahead > 0.0, np.where(np.abs(back) < np.abs(ahead), back, ahead), 0.0)
+    """The mean of two slopes of the same sign, at most 1.75 of the smaller, else nothing, to stay between."""
+    least = MOST_SLOPE * np.minimum(np.abs(back), np.abs(ahead))
+    mean = 0.5 * (back + ahead)
+    return np.where(back * ahead > 0.0, np.copysign(np.minimum(np.abs(mean), least), mean), 0.0)
 
 
-def move(pipes: Pipes, cells: Array, mass_kg: Array, temp_k: Array, forward: Mask) -> tuple[Array, Array]:
+def _lesser(one: Array, other: Array) -> Array:
+    """The smaller of two values of the same sign, else nothing."""
+    return np.where(one * other > 0.0, np.where(np.abs(one) < np.abs(other), one, other), 0.0)
+
+
+def move(
+    pipes: Pipes,
+    cells: Array,
+    mass_kg: Array,
+    temp_k: Array,
+    forward: Mask,
+    fall: Array,
+    ambient_temp_k: Array,
+) -> tuple[Array, Array, Array, Array]:
     """Push water in at the upstream end and take the same volume out at the other, at most one cell.
 
-    Returns mass in kg and heat content (kg K) of what comes out.
+    Half of the contact of the step lies before, half after. Water that enters or leaves during the step decays with
+    its own age: a factor makes up for the difference. Returns mass in kg and heat content (kg K) of what comes out,
+    loss in J, and the part of the contact that water in a new plug has missed.
     """
     n = pipes.cells
     back = ~forward
     for name in ("plug_temp_k", "plug_volume_m3_kg", "end_temp_k"):  # look along the flow
         values = getattr(pipes, name)
         values[back] = values[back, ::-1]
-    temp, volume = pipes.plug_temp_k, pipes.plug_volume_m3_kg
+    temp, volume = pipes.plug_temp_k - ambient_temp_k[:, None], pipes.plug_volume_m3_kg
+    left = pipes.end_temp_k[:, 1] - ambient_temp_k
+    entering = temp_k - ambient_temp_k
     first = np.where(forward, pipes.fill, 1.0 - pipes.fill)
     last = 1.0 - first
     over = cells > last
+    start, end = bend(fall), bend(-fall)
+    mean, mean_end = mean_of_exponential(fall), mean_of_exponential(-fall)
 
-    # What comes out of the last plug, whose temperature is a limited straight line.
+    # What comes out of the last plug: its outer part. `rest` stays.
     taken = np.where(over, last, cells)
-    back_slope = (temp[:, n] - temp[:, n - 1]) / (0.5 * (1.0 + last))
-    ahead_slope = (pipes.end_temp_k[:, 1] - temp[:, n]) / np.where(last > 0.0, 0.5 * last, 1.0)
-    slope = np.where(over, 0.0, _slope(back_slope, ahead_slope))
-    out_temp = temp[:, n] + 0.5 * slope * (last - taken)
+    rest = last - taken
+    span = last * bend(fall * last)
+    shift = (span - rest * bend(fall * rest)) / (span + end) * (temp[:, n] - temp[:, n - 1])
+    part = np.where(over, 0.0, _lesser(shift * rest / np.where(taken > 0.0, taken, 1.0), left - temp[:, n]))
+    stays = temp[:, n] - part * taken / np.where(rest > 0.0, rest, 1.0)
     out_mass = pipes.cell_volume_m3 * taken / volume[:, n]
-    out_heat = out_mass * out_temp
-    # And the rest out of the plug behind it.
-    rest = np.where(over, cells - last, 0.0)
-    back_slope = temp[:, n - 1] - temp[:, n - 2]
-    ahead_slope = (temp[:, n] - temp[:, n - 1]) / (0.5 * (1.0 + last))
-    behind_slope = _slope(back_slope, ahead_slope)
-    rest_temp = temp[:, n - 1] + 0.5 * behind_slope * (1.0 - rest)
-    rest_mass = pipes.cell_volume_m3 * rest / volume[:, n - 1]
-    left_temp = np.where(over, temp[:, n - 1] - 0.5 * behind_slope * rest, temp[:, n] - 0.5 * slope * taken)
-    pipes.end_temp_k[:, 1] = np.where(rest > 0.0, rest_temp, out_temp)
-    pipes.end_temp_k[:, 0] = temp_k
+    pushed = mass_kg / pipes.cell_volume_m3
+    exponent = fall * pushed  # of the decay in the step, over the specific volume
+    out_heat = out_mass * (temp[:, n] + part)
+    out_left = out_heat / sinhc(0.5 * exponent * volume[:, n])
+    # And the remainder out of the plug behind it.
+    taken = np.where(over, cells - last, 0.0)
+    rest = 1.0 - taken
+    ahead = temp[:, n] - temp[:, n - 1]
+    slope = _slope(temp[:, n - 1] - temp[:, n - 2], ahead * mean * mean_end / (end + span))
+    shift = (start - rest * bend(fall * rest)) / (mean * sinhc(fall)) * slope
+    part = np.where(over, _lesser(shift * rest / np.where(over, taken, 1.0), ahead), 0.0)
+    stays = np.where(over, temp[:, n - 1] - part * taken / np.where(rest > 0.0, rest, 1.0), stays)
+    mass = pipes.cell_volume_m3 * taken / volume[:, n - 1]
+    heat = mass * (temp[:, n - 1] + part)
+    out_mass, out_heat = out_mass + mass, out_heat + heat
+    out_left = out_left + heat / sinhc(0.5 * exponent * volume[:, n - 1])
 
     # What goes in fills the first plug, then a new one.
-    room = 1.0 - first
-    pushed = mass_kg / pipes.cell_volume_m3
-    into_first = np.where(over, pushed * np.where(cells > 0.0, room / np.where(cells > 0.0, cells, 1.0), 0.0), pushed)
+    older = np.where(over, last / np.where(cells > 0.0, cells, 1.0), 1.0)  # the room in the first plug is `last` too
+    exponent = fall * cells
+    into_first = pushed * older
     there = first / volume[:, 0]
     total = there + into_first
     filled = np.where(over, 1.0, first + cells)
     moving = total > 0.0
     safe = np.where(moving, total, 1.0)
-    first_temp = np.where(moving, (there * temp[:, 0] + into_first * temp_k) / safe, temp[:, 0])
+    first_in = entering * np.exp(-0.5 * exponent * (1.0 - older)) * sinhc(0.5 * exponent * older)
+    new_in = entering * np.exp(0.5 * exponent * older) * sinhc(0.5 * exponent * (1.0 - older))
+    first_temp = np.where(moving, (there * temp[:, 0] + into_first * first_in) / safe, temp[:, 0])
     first_volume = np.where(moving & (filled > 0.0), filled / safe, volume[:, 0])
+    loss = pushed * entering - into_first * first_in - np.where(over, (pushed - into_first) * new_in, 0.0)
+    loss = HEAT_CAPACITY_J_KGK * (pipes.cell_volume_m3 * loss + out_heat - out_left)
 
     new_temp, new_volume = temp.copy(), volume.copy()
     new_temp[:, 0], new_volume[:, 0] = first_temp, first_volume
     new_temp[over, 1:], new_volume[over, 1:] = new_temp[over, :-1], new_volume[over, :-1]
-    new_temp[over, 0] = temp_k[over]
-    new_volume[over, 0] = (cells - room)[over] / (pushed - into_first)[over]
-    new_temp[:, n] = left_temp
-    first = np.where(over, cells - room, first + cells)
+    new_temp[over, 0] = new_in[over]
+    new_volume[over, 0] = (cells - last)[over] / (pushed - into_first)[over]
+    new_temp[:, n] = stays
+    first = np.where(over, cells - last, first + cells)
     pipes.fill = np.where(forward, first, 1.0 - first)
-    pipes.plug_temp_k, pipes.plug_volume_m3_kg = new_temp, new_volume
+    pipes.plug_temp_k, pipes.plug_volume_m3_kg = new_temp + ambient_temp_k[:, None], new_volume
+    pipes.end_temp_k[:, 0] = temp_k
+    pipes.end_temp_k[:, 1] = ambient_temp_k + out_left / out_mass
     for name in ("plug_temp_k", "plug_volume_m3_kg", "end_temp_k"):
         values = getattr(pipes, name)
         values[back] = values[back, ::-1]
-    return out_mass + rest_mass, out_heat + rest_mass * rest_temp
+    return out_mass, out_left + out_mass * ambient_temp_k, loss, np.where(over, older, 0.0)
 
 
 def march(
@@ -316,50 +467,51 @@ def march(
 ) -> tuple[Array, Array, Array]:
     """A long step through a short pipe: each wall cell sees a steady stream, cell after cell along the flow.
 
-    Returns mass in kg and heat content in kg K of what comes out, and loss in J.
+    Temperatures count from the ambient. In a cell the water falls like a steady stream, and evens out with a wall that
+    falls likewise. Returns mass in kg and heat content in kg K of what comes out, and loss in J.
     """
     flow_kg_s = mass_kg / dt_s
     conductance, _, _ = film(pipes, flow_kg_s)
     stream = flow_kg_s * HEAT_CAPACITY_J_KGK
-    transfer = conductance / stream
+    share = conductance / (conductance + pipes.loss_w_k)
+    fall = np.minimum(conductance_of_both(pipes, conductance) / stream, LARGEST_FALL)
+    transfer = conductance * share / stream
     met = -np.expm1(-transfer)
-    grip = stream * met
-    both = grip + pipes.loss_w_k
-    times = both * dt_s / pipes.wall_capacity_j_k
+    kept, mean = np.exp(-fall), mean_of_exponential(fall)
+    mean_of_rest = -np.expm1(-(fall + transfer)) / (fall + transfer)
+    times = (conductance + pipes.loss_w_k) / pipes.wall_capacity_j_k * met / transfer * dt_s
     settled = -np.expm1(-times)
-    before = HEAT_CAPACITY_J_KGK * pipes.cell_volume_m3 * _heat(pipes)
-    wall = np.where(forward[:, None], pipes.wall_temp_k, pipes.wall_temp_k[:, ::-1])
+    before = pipes.cell_volume_m3 * _heat(pipes, ambient_temp_k)
+    wall = pipes.wall_temp_k - ambient_temp_k[:, None]
+    wall_before = wall.sum(axis=1)
+    wall = np.where(forward[:, None], wall, wall[:, ::-1]) / (share * mean)[:, None]
     plugs = np.empty_like(pipes.plug_temp_k)
-    plugs[:, 0] = temp_k
-    loss = np.zeros_like(temp_k)
-    given = np.zeros_like(temp_k)
-    here = temp_k
+    plugs[:, 0] = here = temp_k - ambient_temp_k
     for k in range(pipes.cells):
-        goal = (grip * here + pipes.loss_w_k * ambient_temp_k) / both
-        mean = goal + (wall[:, k] - goal) * settled / times
-        wall[:, k] = goal + (wall[:, k] - goal) * (1.0 - settled)
-        plugs[:, k + 1] = wall[:, k] + (here - wall[:, k]) * met / transfer
-        given = given + grip * dt_s * (here - mean)
-        loss = loss + pipes.loss_w_k * dt_s * (mean - ambient_temp_k)
-        here = here - met * (here - mean)
+        during = here + (wall[:, k] - here) * settled / times
+        wall[:, k] = here + (wall[:, k] - here) * (1.0 - settled)
+        plugs[:, k + 1] = wall[:, k] * mean + (here - wall[:, k]) * mean_of_rest
+        here = kept * (here - met * (here - during))
     mass = pipes.mass_kg()
-    pipes.wall_temp_k = np.where(forward[:, None], wall, wall[:, ::-1])
-    pipes.plug_temp_k = np.where(forward[:, None], plugs, plugs[:, ::-1])
+    wall *= (share * mean)[:, None]
+    pipes.wall_temp_k = np.where(forward[:, None], wall, wall[:, ::-1]) + ambient_temp_k[:, None]
+    pipes.plug_temp_k = np.where(forward[:, None], plugs, plugs[:, ::-1]) + ambient_temp_k[:, None]
     pipes.plug_volume_m3_kg = np.repeat(1.0 / density(temp_k)[:, None], pipes.cells + 1, axis=1)
     pipes.fill = np.where(forward, 0.0, 1.0)
-    pipes.film_temp_k = plugs[:, 1:].mean(axis=1)
-    last = np.stack([np.where(forward, temp_k, here), np.where(forward, here, temp_k)], 1)
-    pipes.end_temp_k = last
-    after = HEAT_CAPACITY_J_KGK * pipes.cell_volume_m3 * _heat(pipes)
+    pipes.film_temp_k = ambient_temp_k + plugs[:, 1:].mean(axis=1)
+    out_temp_k = ambient_temp_k + here
+    pipes.end_temp_k = np.stack([np.where(forward, temp_k, out_temp_k), np.where(forward, out_temp_k, temp_k)], 1)
+    # What was in the pipe leaves, and what is in it at the end stays.
     out_mass = mass_kg + mass - pipes.mass_kg()
-    # Heat goes by the balance of the whole pipe, so that it closes whatever the profile inside was.
-    out_j = mass_kg * HEAT_CAPACITY_J_KGK * temp_k - given - (after - before)
-    return out_mass, out_j / HEAT_CAPACITY_J_KGK, loss
+    out_heat = mass_kg * here + before - pipes.cell_volume_m3 * _heat(pipes, ambient_temp_k)
+    loss = stream * dt_s * (temp_k - out_temp_k) - pipes.wall_capacity_j_k * (wall.sum(axis=1) - wall_before)
+    return out_mass, out_heat + out_mass * ambient_temp_k, loss
 
 
-def _heat(pipes: Pipes) -> Array:
-    """Sum of part / specific volume * temperature: heat content per cell volume and heat capacity, above 0 K."""
-    heat: Array = (pipes.plug_parts() / pipes.plug_volume_m3_kg * pipes.plug_temp_k).sum(axis=1)
+def _heat(pipes: Pipes, zero_k: Array) -> Array:
+    """Sum of part / specific volume * temperature: heat content per cell volume and heat capacity, above `zero_k`."""
+    warmth = pipes.plug_temp_k - zero_k[:, None]
+    heat: Array = (pipes.plug_parts() / pipes.plug_volume_m3_kg * warmth).sum(axis=1)
     return heat
 
 
@@ -370,9 +522,11 @@ def step(pipes: Pipes, mass_kg: Array, temp_k: Array, dt_s: float, ambient_temp_
     """
     forward = mass_kg >= 0.0
     mass = np.abs(mass_kg)
-    moves = mass / (density(temp_k) * pipes.cell_volume_m3)
-    passes = np.where(moves < LEAST_MOVE_CELLS, 0.0, np.maximum(np.ceil(moves), 1.0))
-    passes = np.where(moves > MARCH_CONTENTS * pipes.cells, -1.0, passes)
+    cells = mass / (density(temp_k) * pipes.cell_volume_m3)
+    still = cells < LEAST_MOVE_CELLS
+    decay = pipes.loss_w_k * dt_s * cells / (HEAT_CAPACITY_J_KGK * np.where(still, 1.0, mass))
+    passes = np.maximum(np.ceil(cells / MOST_MOVE), np.clip(np.ceil(decay / MOST_DECAY), 1.0, MOST_PASSES))
+    passes = np.where(still, 0.0, np.where(cells > MARCH_CONTENTS * pipes.cells, -1.0, passes))
     out = (np.zeros_like(mass), np.zeros_like(mass), np.zeros_like(mass))
     kinds = np.unique(passes)
     for kind in kinds:
@@ -390,16 +544,24 @@ def step(pipes: Pipes, mass_kg: Array, temp_k: Array, dt_s: float, ambient_temp_
 def _sub_steps(
     pipes: Pipes, passes: int, mass_kg: Array, temp_k: Array, dt_s: Array, ambient_temp_k: Array, forward: Mask
 ) -> tuple[Array, Array, Array]:
-    """Half a move, exchange, whole moves and exchanges, half a move (Strang's splitting)."""
+    """Half an exchange, a move, whole exchanges and moves, half an exchange (Strang's splitting)."""
     nothing = np.zeros_like(mass_kg)
     if passes == 0:
-        return nothing, nothing, exchange(pipes, factors(pipes, nothing, dt_s), ambient_temp_k)
-    f = factors(pipes, mass_kg / dt_s, dt_s / passes)
+        return nothing, nothing, exchange(pipes, standing(pipes, dt_s), nothing, nothing, ambient_temp_k)
+    flow, dt_s = mass_kg / dt_s, dt_s / passes
+    conductance, dispersion, rho = film(pipes, flow)
     cells = mass_kg / (density(temp_k) * pipes.cell_volume_m3) / passes
-    out_mass, out_heat, loss = nothing, nothing, nothing
-    for k, share in enumerate([0.5, *[1.0] * (passes - 1), 0.5]):
-        mass, heat = move(pipes, share * cells, share * mass_kg / passes, temp_k, forward)
-        out_mass, out_heat = out_mass + mass, out_heat + heat
-        if k < passes:
-            loss = loss + exchange(pipes, f, ambient_temp_k)
+    fall = np.minimum(conductance_of_both(pipes, conductance) / (HEAT_CAPACITY_J_KGK * flow), LARGEST_FALL)
+    signed = np.where(forward, fall, -fall)
+    out_mass, out_heat = nothing, nothing
+    first, between, final = (streaming(pipes, flow, dt_s, *sides) for sides in ((0.0, 1.0), (1.0, 1.0), (1.0, 0.0)))
+    loss = exchange(pipes, first, signed, nothing, ambient_temp_k)
+    for k in range(passes):
+        mass, heat, lost, missed = move(pipes, cells, mass_kg / passes, temp_k, forward, fall, ambient_temp_k)
+        out_mass, out_heat, loss = out_mass + mass, out_heat + heat, loss + lost
+        if k < passes - 1:
+            loss = loss + exchange(pipes, between, signed, 0.5 * missed, ambient_temp_k)
+        else:
+            loss = loss + exchange(pipes, final, signed, missed, ambient_temp_k)
+        disperse(pipes, dispersion, rho, dt_s)
     return out_mass, out_heat, loss
