@@ -1,11 +1,10 @@
 # The planning kernel: one pipe is a mixed tank, a row of plugs and another mixed tank. Same calls as pipes.pxd.
-# A record is HEAD doubles and then `capacity` plugs of PLUG doubles. A memo is MEMO_WIDTH doubles that hold the last
-# factors and what they were made for; numbers that are no step and no mass, such as NaN, at the beginning.
+# A record is HEAD doubles and then `capacity` plugs of PLUG doubles. A memo is not used.
 
 cdef enum:
     HEAD = 8
     PLUG = 4
-    MEMO_WIDTH = 8
+    MEMO_WIDTH = 1  # for the sake of equal calls
 
 cdef struct Ring:
     Py_ssize_t capacity  # plugs that the record has room for

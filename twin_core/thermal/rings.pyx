@@ -91,16 +91,16 @@ cdef struct Plug:
     double steepness
 
 
-# What is remembered in a memo, and what for: a step of `DT`, and a mass that goes through the tanks in it.
-cdef enum:
-    DT = 0
-    LOST = 1  # share of a temperature difference that is lost in the step
-    MEAN_LOST = 2  # on the average over the step
-    AHEAD_LOST = 3  # of what goes on the average over the step, seen from its beginning
-    MASS = 4
-    GOAL = 5  # share of the inflow in the temperature that the tank tends to, the rest is the ambient's
-    MEAN = 6  # share of the difference to the goal that is left on the average over the step
-    LEFT = 7  # and at its end
+# What a step does, worked out anew every time: to remember it would cost more time in memory than it saves.
+cdef struct Factors:
+    double steepness  # logarithm of what a temperature difference falls by
+    double lost  # share of a temperature difference that is lost in the step
+    double mean_lost  # on the average over the step
+    double ahead_lost  # of what goes on the average over the step, seen from its beginning
+    # Of a tank that mass goes through:
+    double goal  # share of the inflow in the temperature that it tends to, the rest is the ambient's
+    double mean  # share of the difference to the goal that is left on the average over the step
+    double left  # and at its end
 
 
 cdef union Bits:
@@ -142,27 +142,28 @@ cdef inline double mean_left(double x) noexcept nogil:
     return (1.0 - exp_of_minus(x)) / x
 
 
-cdef void remember_step(const Ring* pipe, double* memo, double dt) noexcept nogil:
-    """What a step of `dt` does to all temperatures of a pipe."""
-    cdef double x = pipe.decay_per_s * dt, square = x * x, mean = mean_left(x)
-    memo[DT] = dt
-    memo[LOST] = x * mean
-    if x < 0.125:
-        memo[MEAN_LOST] = x * (1.0 / 2.0 - x * (1.0 / 6.0 - x * (1.0 / 24.0 - x * (1.0 / 120.0 - x * (1.0 / 720.0)))))
-        memo[AHEAD_LOST] = 0.5 * x - square * (1.0 / 12.0 - square * (1.0 / 720.0 - square * (1.0 / 30240.0)))
-    else:
-        memo[MEAN_LOST] = 1.0 - mean
-        memo[AHEAD_LOST] = 1.0 - (1.0 - x * mean) / mean
-    memo[MASS] = -1.0
+cdef inline Factors make_factors(const Ring* pipe, double mass, double dt) noexcept nogil:
+    """What a step of `dt` does, in which `mass` goes through the tanks (0: nothing).
 
-
-cdef inline void remember_mass(const Ring* pipe, double* memo, double mass) noexcept nogil:
-    """What a tank does while `mass` goes through it.
-
-    It loses a little more than a temperature at rest does, so that in a steady stream it cools the water exactly as
+    A tank loses a little more than a temperature at rest does, so that in a steady stream it cools the water exactly as
     much as a pipe of its size does and not as a mixed tank.
     """
-    cdef double x = pipe.decay_per_s * memo[DT]
+    cdef Factors f
+    cdef double x = pipe.decay_per_s * dt, x2 = x * x, whole_mean = mean_left(x)
+    f.steepness = x if x < MOST_STEEP else MOST_STEEP
+    f.lost = x * whole_mean
+    if x < 0.125:
+        f.mean_lost = x * (1.0 / 2.0 - x * (1.0 / 6.0)) + x2 * x * ((1.0 / 24.0 - x * (1.0 / 120.0)) + x2 * (1.0 / 720.0))
+        f.ahead_lost = 0.5 * x - x2 * (1.0 / 12.0 - x2 * (1.0 / 720.0 - x2 * (1.0 / 30240.0)))
+    else:
+        f.mean_lost = 1.0 - whole_mean
+        f.ahead_lost = 1.0 - (1.0 - x * whole_mean) / whole_mean
+    if mass > 0.0:
+        pass_tank(pipe, &f, mass, x)
+    return f
+
+
+cdef inline void pass_tank(const Ring* pipe, Factors* f, double mass, double x) noexcept nogil:
     cdef double contents = mass * pipe.tank_inverse_kg, inverse = pipe.tank_kg / mass, cooled = x * inverse
     cdef double rate, goal, mean, even, odd, square = cooled * cooled
     if cooled < 0.25:
@@ -177,32 +178,24 @@ cdef inline void remember_mass(const Ring* pipe, double* memo, double mass) noex
         goal = contents * inverse
     if rate < 0.125:
         mean = mean_left(rate)
-        memo[LEFT] = 1.0 - rate * mean
+        f.left = 1.0 - rate * mean
     else:
-        memo[LEFT] = exp_of_minus(rate)
-        mean = (1.0 - memo[LEFT]) * inverse
-    memo[MASS] = mass
-    memo[GOAL] = goal
-    memo[MEAN] = mean
-
-
-cdef inline void remember(const Ring* pipe, double* memo, double mass, double dt) noexcept nogil:
-    if memo[DT] != dt:
-        remember_step(pipe, memo, dt)
-    if mass > 0.0 and memo[MASS] != mass:
-        remember_mass(pipe, memo, mass)
+        f.left = exp_of_minus(rate)
+        mean = (1.0 - f.left) * inverse
+    f.goal = goal
+    f.mean = mean
 
 
 cdef inline double mix(
-    const Ring* pipe, double* tank_temp, const double* memo, double mass, double temp_in, double ambient, double* lost
+    const Ring* pipe, double* tank_temp, const Factors* f, double mass, double temp_in, double ambient, double* lost
 ) noexcept nogil:
     """Let `mass` through a tank; returns the mean temperature of what comes out, adds to `lost` in kg K."""
-    cdef double goal = ambient + memo[GOAL] * (temp_in - ambient)
+    cdef double goal = ambient + f.goal * (temp_in - ambient)
     cdef double off = tank_temp[0] - goal
-    cdef double out = goal + memo[MEAN] * off
+    cdef double out = goal + f.mean * off
     # What the inflow brings less what the outflow takes and less what the tank keeps.
-    lost[0] += mass * (temp_in - out) + pipe.tank_kg * (1.0 - memo[LEFT]) * off
-    tank_temp[0] = goal + memo[LEFT] * off
+    lost[0] += mass * (temp_in - out) + pipe.tank_kg * (1.0 - f.left) * off
+    tank_temp[0] = goal + f.left * off
     return out
 
 
@@ -343,14 +336,14 @@ cdef bint releases_first(const Ring* pipe, const double* record, double mass_kg,
 
 
 cdef inline Outflow let_out(
-    const Ring* pipe, double* record, const double* memo, double mass, bint forward, double ambient
+    const Ring* pipe, double* record, const Factors* f, double mass, bint forward, double ambient
 ) noexcept nogil:
     cdef Outflow out
     cdef double above = record[LEVEL] - ambient, scale = record[SCALE]
     cdef double content = record[SUM_MASS], sum_heat = record[SUM_HEAT]
     cdef double lost, slice, heat, spare = content - pipe.ring_kg
     cdef double* tank = record + (END_TEMP if forward else START_TEMP)
-    cdef double lost_share = memo[LOST]
+    cdef double lost_share = f.lost
     # What went in may differ a little from what went out before it: made up here.
     if mass > 0.0 and fabs(spare) > SPARE * pipe.ring_kg:
         mass += spare
@@ -363,10 +356,10 @@ cdef inline Outflow let_out(
         record[SUM_MASS] = content
         record[SUM_HEAT] = sum_heat
         slice = above * mass + scale * heat
-        lost = (above * content + scale * sum_heat) * lost_share + slice * memo[AHEAD_LOST]
-        slice -= slice * memo[AHEAD_LOST]
+        lost = (above * content + scale * sum_heat) * lost_share + slice * f.ahead_lost
+        slice -= slice * f.ahead_lost
         out.mass_kg = mass
-        out.heat_kgk = mass * mix(pipe, tank, memo, mass, ambient + slice / mass, ambient, &lost)
+        out.heat_kgk = mass * mix(pipe, tank, f, mass, ambient + slice / mass, ambient, &lost)
     else:
         lost = (above * content + scale * sum_heat) * lost_share + rest(pipe, tank, lost_share, ambient)
         out.mass_kg = 0.0
@@ -376,19 +369,18 @@ cdef inline Outflow let_out(
 
 
 cdef inline double let_in(
-    const Ring* pipe, double* record, const double* memo, double mass, double temp, bint forward, double ambient
+    const Ring* pipe, double* record, const Factors* f, double mass, double temp, bint forward, double ambient
 ) noexcept nogil:
     cdef double lost = 0.0, warm, x, inverse
     cdef double* tank = record + (START_TEMP if forward else END_TEMP)
     cdef Plug new
     if mass <= 0.0:
-        return HEAT_CAPACITY * rest(pipe, tank, memo[LOST], ambient)
+        return HEAT_CAPACITY * rest(pipe, tank, f.lost, ambient)
     inverse = 1.0 / record[SCALE]
-    x = pipe.decay_per_s * memo[DT]
-    x = x if x < MOST_STEEP else MOST_STEEP
-    warm = mass * (mix(pipe, tank, memo, mass, temp, ambient, &lost) - ambient)
-    lost += warm * memo[MEAN_LOST]
-    warm -= warm * memo[MEAN_LOST]
+    x = f.steepness
+    warm = mass * (mix(pipe, tank, f, mass, temp, ambient, &lost) - ambient)
+    lost += warm * f.mean_lost
+    warm -= warm * f.mean_lost
     new.mass = mass
     new.warmth = warm * inverse
     new.heat = new.warmth + (ambient - record[LEVEL]) * inverse * mass
@@ -402,14 +394,14 @@ cdef inline double let_in(
 
 
 cdef Outflow flush(
-    const Ring* pipe, double* record, const double* memo, double mass, double temp, bint forward, double ambient
+    const Ring* pipe, double* record, const Factors* f, double mass, double temp, double dt, bint forward, double ambient
 ) noexcept nogil:
     """More goes in than the plugs hold: they leave, and after them a part of what has just come in."""
     cdef Outflow out
     cdef double content = record[SUM_MASS], through = mass - pipe.ring_kg, lost = 0.0
     cdef double old = (record[LEVEL] - ambient) * content + record[SCALE] * record[SUM_HEAT]
-    cdef double inlet = mix(pipe, record + (START_TEMP if forward else END_TEMP), memo, mass, temp, ambient, &lost)
-    cdef double x = pipe.decay_per_s * memo[DT] * pipe.ring_kg / mass  # while water passes the plugs
+    cdef double inlet = mix(pipe, record + (START_TEMP if forward else END_TEMP), f, mass, temp, ambient, &lost)
+    cdef double x = pipe.decay_per_s * dt * pipe.ring_kg / mass  # while water passes the plugs
     cdef double mean = mean_left(x), warm = through * (inlet - ambient), stay = pipe.ring_kg * (inlet - ambient)
     cdef double old_lost = old * (1.0 - (1.0 - x * mean) / mean), warm_lost = warm * x * mean
     cdef double stay_lost = stay - stay * mean
@@ -430,7 +422,7 @@ cdef Outflow flush(
     mass = content + through
     out.mass_kg = mass
     out.heat_kgk = mass * mix(
-        pipe, record + (END_TEMP if forward else START_TEMP), memo, mass,
+        pipe, record + (END_TEMP if forward else START_TEMP), f, mass,
         ambient + (old - old_lost + warm - warm_lost) / mass, ambient, &lost,
     )
     out.loss_j = HEAT_CAPACITY * lost
@@ -447,8 +439,8 @@ cdef Outflow release(
 ) noexcept nogil:
     """The first half of a step whose outflow does not depend on its inflow: what leaves while `mass_kg` goes in."""
     cdef double mass = moved(pipe, mass_kg)
-    remember(pipe, memo, mass, dt_s)
-    return let_out(pipe, record, memo, mass, mass_kg >= 0.0, ambient_temp_k)
+    cdef Factors f = make_factors(pipe, mass, dt_s)
+    return let_out(pipe, record, &f, mass, mass_kg >= 0.0, ambient_temp_k)
 
 
 cdef double admit(
@@ -456,8 +448,8 @@ cdef double admit(
 ) noexcept nogil:
     """The second half: what enters; returns what is lost of it in J."""
     cdef double mass = moved(pipe, mass_kg)
-    remember(pipe, memo, mass, dt_s)
-    return let_in(pipe, record, memo, mass, temp_k, mass_kg >= 0.0, ambient_temp_k)
+    cdef Factors f = make_factors(pipe, mass, dt_s)
+    return let_in(pipe, record, &f, mass, temp_k, mass_kg >= 0.0, ambient_temp_k)
 
 
 cdef Outflow advance(
@@ -467,11 +459,11 @@ cdef Outflow advance(
     cdef bint forward = mass_kg >= 0.0
     cdef double mass = moved(pipe, mass_kg)
     cdef Outflow out
-    remember(pipe, memo, mass, dt_s)
+    cdef Factors f = make_factors(pipe, mass, dt_s)
     if mass > pipe.ring_kg:
-        return flush(pipe, record, memo, mass, temp_k, forward, ambient_temp_k)
-    out = let_out(pipe, record, memo, mass, forward, ambient_temp_k)
-    out.loss_j += let_in(pipe, record, memo, mass, temp_k, forward, ambient_temp_k)
+        return flush(pipe, record, &f, mass, temp_k, dt_s, forward, ambient_temp_k)
+    out = let_out(pipe, record, &f, mass, forward, ambient_temp_k)
+    out.loss_j += let_in(pipe, record, &f, mass, temp_k, forward, ambient_temp_k)
     return out
 
 
