@@ -147,5 +147,6 @@ def test_day_of_100_members_of_500_pairs(compare: Compare, short: bool, networks
         quarter_of_an_hour(networks, "planning", 1),
         peer="one member, a hundred times",
         unit="s/day",
-        scale=96.0,
+        scale=9600.0,
+        times=100,
     )

@@ -20,11 +20,26 @@ cdef struct Outflow:
     double heat_kgk  # mass times temperature
     double loss_j
 
+# What a step does. It needs the mass alone, so it can be made for all pipes before the first of them is advanced.
+cdef struct Factors:
+    double steepness  # logarithm of what a temperature difference falls by
+    double lost  # share of a temperature difference that is lost in the step
+    double mean_lost  # on the average over the step
+    double ahead_lost  # of what goes on the average over the step, seen from its beginning
+    # Of a tank that mass goes through:
+    double goal  # share of the inflow in the temperature that it tends to, the rest is the ambient's
+    double mean  # share of the difference to the goal that is left on the average over the step
+    double left  # and at its end
+
 cdef double HEAT_CAPACITY
 cdef double ENERGY_ZERO
 cdef double LEAST_MOVE
 
 cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil
+cdef Factors make_factors(const Ring* pipe, double mass, double dt) noexcept nogil
+cdef Outflow advance_by(
+    const Ring* pipe, double* record, const Factors* f, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil
 cdef Outflow advance(
     const Ring* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil

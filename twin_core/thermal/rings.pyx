@@ -61,6 +61,9 @@ cdef extern from *:
     """
     void UEM_PREFETCH(const void*) noexcept nogil
 
+cdef enum:
+    TOGETHER = 8
+
 # The head of a record.
 cdef enum:
     LEVEL = 0
@@ -89,18 +92,6 @@ cdef struct Plug:
     # the logarithm of how much; positive: warmer towards the start.
     double warmth
     double steepness
-
-
-# What a step does, worked out anew every time: to remember it would cost more time in memory than it saves.
-cdef struct Factors:
-    double steepness  # logarithm of what a temperature difference falls by
-    double lost  # share of a temperature difference that is lost in the step
-    double mean_lost  # on the average over the step
-    double ahead_lost  # of what goes on the average over the step, seen from its beginning
-    # Of a tank that mass goes through:
-    double goal  # share of the inflow in the temperature that it tends to, the rest is the ambient's
-    double mean  # share of the difference to the goal that is left on the average over the step
-    double left  # and at its end
 
 
 cdef union Bits:
@@ -142,7 +133,7 @@ cdef inline double mean_left(double x) noexcept nogil:
     return (1.0 - exp_of_minus(x)) / x
 
 
-cdef inline Factors make_factors(const Ring* pipe, double mass, double dt) noexcept nogil:
+cdef Factors make_factors(const Ring* pipe, double mass, double dt) noexcept nogil:
     """What a step of `dt` does, in which `mass` goes through the tanks (0: nothing).
 
     A tank loses a little more than a temperature at rest does, so that in a steady stream it cools the water exactly as
@@ -452,19 +443,26 @@ cdef double admit(
     return let_in(pipe, record, &f, mass, temp_k, mass_kg >= 0.0, ambient_temp_k)
 
 
+cdef Outflow advance_by(
+    const Ring* pipe, double* record, const Factors* f, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil:
+    """`advance` with factors that were made for this mass, but for rounding, and this step."""
+    cdef bint forward = mass_kg >= 0.0
+    cdef double mass = moved(pipe, mass_kg)
+    cdef Outflow out
+    if mass > pipe.ring_kg:
+        return flush(pipe, record, f, mass, temp_k, dt_s, forward, ambient_temp_k)
+    out = let_out(pipe, record, f, mass, forward, ambient_temp_k)
+    out.loss_j += let_in(pipe, record, f, mass, temp_k, forward, ambient_temp_k)
+    return out
+
+
 cdef Outflow advance(
     const Ring* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil:
     """Advance one pipe by `dt_s` while `mass_kg` of `temp_k` goes in; negative: from the end to the start."""
-    cdef bint forward = mass_kg >= 0.0
-    cdef double mass = moved(pipe, mass_kg)
-    cdef Outflow out
-    cdef Factors f = make_factors(pipe, mass, dt_s)
-    if mass > pipe.ring_kg:
-        return flush(pipe, record, &f, mass, temp_k, dt_s, forward, ambient_temp_k)
-    out = let_out(pipe, record, &f, mass, forward, ambient_temp_k)
-    out.loss_j += let_in(pipe, record, &f, mass, temp_k, forward, ambient_temp_k)
-    return out
+    cdef Factors f = make_factors(pipe, moved(pipe, mass_kg), dt_s)
+    return advance_by(pipe, record, &f, mass_kg, temp_k, dt_s, ambient_temp_k)
 
 
 cdef double stored_energy_j(const Ring* pipe, const double* record) noexcept nogil:
@@ -594,26 +592,39 @@ cdef class Rings:
         rows (members, width) and memos (members, pipes * MEMO_NUMBERS) change in place; mass_kg that goes in and its
         temp_k are (pipes, members); what comes out is filled in the same shape, the loss of all pipes as (members,).
         """
-        cdef Py_ssize_t member, block, last, i
+        cdef Py_ssize_t member, first, last, first_pipe, last_pipe, pipes, i, k
         cdef Outflow out
+        cdef Factors[TOGETHER] factors
         cdef Py_ssize_t members = rows.shape[0]
         self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
+        # Some members of a pipe together, because their flows lie side by side; or some pipes. Their factors come
+        # first: they need nothing but the flows, and would be waited for.
+        pipes = TOGETHER // (members if members < TOGETHER else TOGETHER)
         with nogil:
             loss_j[:] = 0.0
-            # Some members together, because their flows lie side by side.
-            for block in range(0, members, 8):
-                last = block + 8 if block + 8 < members else members
-                for i in range(self.count):
-                    for member in range(block, last):
-                        if i + 1 < self.count:
-                            fetch(&rows[member, self.offset[i + 1]])
-                        out = advance(
-                            &self.pipe[i], &rows[member, self.offset[i]], &memos[member, i * MEMO_WIDTH],
-                            mass_kg[i, member], temp_k[i, member], dt_s, ambient_temp_k[member],
-                        )
-                        out_mass_kg[i, member] = out.mass_kg
-                        out_heat_kgk[i, member] = out.heat_kgk
-                        loss_j[member] += out.loss_j
+            for first in range(0, members, 8):
+                last = first + TOGETHER if first + TOGETHER < members else members
+                first_pipe = 0
+                while first_pipe < self.count:
+                    last_pipe = first_pipe + pipes if first_pipe + pipes < self.count else self.count
+                    k = 0
+                    for i in range(first_pipe, last_pipe):
+                        for member in range(first, last):
+                            factors[k] = make_factors(&self.pipe[i], moved(&self.pipe[i], mass_kg[i, member]), dt_s)
+                            fetch(&rows[member, self.offset[i]])
+                            k += 1
+                    k = 0
+                    for i in range(first_pipe, last_pipe):
+                        for member in range(first, last):
+                            out = advance_by(
+                                &self.pipe[i], &rows[member, self.offset[i]], &factors[k],
+                                mass_kg[i, member], temp_k[i, member], dt_s, ambient_temp_k[member],
+                            )
+                            out_mass_kg[i, member] = out.mass_kg
+                            out_heat_kgk[i, member] = out.heat_kgk
+                            loss_j[member] += out.loss_j
+                            k += 1
+                    first_pipe = last_pipe
 
     def advance_in_halves(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
                           const double[:, ::1] temp_k, double dt_s, const double[::1] ambient_temp_k,
