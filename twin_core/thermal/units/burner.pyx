@@ -8,7 +8,7 @@ hotter than allowed cuts the heat at once. SI units, temperatures in K; docs/mod
 from libc.math cimport fabs
 
 from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
-from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, LEAST_RISE_K, larger, smaller
+from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, carrying_flow_kg_s, larger, smaller
 
 # Stages, as doubles because they stand in a row of them.
 cdef double OFF = 0.0
@@ -74,7 +74,7 @@ cdef double supply_set_k(const BurnerParameters* p, const BurnerCommand* c) noex
 cdef double burner_flow(
     const BurnerParameters* p, const BurnerState* s, const BurnerCommand* c, double temp_in_k
 ) noexcept nogil:
-    return s.next_heat_w / (HEAT_CAPACITY * larger(supply_set_k(p, c) - temp_in_k, LEAST_RISE_K))
+    return carrying_flow_kg_s(s.next_heat_w, supply_set_k(p, c) - temp_in_k)
 
 
 cdef Burn burn(
@@ -85,7 +85,8 @@ cdef Burn burn(
     cdef Burn out, ahead
     cdef BurnerState then
     cdef double capacity = mass_kg * HEAT_CAPACITY if mass_kg >= LEAST_MASS_KG else 0.0
-    cdef double limit_j = larger(capacity * (p.highest_temp_k - temp_in_k), 0.0)
+    cdef double hottest_k = supply_set_k(p, c) if p.pumped else p.highest_temp_k
+    cdef double limit_j = larger(capacity * (hottest_k - temp_in_k), 0.0)
     cdef double need = smaller(smaller(larger(c.heat_w, 0.0), p.nominal_heat_w), most_w)
     cdef bint on = c.on > 0.0
     if not p.pumped:
@@ -94,8 +95,8 @@ cdef Burn burn(
     # What cannot be ramped down to fast enough is cut: the source is exhausted or the water too hot.
     limit_j = smaller(limit_j, most_w * dt_s)
     if out.heat_j > limit_j:
+        s.heat_w *= limit_j / out.heat_j
         out.heat_j = limit_j
-        s.heat_w = smaller(s.heat_w, limit_j / dt_s)
     s.next_heat_w = 0.0
     if p.pumped:
         then = s[0]

@@ -1,15 +1,13 @@
 """An ideal producer and a prescribed consumer. SI units, temperatures in K; equations: docs/models/units.md."""
 
 from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
-from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, LEAST_RISE_K, clip, larger, smaller
+from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, LEAST_DROP_K, carrying_flow_kg_s, clip, larger, smaller
 
 
 cdef double source_flow(
     const SourceParameters* p, const SourceState* s, const SourceCommand* c, double temp_in_k
 ) noexcept nogil:
-    return (
-        smaller(larger(c.heat_w, 0.0), p.heat_limit_w) / (HEAT_CAPACITY * larger(c.supply_temp_k - temp_in_k, LEAST_RISE_K))
-    )
+    return carrying_flow_kg_s(smaller(larger(c.heat_w, 0.0), p.heat_limit_w), c.supply_temp_k - temp_in_k)
 
 
 cdef void advance_source(
@@ -38,7 +36,7 @@ cdef double load_flow(
     if p.gives_flow:
         flow = c.flow_kg_s
     else:
-        flow = larger(c.heat_w, 0.0) / (HEAT_CAPACITY * larger(temp_in_k - coldest(p, c, temp_in_k), LEAST_RISE_K))
+        flow = larger(c.heat_w, 0.0) / (HEAT_CAPACITY * larger(temp_in_k - coldest(p, c, temp_in_k), LEAST_DROP_K))
     return clip(flow, p.minimum_flow_kg_s, p.maximum_flow_kg_s)
 
 

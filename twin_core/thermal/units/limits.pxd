@@ -1,6 +1,6 @@
 # What all units share.
 cdef double LEAST_MASS_KG
-cdef double LEAST_RISE_K
+cdef double LEAST_DROP_K
 
 cdef inline double clip(double value, double low, double high) noexcept nogil:
     return low if value < low else high if value > high else value
@@ -10,3 +10,5 @@ cdef inline double smaller(double a, double b) noexcept nogil:
 
 cdef inline double larger(double a, double b) noexcept nogil:
     return a if a > b else b
+
+cdef double carrying_flow_kg_s(double heat_w, double rise_k) noexcept nogil

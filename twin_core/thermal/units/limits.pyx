@@ -1,6 +1,16 @@
 """What all units share: where a flow counts as none, and small helpers."""
 
+from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
+
 # Less than this in a step is standstill: nothing happens to the water.
 cdef double LEAST_MASS_KG = 1e-9
-# A flow that is to carry a heat away is worked out with at least this rise or drop, so that it never grows without end.
-cdef double LEAST_RISE_K = 2.0
+# A load's flow is worked out with at least this drop, so that it never grows without end.
+cdef double LEAST_DROP_K = 2.0
+# A producer's pump is made for this rise; where even less is left, it is throttled down and stops at none.
+cdef double LEAST_RISE_K = 10.0
+cdef double LAST_RISE_K = 2.0
+
+
+cdef double carrying_flow_kg_s(double heat_w, double rise_k) noexcept nogil:
+    """The flow of a pumped producer that carries its heat away at its set point, `rise_k` above what comes."""
+    return heat_w / (HEAT_CAPACITY * larger(rise_k, LEAST_RISE_K)) * clip(rise_k / LAST_RISE_K, 0.0, 1.0)

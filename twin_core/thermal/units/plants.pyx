@@ -8,7 +8,7 @@ from libc.math cimport INFINITY, expm1
 
 from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
 from uem.twin_core.thermal.units.burner cimport Burn, burn
-from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, LEAST_RISE_K, clip, larger, smaller
+from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, carrying_flow_kg_s, clip, larger, smaller
 
 
 cdef double on_curve(const double* x, const double* y, Py_ssize_t points, double at) noexcept nogil:
@@ -76,7 +76,7 @@ cdef double incinerator_flow(
     const IncineratorParameters* p, const IncineratorState* s, const IncineratorCommand* c, double temp_in_k
 ) noexcept nogil:
     cdef double set_k = smaller(c.supply_temp_k, p.highest_temp_k)
-    return s.fire_w * p.heat_efficiency / (HEAT_CAPACITY * larger(set_k - temp_in_k, LEAST_RISE_K))
+    return carrying_flow_kg_s(s.fire_w * p.heat_efficiency, set_k - temp_in_k)
 
 
 cdef void advance_incinerator(

@@ -110,10 +110,20 @@ def test_water_that_would_get_too_hot_cuts_the_heat(run):
 
 def test_a_pumped_boiler_holds_its_set_point_on_the_ramp(run):
     boiler = run(replace(BOILER, flow_control=FlowControl.PUMPED, heat_w=4e5)).tell(heat_w=8e5)
-    boiler.step(323.15)
+    boiler.step(323.15)  # its flow was still the one for the old command
+    first = boiler.now("heat_w")
     for _ in range(5):
         assert boiler.step(323.15)["outlet_temp_k"] == pytest.approx(363.15)
-    assert boiler.now("heat_w") == pytest.approx(7.6e5)
+    assert boiler.now("heat_w") == pytest.approx(first + 5 * 60 * 1e3)
+
+
+def test_a_pumped_boiler_throttles_its_pump_where_the_return_is_hot_and_stops_at_its_set_point(run):
+    boiler = run(replace(BOILER, flow_control=FlowControl.PUMPED, heat_w=4e5))
+    assert boiler.flow(358.15) == pytest.approx(4e5 / (CP * 10.0))
+    assert boiler.flow(362.15) == pytest.approx(4e5 / (CP * 10.0) / 2)
+    assert boiler.flow(363.15) == 0.0
+    assert boiler.step(358.15)["outlet_temp_k"] == pytest.approx(363.15)
+    assert boiler.step(364.15, 2.0)["heat_j"] == 0.0
 
 
 def test_a_pumped_boiler_starts_from_cold_and_standstill(run):
