@@ -33,7 +33,7 @@ cdef double MOST_PASSES = 1000.0
 cdef double LARGEST_FALL = 0.7
 # Slopes are at most this many times the smaller difference to a neighbour, so that parts stay between neighbours.
 cdef double MOST_SLOPE = 1.75
-# A pass moves at most this part of a cell.
+# A step of at most one cell is one pass; in longer ones a pass moves at most this part of a cell.
 cdef double MOST_MOVE = 0.5
 cdef double LAMINAR_NUSSELT = 3.66
 cdef double LAMINAR_REYNOLDS = 2300.0
@@ -644,8 +644,8 @@ cdef Outflow advance(
 ) noexcept nogil:
     """Advance one pipe by `dt_s` while `mass_kg` of `temp_k` goes in; negative: from the end to the start.
 
-    Splitting after Strang: half an exchange, a move, whole exchanges and moves, half an exchange. A move is half a cell
-    at most, and so short that a stream decays little.
+    Splitting after Strang: half an exchange, a move, whole exchanges and moves, half an exchange. A move is one cell at
+    most (half a cell in steps of more), and so short that a stream decays little.
     """
     cdef Outflow out
     cdef Stream* s
@@ -653,7 +653,7 @@ cdef Outflow advance(
     cdef bint forward = mass_kg >= 0.0
     cdef double mass = fabs(mass_kg)
     cdef double cells = mass / (density_kg_m3(temp_k) * pipe.cell_volume_m3)
-    cdef double missed, time, passes
+    cdef double missed, time, passes, moves
     cdef Py_ssize_t i
     out.mass_kg = 0.0
     out.heat_kgk = 0.0
@@ -667,7 +667,8 @@ cdef Outflow advance(
         march(pipe, record, mass / dt_s, temp_k, dt_s, ambient_temp_k, forward, &out)
         return out
     passes = ceil(pipe.loss_w_k * dt_s * cells / (HEAT_CAPACITY * mass * MOST_DECAY))
-    passes = clip(passes, ceil(cells / MOST_MOVE), fmax(MOST_PASSES, ceil(cells / MOST_MOVE)))
+    moves = ceil(cells / MOST_MOVE) if cells > 1.0 else 1.0
+    passes = clip(passes, moves, fmax(MOST_PASSES, moves))
     s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s / passes)
     p = profile_of(s, forward)
     cells /= passes

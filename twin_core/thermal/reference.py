@@ -31,7 +31,7 @@ MOST_PASSES = 1000.0
 LARGEST_FALL = 0.7
 # Slopes are at most this many times the smaller difference to a neighbour, so that parts stay between neighbours.
 MOST_SLOPE = 1.75
-# A pass moves at most this part of a cell.
+# A step of at most one cell is one pass; in longer ones a pass moves at most this part of a cell.
 MOST_MOVE = 0.5
 LAMINAR_NUSSELT = 3.66
 LAMINAR_REYNOLDS = 2300.0
@@ -525,7 +525,8 @@ def step(pipes: Pipes, mass_kg: Array, temp_k: Array, dt_s: float, ambient_temp_
     cells = mass / (density(temp_k) * pipes.cell_volume_m3)
     still = cells < LEAST_MOVE_CELLS
     decay = pipes.loss_w_k * dt_s * cells / (HEAT_CAPACITY_J_KGK * np.where(still, 1.0, mass))
-    passes = np.maximum(np.ceil(cells / MOST_MOVE), np.clip(np.ceil(decay / MOST_DECAY), 1.0, MOST_PASSES))
+    moves = np.where(cells > 1.0, np.ceil(cells / MOST_MOVE), 1.0)
+    passes = np.maximum(moves, np.clip(np.ceil(decay / MOST_DECAY), 1.0, MOST_PASSES))
     passes = np.where(still, 0.0, np.where(cells > MARCH_CONTENTS * pipes.cells, -1.0, passes))
     out = (np.zeros_like(mass), np.zeros_like(mass), np.zeros_like(mass))
     kinds = np.unique(passes)
