@@ -15,8 +15,10 @@ cdef struct Wall:
 
 cdef void make_wall(int law, double relative_roughness, Wall* wall) noexcept nogil
 cdef double friction_factor(int law, const Wall* wall, double reynolds, double* slope) noexcept nogil
-# Per pipe: Reynolds number per flow, pressure drop per factor and flow squared, the same for local losses.
+# Per pipe: rough and haaland of its wall again, Reynolds number per flow, pressure drop per factor and flow squared, the
+# same for local losses.
 cdef void pressure_drops(
-    int law, Py_ssize_t count, const Wall* wall, const double* reynolds_per_flow, const double* friction,
-    const double* local, const double* flow_kg_s, double* drop_pa, double* slope
+    int law, Py_ssize_t count, const Wall* wall, const double* rough, const double* haaland,
+    const double* reynolds_per_flow, const double* friction, const double* local, const double* flow_kg_s,
+    double* drop_pa, double* slope
 ) noexcept nogil

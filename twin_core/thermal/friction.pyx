@@ -5,7 +5,8 @@ the explicit formula of Swamee and Jain (1976). In between a cubic in Re that ha
 1991, as in EPANET). Nikuradse: 64 / Re plus the value of a fully rough pipe, everywhere.
 """
 
-from libc.math cimport fabs, log, pow, sqrt
+from libc.math cimport fabs, log, pow
+from libc.stdint cimport uint64_t
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from uem.twin_core.errors import InvalidInput
 cdef double LAMINAR = 2000.0
 cdef double TURBULENT = 4000.0
 cdef double PER_LN10 = 0.8685889638065036  # 2 / ln(10)
+cdef union Bits:
+    double real
+    uint64_t bits
+
 LAWS = ("colebrook", "swamee-jain", "nikuradse")
 
 
@@ -71,31 +76,94 @@ cdef double friction_factor(int law, const Wall* wall, double reynolds, double* 
     return 0.032 + r * (-0.032 + r * ((a - b) + r * b))
 
 
+cdef inline double quick_log(double value) noexcept nogil:
+    """Natural logarithm of a normal number above 0, within 1e-12; in a form that compilers can do several at a time."""
+    cdef Bits number, exponent
+    cdef double mantissa, u, square
+    number.real = value
+    exponent.bits = (number.bits >> 52) | 0x4330000000000000ULL  # 2**52 + biased exponent, as a real number
+    number.bits = (number.bits & 0x000FFFFFFFFFFFFFULL) | 0x3FE0000000000000ULL  # 0.5 .. 1
+    mantissa = number.real
+    # Centred on 1 by the fixed factor sqrt(2): u in -0.172 .. 0.172.
+    u = (1.4142135623730951 * mantissa - 1.0) / (1.4142135623730951 * mantissa + 1.0)
+    square = u * u
+    return (exponent.real - 4503599627371518.0) * 0.6931471805599453 - 0.34657359027997264 + 2.0 * u * (
+        1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square * (
+            1.0 / 9.0 + square * (1.0 / 11.0 + square * (1.0 / 13.0 + square * (1.0 / 15.0)))
+        ))))
+    )
+
+
 cdef void pressure_drops(
-    int law, Py_ssize_t count, const Wall* wall, const double* reynolds_per_flow, const double* friction,
-    const double* local, const double* flow_kg_s, double* drop_pa, double* slope
+    int law, Py_ssize_t count, const Wall* wall, const double* rough, const double* haaland,
+    const double* reynolds_per_flow, const double* friction, const double* local, const double* flow_kg_s,
+    double* drop_pa, double* slope
 ) noexcept nogil:
-    """Fill drop_pa with the sign of the flow, and slope (unless NULL) with d drop / d flow."""
+    """Fill drop_pa with the sign of the flow, and slope with d drop / d flow."""
     cdef Py_ssize_t i
-    cdef double q, reynolds, factor, by_reynolds = 0.0
+    cdef double q, reynolds, factor, by_reynolds = 0.0, inverse, x, part, inside, logarithm, u, both
+    if law == COLEBROOK:
+        # All as if turbulent, without a branch; the few that are not are done again below.
+        for i in range(count):
+            q = fabs(flow_kg_s[i])
+            reynolds = q * reynolds_per_flow[i]
+            inverse = 2.0 / (reynolds + TURBULENT + fabs(reynolds - TURBULENT))  # of the larger one, without a branch
+            part = 2.51 * inverse
+            x = -0.9 * PER_LN10 * quick_log(haaland[i] + 6.9 * inverse)
+            inside = rough[i] + part * x
+            logarithm = quick_log(inside)
+            both = 1.0 / inside
+            u = -(x + PER_LN10 * logarithm) / (1.0 + PER_LN10 * part * both)
+            x += u
+            u *= part * both  # the argument of the logarithm moved by this part of itself, 2 % at most
+            logarithm += u * (1.0 + u * (-0.5 + u * (1.0 / 3.0 + u * (-0.25 + u * (0.2 - u * (1.0 / 6.0))))))
+            inside = rough[i] + part * x
+            both = 1.0 / (inside + PER_LN10 * part)
+            x -= (x + PER_LN10 * logarithm) * inside * both
+            factor = friction[i] / (x * x)
+            # d factor / dRe * Re = -2 factor / x * dx / dRe * Re, and dx / dRe * Re = PER_LN10 part x / (...).
+            drop_pa[i] = (factor + local[i]) * q * flow_kg_s[i]
+            slope[i] = 2.0 * (factor * (1.0 - PER_LN10 * part * both) + local[i]) * q
     for i in range(count):
         q = fabs(flow_kg_s[i])
         reynolds = q * reynolds_per_flow[i]
-        if reynolds <= LAMINAR or law == NIKURADSE:  # factor Re = 64 + ...: linear where the water stands
+        if law == COLEBROOK and reynolds >= TURBULENT:
+            continue
+        if reynolds <= LAMINAR or law == NIKURADSE:  # factor times flow: linear where the water stands
             factor = 64.0 / reynolds_per_flow[i]
+            by_reynolds = 0.0
             if law == NIKURADSE:
                 factor += wall[i].factor_4000 * q
                 by_reynolds = wall[i].factor_4000
-            else:
-                by_reynolds = 0.0
             drop_pa[i] = (friction[i] * factor + local[i] * q) * flow_kg_s[i]
-            if slope != NULL:
-                slope[i] = friction[i] * (factor + by_reynolds * q) + 2.0 * local[i] * q
+            slope[i] = friction[i] * (factor + by_reynolds * q) + 2.0 * local[i] * q
             continue
         factor = friction_factor(law, &wall[i], reynolds, &by_reynolds)
         drop_pa[i] = (friction[i] * factor + local[i]) * q * flow_kg_s[i]
-        if slope != NULL:
-            slope[i] = (2.0 * (friction[i] * factor + local[i]) + friction[i] * by_reynolds * reynolds) * q
+        slope[i] = (2.0 * (friction[i] * factor + local[i]) + friction[i] * by_reynolds * reynolds) * q
+
+
+def pressure_drops_of(str law, const double[::1] relative_roughness, const double[::1] reynolds_per_flow,
+                      const double[::1] flow_kg_s, double[::1] drop_pa, double[::1] slope):
+    """Pressure drops and their slopes as the hydraulics work them out, for pipes of unit friction and no local loss.
+
+    Arrays of (n,); with `friction` 1 a drop is factor * flow * |flow|.
+    """
+    cdef Py_ssize_t i, n = flow_kg_s.shape[0]
+    cdef double[::1] ones = np.ones(n)
+    cdef double[::1] none = np.zeros(n)
+    cdef double[::1] haaland = np.zeros(n)
+    cdef double[::1] rough = np.zeros(n)
+    cdef double[::1] walls = np.zeros(4 * n)
+    cdef Wall* wall = <Wall*>&walls[0]
+    for i in range(n):
+        make_wall(LAWS.index(law), relative_roughness[i], &wall[i])
+        rough[i] = wall[i].rough
+        haaland[i] = wall[i].haaland
+    pressure_drops(
+        LAWS.index(law), n, wall, &rough[0], &haaland[0], &reynolds_per_flow[0], &ones[0], &none[0], &flow_kg_s[0],
+        &drop_pa[0], &slope[0],
+    )
 
 
 def friction_factors(str law, const double[::1] relative_roughness, const double[::1] reynolds, double[::1] out):

@@ -105,6 +105,8 @@ cdef class Parts:
     cdef double *first_flow
     cdef double *gravity
     cdef Wall *wall
+    cdef double *rough
+    cdef double *haaland
     cdef Element *element
 
     cdef Work work(self, list kept) except *
@@ -186,3 +188,4 @@ cdef class HydraulicPlan:
     cdef void descend(
         self, Parts parts, Work* work, const Given* given, Found* found, double closeness
     ) noexcept nogil
+    cdef const double[::1] checked(self, str what, values, Py_ssize_t size) except *

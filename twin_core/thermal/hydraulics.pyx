@@ -195,6 +195,11 @@ cdef class Parts:
         self.wall = <Wall*>room_for(kept, self.pipes * sizeof(Wall))
         for i in range(self.pipes):
             make_wall(number, graph.roughness_m[edge[i]] / diameter[i], &self.wall[i])
+        self.rough = zeros(kept, self.pipes)
+        self.haaland = zeros(kept, self.pipes)
+        for i in range(self.pipes):
+            self.rough[i] = self.wall[i].rough
+            self.haaland[i] = self.wall[i].haaland
         place = {node: i for i, node in enumerate(shape.core_node.tolist())}
         self.criticals = 0
         self.element = <Element*>room_for(kept, self.elements * sizeof(Element))
@@ -357,8 +362,8 @@ cdef class Parts:
                 if cold:
                     work.flow[i] = self.first_flow[i]
         pressure_drops(
-            law, self.pipes - first, &self.wall[first], &work.reynolds[first], &work.friction[first],
-            &work.local[first], &work.flow[first], &work.drop[first], &work.slope[first] if fresh else NULL
+            law, self.pipes - first, &self.wall[first], &self.rough[first], &self.haaland[first], &work.reynolds[first], &work.friction[first],
+            &work.local[first], &work.flow[first], &work.drop[first], &work.slope[first]
         )
         for c in range(self.chains):
             head = 0.0
@@ -638,7 +643,7 @@ cdef class Parts:
         for i in range(first, first + count):
             work.flow[i] = flow_kg_s + work.offset[i]
         pressure_drops(
-            law, count, &self.wall[first], &work.reynolds[first], &work.friction[first], &work.local[first],
+            law, count, &self.wall[first], &self.rough[first], &self.haaland[first], &work.reynolds[first], &work.friction[first], &work.local[first],
             &work.flow[first], &work.drop[first], &work.slope[first]
         )
         slope[0] = 0.0
@@ -809,7 +814,8 @@ cdef class Parts:
         for i in range(self.cores):
             found.pressure_pa[self.core_node[i]] = work.pressure[i]
         pressure_drops(
-            law, self.forest, self.wall, work.reynolds, work.friction, work.local, work.flow, work.drop, NULL
+            law, self.forest, self.wall, self.rough, self.haaland, work.reynolds, work.friction, work.local, work.flow,
+            work.drop, work.slope
         )
         for i in range(self.forest):
             found.pressure_pa[self.tree_node[i]] = (
@@ -1109,11 +1115,14 @@ cdef class HydraulicPlan:
             raise NotConverged(self.graph.name, self.graph.edges[found.culprit], found.iterations)
         return found.iterations
 
-    def checked(self, what, values, Py_ssize_t size):
-        if not isinstance(values, np.ndarray) or values.shape != (size,) or values.dtype != np.float64:
-            values = np.ascontiguousarray(values, np.float64)
-        if values.shape != (size,):
-            raise InvalidInput(f"network {self.graph.name}: {what} of shape {values.shape}; ({size},) is needed")
-        if not np.isfinite(values).all():
-            raise InvalidInput(f"network {self.graph.name}: {what} {values[~np.isfinite(values)][0]} is no number")
-        return values
+    cdef const double[::1] checked(self, str what, values, Py_ssize_t size) except *:
+        cdef const double[::1] view = np.ascontiguousarray(values, np.float64).reshape(-1)
+        cdef Py_ssize_t i, wrong = -1
+        if view.shape[0] != size:
+            raise InvalidInput(f"network {self.graph.name}: {what} of shape ({view.shape[0]},); ({size},) is needed")
+        for i in range(size):
+            if not view[i] - view[i] == 0.0:
+                wrong = i
+        if wrong >= 0:
+            raise InvalidInput(f"network {self.graph.name}: {what} {view[wrong]} is no number")
+        return view

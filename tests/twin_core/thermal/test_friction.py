@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.thermal.friction import LAWS, friction_factors
+from uem.twin_core.thermal.friction import LAWS, friction_factors, pressure_drops_of
 
 each_law = pytest.mark.parametrize("law", LAWS)
 
@@ -63,3 +63,18 @@ def test_nikuradse_is_laminar_plus_rough():
 def test_what_makes_no_sense_is_refused(law, roughness, reynolds, text):
     with pytest.raises(InvalidInput, match=text):
         factors(law, roughness, reynolds)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_pressure_drops_of_many_pipes_are_factor_times_flow_squared(law):
+    rng = np.random.default_rng(1)
+    roughness, flow = 10.0 ** rng.uniform(-6, -1.4, 3000), 10.0 ** rng.uniform(1, 8, 3000)
+    factor, drop, slope = np.empty((3, 3000))
+    friction_factors(law, roughness, flow, factor)
+    pressure_drops_of(law, roughness, np.ones(3000), -flow, drop, slope)
+    np.testing.assert_allclose(drop, -factor * flow**2, rtol=1e-10)
+    more, less, unused = np.empty((3, 3000))
+    pressure_drops_of(law, roughness, np.ones(3000), 1.0001 * flow, more, unused)
+    pressure_drops_of(law, roughness, np.ones(3000), 0.9999 * flow, less, unused)
+    smooth = (np.abs(flow - 2000) > 10) & (np.abs(flow - 4000) > 10)
+    np.testing.assert_allclose(slope[smooth], ((more - less) / (2e-4 * flow))[smooth], rtol=1e-5)
