@@ -149,6 +149,9 @@ cdef Factors make_factors(const Ring* pipe, double mass, double dt) noexcept nog
     else:
         f.mean_lost = 1.0 - whole_mean
         f.ahead_lost = 1.0 - (1.0 - x * whole_mean) / whole_mean
+    f.goal = 0.0
+    f.mean = 1.0
+    f.left = 1.0
     if mass > 0.0:
         pass_tank(pipe, &f, mass, x)
     return f
