@@ -87,7 +87,12 @@ def transit_s(length_m: float, pipe_class: PipeClass, flow_kg_s: float, temp_k: 
 
 def steady_drop() -> Iterator[Result]:
     """Outlet of a steady stream: Ta + (Tin - Ta) exp(-L / (R m cp)), with the film in series in R."""
-    for length_m, flow_kg_s, dt_s in ((100.0, 2.0, 1.0), (50.0, 20.0, 900.0)):
+    for length_m, flow_kg_s, dt_s, cells in (
+        (100.0, 2.0, 1.0, None),
+        (1000.0, 0.3, 60.0, None),
+        (1000.0, 0.3, 60.0, 8),
+        (50.0, 20.0, 900.0, None),
+    ):
         inlet_k = 363.15
         mean_k = inlet_k
         for _ in range(20):  # the film goes by the mean temperature of the water, which goes by the film
@@ -95,10 +100,10 @@ def steady_drop() -> Iterator[Result]:
             exponent = length_m / (resistance * flow_kg_s * HEAT_CAPACITY_J_KGK)
             mean_k = AMBIENT_K + (inlet_k - AMBIENT_K) * (1.0 - exp(-exponent)) / exponent
         outlet_k = AMBIENT_K + (inlet_k - AMBIENT_K) * exp(-exponent)
-        rig = Rig(length_m, STEEL, mean_k)
+        rig = Rig(length_m, STEEL, mean_k, cells)
         for _ in range(int(12.0 * transit_s(length_m, STEEL, flow_kg_s, inlet_k) / dt_s) + 3000):
             out_k = rig.step(flow_kg_s, inlet_k, dt_s)
-        drop = f"steady drop of {inlet_k - outlet_k:.3g} K, steps of {dt_s:.0f} s"
+        drop = f"steady drop of {inlet_k - outlet_k:.3g} K, {cells or 'default'} cells, steps of {dt_s:.0f} s"
         yield _result(drop, "outlet error", abs(out_k - outlet_k), "K", 1e-6)
 
 
