@@ -287,7 +287,7 @@ cdef void disperse(
 
 
 cdef inline double limited(double back, double ahead) noexcept nogil:
-    """The mean of two slopes of the same sign, at most 1.75 of the smaller, else nothing, to stay between neighbours."""
+    """Mean of two slopes of the same sign, at most 1.75 of the smaller, else nothing, to stay between neighbours."""
     cdef double least = fabs(back) if fabs(back) < fabs(ahead) else fabs(ahead)
     cdef double mean = 0.5 * fabs(back + ahead)
     least *= MOST_SLOPE
@@ -460,8 +460,8 @@ cdef void pop(
 ) noexcept nogil:
     """Take a volume of `cells` (at most the cells of the pipe less two) out at the downstream end.
 
-    Of the plug that is cut its outer part leaves, which differs from its mean as in `exchange`. Water that leaves during
-    the step decays with its own age, not for half a step: a factor makes up for the difference. The room that the water
+    Of the plug that is cut its outer part leaves, which differs from its mean as in `exchange`. What leaves in the
+    step decays with its own age, not for half a step: a factor makes up for the difference. The room that the water
     leaves at the other end is not filled yet: `push` must follow with the same volume.
     """
     cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, gone = 0, i
@@ -551,7 +551,8 @@ cdef double push(
             volume[i * d] = (cells - room) / (pushed - part)
     record[0] = first if forward else 1.0 - first
     record[2 if forward else 3] = temp_in
-    out.loss_j += HEAT_CAPACITY * pipe.cell_volume_m3 * (part * (warmth - first_in) + (pushed - part) * (warmth - new_in))
+    first_in = part * (warmth - first_in) + (pushed - part) * (warmth - new_in)
+    out.loss_j += HEAT_CAPACITY * pipe.cell_volume_m3 * first_in
     return missed
 
 
