@@ -1,6 +1,7 @@
 """The coupled step: hydraulics, transport and units of closed and meshed networks together."""
 
 import ctypes
+import functools
 import runpy
 import threading
 import tracemalloc
@@ -134,8 +135,9 @@ def test_every_step_of_a_closed_district_closes_while_loads_come_and_go():
     assert abs(total[0]) <= 1e-9 * state.total_in_j[0]
 
 
-@pytest.mark.parametrize("length_m", [15.0, 120.0])
-def test_steps_of_1_60_and_900_s_give_the_same_temperatures(length_m):
+@functools.cache
+def step_gaps_k(length_m):
+    """The largest differences of 900 s means between steps of 60 s and 1 s, and of 900 s and 1 s."""
     means = {}
     for dt in (1.0, 60.0, 900.0):
         plan = NetworkPlan(district(length_m))
@@ -150,9 +152,23 @@ def test_steps_of_1_60_and_900_s_give_the_same_temperatures(length_m):
                 total += state.node_temp_k[:, 0] * dt / 900.0
             found.append(total)
         means[dt] = np.array(found)
-    assert np.abs(means[60.0] - means[1.0]).max() < 0.06
-    # Within a step the mean goes by mass, between steps above by time: at a front that is not the same.
-    assert np.abs(means[900.0] - means[1.0]).max() < 0.08
+    return np.abs(means[60.0] - means[1.0]).max(), np.abs(means[900.0] - means[1.0]).max()
+
+
+@pytest.mark.parametrize("length_m", [15.0, 120.0])
+def test_steps_of_1_and_60_s_give_the_same_temperatures(length_m):
+    assert step_gaps_k(length_m)[0] < 0.05  # measured: 0.008 K with 15 m, 0.048 K with 120 m
+
+
+@pytest.mark.parametrize("length_m", [15.0, 120.0])
+def test_steps_of_900_s_stay_close_to_those_of_1_s(length_m):
+    # Not the bar of 0.05 K, which the next test states, but what holds. Measured: 0.0504 K with 15 m, 0.073 K with 120 m.
+    assert step_gaps_k(length_m)[1] < 0.08
+
+
+@pytest.mark.xfail(strict=True, reason="0.073 K: within a step the mean goes by mass, between steps by time")
+def test_steps_of_900_and_1_s_differ_by_at_most_the_bar_of_0_05_k():
+    assert step_gaps_k(120.0)[1] < 0.05
 
 
 def test_drawing_every_edge_the_other_way_round_changes_nothing_but_signs():
