@@ -1,15 +1,15 @@
 """The common exercises of DESTEST: a closed network of 8, 16 or 32 buildings, against the tools that took part.
 
 Exercise 0 is steady and judged by the band of six tools; exercise 1 is a week, whose results are reported and held
-against the model itself: other steps must tell the same, and energy must close. Where the exercises are silent: a wall
-counts as its heat resistance (exercise 1 has none) and the bypass of a building is 1 % of its largest flow.
+against the model itself: other steps must tell the same, and energy must close. Where the exercises are silent: a
+wall counts as its heat resistance (exercise 1 has none) and the bypass of a building is 1 % of its largest flow.
 
-Exercise 0 gives density and viscosity as constants (988 kg/m3, 0.543 mPa s), and the pressure drops that are judged are
-made with them. Our water at its temperatures moves the drops by up to 4 % and is reported beside them: with it 17 of the
-18 quantities are inside the band, and dp_supply_i_e is 22,378 Pa where the band begins at 22,385 Pa.
+Exercise 0 gives density and viscosity as constants (988 kg/m3, 0.543 mPa s), and the pressure drops that are judged
+are made with them. Our water at its temperatures moves the drops by up to 4 % and is reported beside them: with it 17
+of the 18 quantities are inside the band, and dp_supply_i_e is 22,378 Pa where the band begins at 22,385 Pa.
 
-Steps of 60 s and 900 s are both cut into inner steps of 60 s, so that they can hardly differ; what tells something about
-the length of steps is 1 s against either.
+Steps of 60 s and 900 s are both cut into inner steps of 60 s, so that they can hardly differ; what tells something
+about the length of steps is 1 s against either.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

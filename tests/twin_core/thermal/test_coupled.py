@@ -162,7 +162,7 @@ def test_steps_of_1_and_60_s_give_the_same_temperatures(length_m):
 
 @pytest.mark.parametrize("length_m", [15.0, 120.0])
 def test_steps_of_900_s_stay_close_to_those_of_1_s(length_m):
-    # Not the bar of 0.05 K, which the next test states, but what holds. Measured: 0.0504 K with 15 m, 0.073 K with 120 m.
+    # Not the bar of 0.05 K, which the next test states, but what holds. Measured: 0.0504 K (15 m), 0.073 K (120 m).
     assert step_gaps_k(length_m)[1] < 0.08
 
 

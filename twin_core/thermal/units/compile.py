@@ -152,7 +152,7 @@ def _substation(unit: Substation) -> _Rows:
         unit.secondary_supply_temp_k,
         unit.secondary_return_temp_k,
     )
-    # Without hot water, a circuit of the same make that is never asked.
+    # Without hot water, resistances of the same make, so that all are finite; nothing goes through them.
     hot_water = _circuit(
         unit.nominal_hot_water_w or unit.nominal_heat_w,
         unit.hot_water_primary_supply_temp_k,
@@ -160,6 +160,8 @@ def _substation(unit: Substation) -> _Rows:
         unit.hot_water_temp_k,
         unit.cold_water_temp_k,
     )
+    if unit.nominal_hot_water_w == 0:
+        hot_water["nominal_w"] = 0.0  # which the kernel reads as: there is none
     flow = 1.0 / (heating["primary_k_w"] * HEAT_CAPACITY_J_KGK)
     if unit.nominal_hot_water_w > 0:
         flow += 1.0 / (hot_water["primary_k_w"] * HEAT_CAPACITY_J_KGK)

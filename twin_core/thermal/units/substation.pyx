@@ -69,6 +69,10 @@ cdef Secondary heating_side(
     return out
 
 
+cdef inline bint draws_hot_water(const SubstationParameters* p, const SubstationCommand* c) noexcept nogil:
+    return p.hot_water.nominal_w > 0.0 and c.hot_water_w > LEAST_PART * p.hot_water.nominal_w
+
+
 cdef Secondary hot_water_side(const SubstationParameters* p, const SubstationCommand* c) noexcept nogil:
     cdef Secondary out
     out.heat_w = c.hot_water_w
@@ -124,7 +128,7 @@ cdef double flow_for(
     if heating_w > LEAST_PART * p.heating.nominal_w:
         side = heating_side(p, c, heating_w)
         rate += 1.0 / stream_wanted_k_w(&p.heating, &side, &s.heating_k_w, temp_in_k, p.maximum_flow_kg_s)
-    if c.hot_water_w > LEAST_PART * p.hot_water.nominal_w:
+    if draws_hot_water(p, c):
         side = hot_water_side(p, c)
         rate += 1.0 / stream_wanted_k_w(&p.hot_water, &side, &s.hot_water_k_w, temp_in_k, p.maximum_flow_kg_s)
     return clip(rate / HEAT_CAPACITY, p.minimum_flow_kg_s, p.maximum_flow_kg_s)
@@ -138,11 +142,12 @@ cdef void advance_for(
     cdef double heating_k_w, water_k_w, rate, capacity = mass_kg * HEAT_CAPACITY
     cdef bint flows = mass_kg >= LEAST_MASS_KG
     cdef bint heats = heating_w > LEAST_PART * p.heating.nominal_w
-    cdef bint draws = c.hot_water_w > LEAST_PART * p.hot_water.nominal_w
+    cdef bint draws = draws_hot_water(p, c)
     result.heating_j = 0.0
     result.hot_water_j = 0.0
     result.unmet_heating_j = heating_w * dt_s if heats else 0.0
-    result.unmet_hot_water_j = c.hot_water_w * dt_s if draws else 0.0
+    # Asked of a station that has no exchanger for it, all of it is unmet.
+    result.unmet_hot_water_j = c.hot_water_w * dt_s if c.hot_water_w > LEAST_PART * p.hot_water.nominal_w else 0.0
     result.secondary_supply_temp_k = secondary_set_k(p, c.outdoor_temp_k)
     result.secondary_return_temp_k = result.secondary_supply_temp_k
     result.heat_j = 0.0

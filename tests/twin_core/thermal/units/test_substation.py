@@ -203,3 +203,12 @@ def test_a_house_without_supply_cools_down(run):
         result = house.step(353.15, 0.0, 900.0)
     assert 263.15 < result["room_temp_k"] < 291.15
     assert result["unmet_heating_j"] == pytest.approx(2e5 * 900)
+
+
+def test_hot_water_asked_of_a_station_without_its_exchanger_is_unmet(run):
+    station = run(replace(STATION, nominal_hot_water_w=0.0)).tell(hot_water_w=1e4)
+    assert station.flow(350.0) == 0.0
+    found = station.step(350.0, flow_kg_s=0.1)
+    assert found["hot_water_j"] == found["heat_j"] == 0.0
+    assert found["unmet_hot_water_j"] == 1e4 * 60.0
+    assert found["outlet_temp_k"] == 350.0
