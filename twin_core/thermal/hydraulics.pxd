@@ -127,7 +127,8 @@ cdef class Parts:
     cdef void balance(self, Work* work) noexcept nogil
     cdef void pass_on(self, Work* work, Py_ssize_t node, Py_ssize_t link) noexcept nogil
     cdef double move(
-        self, const Work* work, const double* setting, double tolerance, bint* turned, Py_ssize_t* worst
+        self, const Work* work, const double* setting, double tolerance, double rounding, bint* turned,
+        Py_ssize_t* worst
     ) noexcept nogil
     cdef double head_at(
         self, int law, Work* work, const double* setting, Py_ssize_t link, double flow_kg_s, double* slope

@@ -33,6 +33,8 @@ cdef double FIRST_DROP_PA = 1e4  # the same for valves and units
 cdef double LEAST_FLOW_KG_S = 1e-8  # counts as none
 cdef double MOST_FLOW_KG_S = 1e7  # bound of the search for the flow of a link
 cdef double MOST_RISE_PA = 1e7  # of a pump that holds the pressure of a critical pair
+cdef double LEAST_MISMATCH_PA = 0.3  # between what drives an element and what its law says
+cdef double ROUNDING = 1e-15  # of pressures: what flows change by that counts as none where steps do not settle
 cdef double LEAST_HOLD = 1e-4  # change of a critical pair with the rise of its pump, below which there is no hold
 cdef Py_ssize_t MOST_ITERATIONS = 40
 cdef Py_ssize_t FREE_STEPS = 10  # Newton steps that are not checked for whether they gain
@@ -595,14 +597,16 @@ cdef class Parts:
         if node < self.unknowns:
             work.right[node] += missing
 
-    cdef double move(self, const Work* work, const double* setting, double tolerance, bint* turned,
-                     Py_ssize_t* worst) noexcept nogil:
+    cdef double move(self, const Work* work, const double* setting, double tolerance, double rounding,
+                     bint* turned, Py_ssize_t* worst) noexcept nogil:
         """Fill link_new; returns the change of all flows over their sum, and where it is largest.
 
+        `rounding`: part of the pressures; changes of flow within it count as none.
         `turned`: whether an element came to another branch of its law by more than the tolerance.
         """
         cdef Py_ssize_t i, k
-        cdef double change, total = 0.0, changes = 0.0, largest = -1.0
+        cdef const Element* element
+        cdef double change, drive, drop = 0.0, slope = 0.0, total = 0.0, changes = 0.0, largest = -1.0
         for i in range(self.links):
             work.link_new[i] = work.link_flow[i] + work.conductance[i] * (
                 work.pressure[self.link_a[i]] - work.pressure[self.link_b[i]] - work.head[i]
@@ -610,6 +614,11 @@ cdef class Parts:
             if work.conductance[i] == 0.0:
                 work.link_new[i] = 0.0
             change = fabs(work.link_new[i] - work.link_flow[i])
+            if rounding > 0.0:
+                change -= rounding * work.conductance[i] * (
+                    fabs(work.pressure[self.link_a[i]]) + fabs(work.pressure[self.link_b[i]]) + fabs(work.head[i])
+                )
+                change = 0.0 if change < 0.0 else change
             changes += change
             total += fabs(work.link_new[i])
             if not change <= largest:
@@ -618,9 +627,23 @@ cdef class Parts:
         turned[0] = False
         for i in range(self.elements):
             k = self.chains + i
-            if branch_of(&self.element[i], setting[self.element[i].edge], work.link_new[k]) != work.branch[i]:
-                if fabs(work.link_new[k] - work.link_flow[k]) > LEAST_FLOW_KG_S + 1e-3 * tolerance * total:
-                    turned[0] = True
+            element = &self.element[i]
+            if branch_of(element, setting[element.edge], work.link_new[k]) == work.branch[i] or self.idle(k, work):
+                continue
+            if fabs(work.link_new[k] - work.link_flow[k]) > LEAST_FLOW_KG_S + 1e-3 * tolerance * total:
+                turned[0] = True
+            # Where steps do not settle, rounding may turn what is shut to and fro.
+            if turned[0] or rounding > 0.0:
+                continue
+            # Where what is shut begins to open, no flow at all may be a difference of pressure.
+            element_law(
+                element, setting[element.edge], self.rise_of(work, element, setting), work.density[i],
+                work.link_new[k], &drop, &slope,
+            )
+            drive = work.pressure[self.link_a[k]] - work.pressure[self.link_b[k]]
+            drop -= element.gravity_m2_s2 * work.density[i] + drive
+            if fabs(drop) > LEAST_MISMATCH_PA + 1e3 * tolerance * fabs(drive):
+                turned[0] = True
         # So little in every link is nothing: water at rest counts as settled.
         return changes / (total + 0.1 * LEAST_FLOW_KG_S * self.links / tolerance)
 
@@ -801,12 +824,18 @@ cdef class Parts:
     cdef void report(self, int law, Work* work, const Given* given, Found* found) noexcept nogil:
         """From the core to all flows and pressures."""
         cdef Py_ssize_t i, c, node
-        cdef double pressure, change
+        cdef double pressure, change, slope
         for c in range(self.chains):
-            change = work.link_flow[c] - (work.flow[self.chain_start[c]] - work.offset[self.chain_start[c]])
+            # The drop was worked out before the last move, and the flow hardly changed since. What is left between the
+            # pressures at both ends is shared by slope: a wide pipe must not take up the rounding of a narrow one.
             pressure = work.pressure[self.link_a[c]]
+            change = pressure - work.pressure[self.link_b[c]]
+            slope = 0.0
             for i in range(self.chain_start[c], self.chain_start[c + 1]):
-                # The drop was worked out before the last move, and the flow hardly changed since.
+                change += work.weight[i] - work.drop[i]
+                slope += work.slope[i]
+            change /= slope
+            for i in range(self.chain_start[c], self.chain_start[c + 1]):
                 pressure += work.weight[i] - work.drop[i] - work.slope[i] * change
                 work.flow[i] = work.link_flow[c] + work.offset[i]
                 if i + 1 < self.chain_start[c + 1]:
@@ -1042,7 +1071,9 @@ cdef class HydraulicPlan:
             parts.pressures(work)
             if parts.criticals and hold:
                 parts.hold_critical(work, given.setting)
-            change = parts.move(work, given.setting, given.tolerance, &turned, worst)
+            change = parts.move(
+                work, given.setting, given.tolerance, 0.0 if i < free else ROUNDING, &turned, worst
+            )
             if not change < 1e300:
                 return False
             if change <= given.tolerance and not turned and not cold:

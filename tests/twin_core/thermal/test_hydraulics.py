@@ -1,7 +1,9 @@
 """Flows and pressures: held against the equations themselves, edge by edge and node by node."""
 
+import ctypes
 import importlib.util
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +203,59 @@ def test_a_wrong_shape_and_what_is_no_number_are_refused():
         Solved(graph, np.zeros(3), 1e5)
     with pytest.raises(InvalidInput, match="temperature nan is no number"):
         Solved(graph, np.zeros(2), 1e5, temp_k=np.nan)
+
+
+def test_a_narrow_pipe_beside_a_wide_one_does_not_lend_it_its_rounding():
+    # 680 bar in a pipe of DN 20, 28 Pa in the pipe of DN 300 that follows.
+    graph = make_graph(3, [(0, 1), (1, 2)] * 2, [0, 2], diameter_m=[0.02, 0.3] * 2)
+    found = Solved(graph, np.zeros(3), [6.8e7, 0.0, 5e5], tolerance=1e-6)
+    assert list(found.problems()) == []
+
+
+@pytest.mark.parametrize("seed", [1411, 1808, 2560, 3685, 2224, 3739, 3943, 517, 1001, 3632])
+def test_networks_with_pumps_short_circuited_and_valves_at_the_corner_of_their_law_are_solved(seed):
+    assert cases.try_case(seed) == []
+
+
+class Mallinfo(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def test_a_warm_solve_allocates_nothing():
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("this C library does not tell what it has allocated")
+    libc.mallinfo2.restype = Mallinfo
+    graph, steps = cases.random_case(11)
+    found = Solved(graph, *steps[0])
+    demand, fixed, setting, temp = (np.array(values, float) for values in steps[0])
+
+    def solve():
+        found.plan.solve(
+            demand, fixed, setting, temp, found.flow, found.pressure, found.memory, found.unsupplied, found.room, 1e-6
+        )
+
+    for _ in range(10):
+        solve()
+    tracemalloc.start()
+    try:
+        solve()
+        c_before = libc.mallinfo2()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for k in range(200):
+            demand *= 1.02 if k % 2 else 1 / 1.02
+            solve()
+        after, peak = tracemalloc.get_traced_memory()
+        c_after = libc.mallinfo2()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 500  # the numbers told themselves: nothing per solve
+    assert peak - before < 4000  # views on the arrays, gone after each solve; no array
+    assert c_after.uordblks - c_before.uordblks < 4096
+    assert c_after.hblkhd == c_before.hblkhd
