@@ -84,12 +84,14 @@ class HeatSource(Unit):
     supply_temp_k: float
     heat_limit_w: float = math.inf
     heat_w: float = 0.0  # what a pumped one gives, at the beginning
+    smallest_rise_k: float = 10.0  # pumped: what its pump is made for; with less of a rise it gives less heat
 
     def problems(self) -> Iterator[str]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _water(self, "supply_temp_k")
         yield from _not_negative(self, "heat_w")
+        yield from _between(self, 2.0, 100.0, "smallest_rise_k")
         if not self.heat_limit_w >= 0:
             yield f"heat_limit_w: {self.heat_limit_w} must not be negative"
         yield from _not_throttled(self)
@@ -278,6 +280,7 @@ class Producer(Unit):
     highest_temp_k: float = 393.15  # of the water: its heat is cut here
     on: bool = True  # at the beginning
     heat_w: float | None = None  # commanded at the beginning; None: nominal_heat_w
+    smallest_rise_k: float = 10.0  # pumped: what its pump is made for; with less of a rise it gives less heat
 
     def problems(self) -> Iterator[str]:
         """Everything that is wrong with it, each beginning with the key."""
@@ -286,6 +289,7 @@ class Producer(Unit):
         yield from _positive(self, "nominal_heat_w")
         yield from _not_negative(self, "minimum_heat_w", "start_up_s", "start_up_fuel_j")
         yield from _water(self, "supply_temp_k", "highest_temp_k")
+        yield from _between(self, 2.0, 100.0, "smallest_rise_k")
         if not self.ramp_w_s > 0:
             yield f"ramp_w_s: {self.ramp_w_s} must be positive"
         if self.minimum_heat_w > self.nominal_heat_w:
@@ -369,6 +373,7 @@ class WasteIncinerator(Unit):
     supply_temp_k: float = 383.15  # at the beginning
     highest_temp_k: float = 393.15
     waste_kg_s: float | None = None  # at the beginning; None: nominal
+    smallest_rise_k: float = 10.0  # pumped: what its pump is made for; with less of a rise it gives less heat
 
     def problems(self) -> Iterator[str]:
         """Everything that is wrong with it, each beginning with the key."""
@@ -376,6 +381,7 @@ class WasteIncinerator(Unit):
         yield from _not_throttled(self)
         yield from _positive(self, "nominal_waste_kg_s", "heating_value_j_kg")
         yield from _not_negative(self, "lag_s")
+        yield from _between(self, 2.0, 100.0, "smallest_rise_k")
         yield from _between(self, 0.0, 1.0, "heat_efficiency", "electric_efficiency")
         if self.heat_efficiency + self.electric_efficiency > 1:
             yield (

@@ -8,6 +8,7 @@ cdef struct BurnerParameters:
     double cycling
     double highest_temp_k
     double pumped
+    double smallest_rise_k  # that the pump of a pumped one is made for
 
 cdef struct BurnerState:
     double stage  # OFF, STARTING, RUNNING

@@ -74,7 +74,7 @@ cdef double supply_set_k(const BurnerParameters* p, const BurnerCommand* c) noex
 cdef double burner_flow(
     const BurnerParameters* p, const BurnerState* s, const BurnerCommand* c, double temp_in_k
 ) noexcept nogil:
-    return carrying_flow_kg_s(s.next_heat_w, supply_set_k(p, c) - temp_in_k)
+    return carrying_flow_kg_s(s.next_heat_w, supply_set_k(p, c) - temp_in_k, p.smallest_rise_k)
 
 
 cdef Burn burn(

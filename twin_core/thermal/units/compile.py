@@ -117,7 +117,7 @@ def _rows(unit: Unit) -> _Rows:
 def _heat_source(unit: HeatSource) -> _Rows:
     return _Rows(
         kind=UnitKind.HEAT_SOURCE,
-        parameters={"heat_limit_w": unit.heat_limit_w},
+        parameters={"heat_limit_w": unit.heat_limit_w, "smallest_rise_k": unit.smallest_rise_k},
         state={"heat_w": 0.0},
         command={"supply_temp_k": unit.supply_temp_k, "heat_w": unit.heat_w},
     )
@@ -281,6 +281,7 @@ def _burner(unit: Producer) -> tuple[dict[str, float], dict[str, float], dict[st
         "cycling": float(unit.cycling),
         "highest_temp_k": unit.highest_temp_k,
         "pumped": float(pumped),
+        "smallest_rise_k": unit.smallest_rise_k,
     }
     runs = unit.on and (unit.cycling or heat_w >= unit.minimum_heat_w)
     given_w = heat_w if runs and pumped else 0.0
@@ -366,6 +367,7 @@ def _incinerator(unit: WasteIncinerator) -> _Rows:
             "electric_efficiency": unit.electric_efficiency,
             "lag_s": unit.lag_s,
             "highest_temp_k": unit.highest_temp_k,
+            "smallest_rise_k": unit.smallest_rise_k,
         },
         state={"fire_w": waste * unit.heating_value_j_kg},
         command={"supply_temp_k": unit.supply_temp_k, "waste_kg_s": waste},

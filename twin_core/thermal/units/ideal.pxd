@@ -1,6 +1,7 @@
 # Ideal producer and prescribed consumer; equations: docs/models/units.md.
 cdef struct SourceParameters:
     double heat_limit_w
+    double smallest_rise_k
 cdef struct SourceState:
     double heat_w  # given in the last step
 cdef struct SourceCommand:

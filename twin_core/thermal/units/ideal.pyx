@@ -7,7 +7,8 @@ from uem.twin_core.thermal.units.limits cimport LEAST_MASS_KG, LEAST_DROP_K, car
 cdef double source_flow(
     const SourceParameters* p, const SourceState* s, const SourceCommand* c, double temp_in_k
 ) noexcept nogil:
-    return carrying_flow_kg_s(smaller(larger(c.heat_w, 0.0), p.heat_limit_w), c.supply_temp_k - temp_in_k)
+    cdef double heat_w = smaller(larger(c.heat_w, 0.0), p.heat_limit_w)
+    return carrying_flow_kg_s(heat_w, c.supply_temp_k - temp_in_k, p.smallest_rise_k)
 
 
 cdef void advance_source(

@@ -11,4 +11,4 @@ cdef inline double smaller(double a, double b) noexcept nogil:
 cdef inline double larger(double a, double b) noexcept nogil:
     return a if a > b else b
 
-cdef double carrying_flow_kg_s(double heat_w, double rise_k) noexcept nogil
+cdef double carrying_flow_kg_s(double heat_w, double rise_k, double smallest_rise_k) noexcept nogil

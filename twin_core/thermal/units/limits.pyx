@@ -6,11 +6,13 @@ from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
 cdef double LEAST_MASS_KG = 1e-9
 # A load's flow is worked out with at least this drop, so that it never grows without end.
 cdef double LEAST_DROP_K = 2.0
-# A producer's pump is made for this rise; where even less is left, it is throttled down and stops at none.
-cdef double LEAST_RISE_K = 10.0
+# Over this last rise a producer's pump is throttled down; it stops where none is left.
 cdef double LAST_RISE_K = 2.0
 
 
-cdef double carrying_flow_kg_s(double heat_w, double rise_k) noexcept nogil:
-    """The flow of a pumped producer that carries its heat away at its set point, `rise_k` above what comes."""
-    return heat_w / (HEAT_CAPACITY * larger(rise_k, LEAST_RISE_K)) * clip(rise_k / LAST_RISE_K, 0.0, 1.0)
+cdef double carrying_flow_kg_s(double heat_w, double rise_k, double smallest_rise_k) noexcept nogil:
+    """The flow of a pumped producer that carries its heat away at its set point, `rise_k` above what comes.
+
+    Its pump is made for `smallest_rise_k`: with less of a rise the flow grows no more.
+    """
+    return heat_w / (HEAT_CAPACITY * larger(rise_k, smallest_rise_k)) * clip(rise_k / LAST_RISE_K, 0.0, 1.0)

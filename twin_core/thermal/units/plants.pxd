@@ -57,6 +57,7 @@ cdef struct IncineratorParameters:
     double electric_efficiency
     double lag_s
     double highest_temp_k
+    double smallest_rise_k
 cdef struct IncineratorState:
     double fire_w
 cdef struct IncineratorCommand:

@@ -76,7 +76,7 @@ cdef double incinerator_flow(
     const IncineratorParameters* p, const IncineratorState* s, const IncineratorCommand* c, double temp_in_k
 ) noexcept nogil:
     cdef double set_k = smaller(c.supply_temp_k, p.highest_temp_k)
-    return carrying_flow_kg_s(s.fire_w * p.heat_efficiency, set_k - temp_in_k)
+    return carrying_flow_kg_s(s.fire_w * p.heat_efficiency, set_k - temp_in_k, p.smallest_rise_k)
 
 
 cdef void advance_incinerator(

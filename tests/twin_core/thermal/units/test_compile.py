@@ -61,7 +61,7 @@ def test_a_unit_without_a_kernel_is_refused():
 def test_rows_of_another_kind_are_refused():
     compiled = compile_unit(SOURCE)
     result = np.zeros(2)
-    with pytest.raises(InvalidInput, match="1 parameters; unit kind SUBSTATION has other rows"):
+    with pytest.raises(InvalidInput, match="2 parameters; unit kind SUBSTATION has other rows"):
         advance(2, compiled.parameters, compiled.state, compiled.command, 300.0, 1.0, 1.0, result)
     with pytest.raises(InvalidInput, match="1 states and 1 commands; unit kind HEAT_SOURCE has 1 and 2"):
         advance(0, compiled.parameters, compiled.state, compiled.command[:1], 300.0, 1.0, 1.0, result)
@@ -72,5 +72,6 @@ def test_rows_of_another_kind_are_refused():
 
 
 def test_parameters_of_another_kind_are_refused():
-    with pytest.raises(InvalidInput, match=r"HEAT_SOURCE: parameters \['power'\] instead of \['heat_limit_w'\]"):
+    wanted = r"\['heat_limit_w', 'smallest_rise_k'\]"
+    with pytest.raises(InvalidInput, match=rf"HEAT_SOURCE: parameters \['power'\] instead of {wanted}"):
         parameter_row(UnitKind.HEAT_SOURCE, {"power": 1.0})

@@ -79,3 +79,13 @@ def test_backwards_or_standing_nothing_happens_to_the_water(run, flow, temp):
         result = run(unit).step(temp, flow)
         assert result["outlet_temp_k"] == temp
         assert result["heat_j"] == 0.0
+
+
+def test_a_pumped_source_gives_its_heat_down_to_the_rise_that_its_pump_is_made_for(run):
+    for smallest, part in ((10.0, 0.5), (5.0, 1.0)):
+        source = run(
+            HeatSource(
+                **ENDS, flow_control=FlowControl.PUMPED, supply_temp_k=353.15, heat_w=1e5, smallest_rise_k=smallest
+            )
+        )
+        assert source.step(348.15)["heat_j"] == pytest.approx(part * 1e5 * 60.0, rel=1e-9)
