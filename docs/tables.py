@@ -21,7 +21,7 @@ BENCH = ROOT / "bench.json"
 _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 # What a reader compares, by table: suites and metrics. `uem validate` shows all.
 _ACCURACY = {
-    "accuracy": (("thermal", "production"), re.compile(r"RMSE|energy$")),
+    "accuracy": (("thermal", "production"), re.compile(r"RMSE|energy$|learned")),
     "exact": (("analytic",), re.compile("")),
     "destest": (("destest",), re.compile("")),
     "steady": (("steady", "hydraulics"), re.compile("")),
@@ -70,7 +70,8 @@ def accuracy() -> dict[str, str]:
 def digits(f: dict[str, Any]) -> list[str]:
     """Value, reference and bar of a record; those of a band lie close together and need more digits."""
     if f["least"] is None:
-        return [number(f[key]) for key in ("value", "reference", "bar")]
+        value, reference, bar = (number(f[key]) for key in ("value", "reference", "bar"))
+        return [value, reference, bar if f["passed"] else f"{bar}, missed"]
     value, reference, least, bar = (f"{f[key]:.6g}" for key in ("value", "reference", "least", "bar"))
     return [value, reference, f"{least} to {bar}"]
 

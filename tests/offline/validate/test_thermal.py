@@ -26,8 +26,44 @@ def found():
 
 
 def test_every_rig_is_followed_within_its_bar(found):
-    assert [len(found[kind]) for kind in ("ulg", "graz", "branch")] == [3, 3, 4]
-    assert not [r for results in found.values() for r in results.values() if not r.passed]
+    assert [len(found[kind]) for kind in ("ulg", "graz", "branch")] == [3, 3, 7]
+    assert not [r for results in found.values() for r in results.values() if not r.passed and not r.known_miss]
+
+
+def test_the_learned_loss_factor_is_judged_by_rows_it_has_not_seen(found):
+    point_2, point_3 = (found["branch"][f"point {p} RMSE, learned loss factor, later rows"] for p in "23")
+    assert point_2.bar == point_3.bar == 1.3
+    assert point_3.passed
+    assert not point_3.known_miss
+    # Falls short; once it does no more, it is no known miss any longer.
+    assert point_2.value == pytest.approx(1.38, abs=0.03)
+    assert not point_2.passed
+    assert point_2.known_miss
+
+
+def test_later_rows_do_not_change_the_learned_loss_factor(found):
+    network, drive = thermal.branch_drive(SHIPPED["branch"])
+    drive.measured_temp_k["2"][134:] += 20.0
+    drive.source_temp_k[134:] -= 20.0
+    learned = found["branch"]["learned loss factor"].value
+    assert thermal.learned_loss_factor(network, thermal.first_rows(drive, 134)) == learned
+    assert 1.1 < learned < 1.3
+
+
+def test_the_loss_factor_that_made_the_temperatures_is_found_again():
+    network, drive = thermal.branch_drive(SHIPPED["branch"])
+    drive = thermal.first_rows(drive, 60)
+    made = thermal.follow(thermal.with_losses(network, 0.8), drive, thermal.BRANCH_STEP_S).temp_k
+    known = replace(drive, measured_temp_k={p: made[p] for p in thermal.BRANCH_POINTS})
+    # The start profile comes from the first measured row, which the made one moves a little.
+    assert thermal.learned_loss_factor(network, known) == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_branch_too_short_to_learn_from_is_named(tmp_path):
+    path = tmp_path / "ait_short.csv"
+    path.write_text("\n".join(SHIPPED["branch"].read_text().splitlines()[:20]) + "\n")
+    with pytest.raises(UnusableFile, match="too short to learn a loss factor"):
+        list(thermal.branch(path))
 
 
 def test_accuracy_is_as_promised(found):
