@@ -7,8 +7,9 @@ run.columns["node/clinic/temperature"]
 
 import argparse
 import csv
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 Column = NDArray[np.float64]
 STDOUT = Path("-")
 MOST_STEPS = 10_000_000
+MOST_SETTLE_HOURS = 8760.0
+UNMET = 0.001  # part of the heat; less is what control valves leave while they settle
 # Results of units, by ending: (what is taken off the name, unit of the column). Sums become means over the interval.
 _RESULTS = (("_temp_k", "_temperature", "K"), ("_j", "", "W"), ("_kg", "", "kg/s"), ("_s", "", "1"), ("_w", "", "W"))
 _SHOWN = {"K": "Cel", "Pa": "bar", "W": "kW", "J": "kWh"}
@@ -163,6 +166,8 @@ def run(
     known = territory if isinstance(territory, Territory) else load(territory)
     found = network_of(known, network)
     steps, per_interval = _steps(hours, step_s, every_s)
+    if not 0.0 <= settle_hours <= MOST_SETTLE_HOURS:
+        raise InvalidInput(f"{settle_hours} h to settle: 0 to {MOST_SETTLE_HOURS:g} h are possible")
     plan = NetworkPlan(found, fidelity=fidelity)
     given = plan.inputs()
     values = read(Path(inputs)) if isinstance(inputs, (str, Path)) else inputs or {}
@@ -170,7 +175,7 @@ def run(
     for item in bound:
         item.apply(0.0)
     state = plan.initial_state(_first_guess_k(found))
-    if settle_hours > 0:
+    if settle_hours > 0.0:
         for _ in range(max(1, round(settle_hours * 3600.0 / 300.0))):
             plan.step(state, 300.0, given)
         state = plan.initial_state(state.node_temp_k)
@@ -201,8 +206,11 @@ def network_of(territory: Territory, name: str | None) -> Network:
 
 def _steps(hours: float, step_s: float, every_s: float) -> tuple[int, int]:
     """Steps in all and per interval."""
-    if not (step_s > 0 and hours > 0 and every_s >= step_s):
-        raise InvalidInput(f"{hours} h in steps of {step_s} s, kept every {every_s} s: steps are the smallest")
+    if not all(0.0 < value < math.inf for value in (hours, step_s, every_s)) or every_s < step_s:
+        raise InvalidInput(
+            f"{hours} h in steps of {step_s} s, kept every {every_s} s: hours and step must be positive and finite, "
+            "every a multiple of step"
+        )
     per_interval = round(every_s / step_s)
     if abs(per_interval * step_s - every_s) > 1e-6 * step_s:
         raise InvalidInput(f"every_s {every_s:g} is no multiple of step_s {step_s:g}")
@@ -355,14 +363,28 @@ def _main(options: argparse.Namespace) -> None:
         found.write_csv(options.out, display_units=options.display_units)
     if options.plot:
         found.plot(options.plot, by=options.by)
-    if options.json:
-        print_json(found.summary() | {"out": str(options.out) if options.out else None})
-    else:
-        _show(found, Console(stderr=to_stdout))
-
-
-def _show(found: Run, console: Console) -> None:
     summary = found.summary()
+    if options.json:
+        print_json(summary | {"out": str(options.out) if options.out else None})
+    else:
+        _show(found, summary, Console(stderr=to_stdout))
+    for text in warnings(summary):
+        print(f"uem run: warning: {text}", file=sys.stderr)
+
+
+def warnings(summary: dict[str, Any]) -> Iterator[str]:
+    """What of a summary nobody may overlook: parts that stand still, heat that customers did not get."""
+    names = summary["unsupplied_nodes"]
+    if names:
+        shown = f"{', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+        yield f"{len(names)} nodes without pressure, nothing flows there: {shown}"
+    unmet = sum(unit["unmet_kwh"] for unit in summary["units"].values())
+    taken = -sum(min(unit["heat_kwh"], 0.0) for unit in summary["units"].values())
+    if unmet > UNMET * (taken + unmet):
+        yield f"{unmet:.1f} kWh of customers not met"
+
+
+def _show(found: Run, summary: dict[str, Any], console: Console) -> None:
     energy = summary["energy_kwh"]
     console.print(f"network {summary['network']}, {summary['hours']:g} h")
     consumers = {unit.name for unit in found.network.units if is_consumer(unit)}
@@ -375,13 +397,11 @@ def _show(found: Run, console: Console) -> None:
         table.add_row(f"{len(consumers)} customers", "", f"{-taken:.1f}", "")
     if summary["units"]:
         console.print(table)
-    share = f" ({energy['loss'] / energy['in']:.1%} of what came in)" if energy["in"] > 0 else ""
+    # Where stored heat covers the losses, a part of what came in would mislead.
+    share = f" ({energy['loss'] / energy['in']:.1%} of what came in)" if energy["in"] > energy["loss"] else ""
     console.print(f"lost {energy['loss']:.1f} kWh{share}; energy closes to {energy['closure']:.0e}")
     lowest, highest = summary["temperature_c"].values()
     console.print(f"temperatures {lowest:.1f} to {highest:.1f} degC")
-    if summary["unsupplied_nodes"]:
-        names = summary["unsupplied_nodes"]
-        console.print(f"no pressure at {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}")
 
 
 if __name__ == "__main__":

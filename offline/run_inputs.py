@@ -33,12 +33,16 @@ _SUFFIXES = (
     ("_percent", "", "%"),
 )
 
+# What inputs may be in SI, by the ending of their names: beyond is a slip of the pen or another unit.
+_BOUNDS = {"outdoor_temp_k": (213.15, 333.15), "_kg_s": (-1e5, 1e5)}
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """A value in time, and the rows of the inputs that take it."""
 
     name: str
+    si_name: str
     rows: tuple[Array, ...]  # each (members,)
     scale: float
     offset: float
@@ -49,8 +53,13 @@ class Input:
         value = float(self.at(time_s))
         if not math.isfinite(value):
             raise InvalidInput(f"input {self.name}: {value} at {time_s:g} s is not finite")
+        si = self.scale * value + self.offset
+        for ending, (lowest, highest) in _BOUNDS.items():
+            if self.si_name.endswith(ending) and not lowest <= si <= highest:
+                low, high = (round((bound - self.offset) / self.scale, 6) for bound in (lowest, highest))
+                raise InvalidInput(f"input {self.name}: {value:g} at {time_s:g} s must be from {low:g} to {high:g}")
         for row in self.rows:
-            row[:] = self.scale * value + self.offset
+            row[:] = si
 
 
 def bind(plan: NetworkPlan, inputs: NetworkInputs, values: Mapping[str, Value], step_s: float) -> list[Input]:
@@ -139,7 +148,7 @@ def _input(name: str, value: Value, rows: Mapping[str, list[Array]], step_s: flo
         if si_name in rows:
             si = units.unit(unit) if unit else None
             scale, offset = (si.scale, si.offset) if si else (1.0, 0.0)
-            return Input(name, tuple(rows[si_name]), scale, offset, _in_time(name, value, step_s))
+            return Input(name, si_name, tuple(rows[si_name]), scale, offset, _in_time(name, value, step_s))
     raise UnknownName("input", name, rows, "units stand behind: outdoor_temp_c, unit/boiler/heat_kw, pump/p/speed")
 
 

@@ -1,4 +1,4 @@
-"""How the network runs on its coldest day: velocities, pressures, and what stations get."""
+"""How the network runs on its coldest day and on a mild one: velocities, pressures, and what stations get."""
 
 from collections.abc import Iterator, Mapping
 from math import pi
@@ -14,32 +14,42 @@ from uem.twin_core.plant.territory import Territory
 from uem.twin_core.plant.units import HeatDemand, HeatLoad, Substation
 from uem.twin_core.thermal.water import density_kg_m3
 
-HOURS = 1.0
+HOURS = 4.0  # until full tanks are empty: what plants can do is looked at, at the end
 SETTLE_HOURS = 6.0
 # Usual highest velocities in district heating by inner diameter (m), m/s: noise in houses, pressure loss in streets.
 VELOCITIES = ((0.030, 1.0), (0.045, 1.3), (0.075, 1.6), (0.110, 2.0), (0.180, 2.5), (0.350, 3.0), (10.0, 3.5))
 SLOW_M_S = 0.05
+MILD_OUTDOOR_TEMP_K = 293.15
 LOWEST_PA, HIGHEST_PA = 0.2e5, 16e5  # above atmosphere: room above boiling below 100 degC; PN 16
 UNMET = 0.02  # part of the heat
 
 
 def findings(territory: Territory, network: Network) -> tuple[list[Finding], dict[str, Any]]:
     """What the design day tells, and its figures (empty where it cannot be computed)."""
+    day, failed = _run(territory, network, design_inputs(network), "design")
+    if day is None:
+        return failed, {}
+    found = [*velocities(day), *pressures(day), *deliveries(day)]
+    if any(f.severity is Severity.ERROR and f.check == "pressures" for f in found):
+        return found, figures(day)
+    if mild := mild_inputs(network):
+        day_of_least, failed = _run(territory, network, mild, "minimum load")
+        found += failed if day_of_least is None else standing(day_of_least)
+    return found, figures(day)
+
+
+def _run(
+    territory: Territory, network: Network, inputs: Mapping[str, Value], which: str
+) -> tuple[Run | None, list[Finding]]:
+    """A day, or what kept it from being computed."""
     try:
-        day = run(
-            territory,
-            HOURS,
-            inputs=design_inputs(network),
-            network=network.name,
-            settle_hours=SETTLE_HOURS,
-            fidelity="planning",
-        )
+        day = run(territory, HOURS, inputs=inputs, network=network.name, settle_hours=SETTLE_HOURS, fidelity="planning")
     except NotConverged as error:
         remedy = "look at this element: a closed way, a pump without water, a flow that cannot be"
-        return [Finding(Severity.ERROR, "design", "network", str(error), remedy)], {}
+        return None, [Finding(Severity.ERROR, which, "network", str(error), remedy)]
     except (InvalidInput, ModelFailure) as error:
-        return [Finding(Severity.ERROR, "design", "network", str(error), "correct the network")], {}
-    return [*velocities(day), *pressures(day), *deliveries(day)], figures(day)
+        return None, [Finding(Severity.ERROR, which, "network", str(error), "correct the network")]
+    return day, []
 
 
 def design_inputs(network: Network) -> dict[str, Value]:
@@ -49,6 +59,21 @@ def design_inputs(network: Network) -> dict[str, Value]:
         for unit in network.units
         if isinstance(unit, Substation) and unit.demand is not HeatDemand.COMMAND
     }
+
+
+def mild_inputs(network: Network) -> dict[str, Value]:
+    """No station heats: the least that producers meet; empty where no station follows the weather."""
+    return dict.fromkeys((name for name in design_inputs(network)), MILD_OUTDOOR_TEMP_K)
+
+
+def standing(day: Run) -> Iterator[Finding]:
+    """Parts that stand on a mild day, because producers pump what customers do not take."""
+    dry = [name for name, value in _pressures_pa(day).items() if value != value]
+    if dry:
+        names = ", ".join(dry[:5]) + (f" and {len(dry) - 5} more" if len(dry) > 5 else "")
+        text = f"no held pressure is felt at {names} on a mild day of {MILD_OUTDOOR_TEMP_K - 273.15:g} degC"
+        remedy = "pumped producers give more than customers take: build a free path, such as a free tank or separator"
+        yield Finding(Severity.ERROR, "minimum load", f"node {dry[0]}", text, remedy)
 
 
 def velocity_m_s(day: Run) -> dict[str, float]:

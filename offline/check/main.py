@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="uem check",
         description="Look for mistakes in the networks of a territory: islands, dead ends, crossed supply and return,\n"
         "customers that no heat reaches, odd lengths, levels and diameters, plants too small; then run the\n"
-        "design day: velocities, pressures, and what each customer gets. Exit code 1 when there are errors.",
+        "design day and a mild one: velocities, pressures, what each customer gets. Exit code 1 when there are errors.",
         epilog="examples:\n  uem check quartier\n  uem check district.toml --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -92,6 +92,10 @@ def narrowing(network: Network) -> Iterator[Finding]:
     for pipe in network.pipes:
         beside[pipe.start].append(pipe)
         beside[pipe.end].append(pipe)
+    through: dict[str, list[str]] = {node.name: [] for node in network.nodes}
+    for edge in (*network.valves, *network.pumps):
+        through[edge.start].append(edge.end)
+        through[edge.end].append(edge.start)
     feeds = [unit.end for unit in network.units if not is_consumer(unit)]
     feeds += [node.name for node in network.nodes if node.kind is NodeKind.SOURCE]
     came_by: dict[str, Pipe | None] = dict.fromkeys(feeds)
@@ -99,6 +103,10 @@ def narrowing(network: Network) -> Iterator[Finding]:
     bridges = _bridges(network)
     for here in queue:
         before = came_by[here]
+        for other in through[here]:
+            if other not in came_by:
+                came_by[other] = before
+                queue.append(other)
         for pipe in beside[here]:
             other = pipe.end if pipe.start == here else pipe.start
             if other in came_by:

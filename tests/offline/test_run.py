@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import uem
-from uem.offline.run import main, run
+from uem.offline.run import main, run, warnings
 from uem.offline.run_inputs import bind
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, UnknownName
@@ -60,9 +60,8 @@ def test_what_plants_give_is_what_customers_take_losses_and_what_is_stored(day):
     stored_j, lost_j = (
         day.columns[f"energy/{part}"][-1] - day.columns[f"energy/{part}"][0] for part in ("stored_change", "loss")
     )
-    made = heat_j["boiler"] + heat_j["waste-heat"]
+    made = heat_j["boiler"] + heat_j["waste-heat"] + heat_j["tank"]
     taken = -sum(q for name, q in heat_j.items() if name not in ("boiler", "waste-heat", "tank"))
-    assert heat_j["tank"] == pytest.approx(0.0, abs=1.0)
     # Water that waits before a plant is counted when it comes, as much as went in the step before.
     assert made == pytest.approx(taken + lost_j + stored_j, rel=1e-3)
 
@@ -125,6 +124,37 @@ def test_an_unknown_name_and_a_value_that_is_none_are_told(bound):
         bound("outdoor_temp_c", ([0.0, 1.0], [1.0, 2.0, 3.0]))
 
 
+@pytest.mark.parametrize("outdoor_c", [-15.0, 0.0, 10.0, 30.0])
+def test_the_shipped_district_runs_in_any_weather(outdoor_c):
+    summary = run("quartier", 1.0, inputs={"outdoor_temp_c": outdoor_c}, fidelity="planning").summary()
+    assert summary["unsupplied_nodes"] == []
+    taken = -sum(u["heat_kwh"] for u in summary["units"].values() if u["kind"] == "Substation")
+    unmet = sum(u["unmet_kwh"] for u in summary["units"].values())
+    assert unmet <= 0.01 * taken + 1e-9
+    assert taken > 0 or outdoor_c > 15.0
+
+
+@pytest.mark.parametrize("hours", [-1.0, float("inf"), float("nan")])
+def test_hours_to_settle_must_be_possible(hours):
+    with pytest.raises(InvalidInput, match="h to settle"):
+        run("quartier", 1.0, settle_hours=hours)
+
+
+def test_an_input_beyond_what_can_be_is_told_in_its_own_unit(bound):
+    with pytest.raises(InvalidInput, match=r"outdoor_temp_c: 300 at 0 s must be from -60 to 60"):
+        bound("outdoor_temp_c", 300.0)
+    with pytest.raises(InvalidInput, match="flow_kg_s: 1e\\+09"):
+        bound("unit/tank/flow_kg_s", 1e9)
+
+
+def test_standing_parts_and_unmet_heat_are_warned_of():
+    units = {"house": {"heat_kwh": -90.0, "unmet_kwh": 10.0}}
+    said = list(warnings({"unsupplied_nodes": ["a", "b"], "units": units}))
+    assert said == ["2 nodes without pressure, nothing flows there: a, b", "10.0 kWh of customers not met"]
+    units["house"]["unmet_kwh"] = 0.0
+    assert list(warnings({"unsupplied_nodes": [], "units": units})) == []
+
+
 def test_inputs_in_a_file_are_read_over_time(tmp_path):
     path = tmp_path / "winter.csv"
     path.write_text("time,outdoor_temp_c\n2026-01-01T00:00:00Z,0\n2026-01-01T01:00:00Z,-10\n")
@@ -143,10 +173,11 @@ def test_inputs_in_a_file_are_read_over_time(tmp_path):
 @pytest.mark.parametrize(
     ("hours", "step_s", "every_s", "said"),
     [
-        (0.0, 60.0, 300.0, "steps are the smallest"),
+        (0.0, 60.0, 300.0, "positive and finite"),
+        (float("inf"), 60.0, 300.0, "positive and finite"),
         (1.0, 60.0, 90.0, "no multiple"),
         (1e9, 1.0, 1.0, "fit"),
-        (1.0, 600.0, 300.0, "steps are the smallest"),
+        (1.0, 600.0, 300.0, "every a multiple of step"),
     ],
 )
 def test_times_that_do_not_fit_are_told(hours, step_s, every_s, said):

@@ -119,7 +119,9 @@ SCHOOL = 'end = "school", length_m = 89.7, pipe_class = "dn50"'
 STATION = 'end = "school-return", nominal_heat_kw = 180.0, primary_supply_temp_c = '
 BRANCH = 'length_m = 155.0, pipe_class = "dn65"'
 PUMP = '"critical", pressure_rise_bar = 0.6'
+FREE = 'flow_control = "free", nominal_flow_kg_s = 12.0, nominal_pressure_drop_bar = 0.02, '
 MISTAKES = [
+    (FREE, "", ("error", "minimum load", "node plant")),
     ("nominal_heat_kw = 1600.0", "nominal_heat_kw = 300.0", ("error", "capacity", "network")),
     (f"{STATION}80.0", f"{STATION}95.0", ("warning", "ratings", "unit school")),
     (SCHOOL, SCHOOL.replace("89.7", "30.0"), ("warning", "lengths", "pipe A-school")),
@@ -128,7 +130,7 @@ MISTAKES = [
     (BRANCH, BRANCH.replace("dn65", "dn32"), ("warning", "diameters", "pipe C-F")),
     ("elevation_m = 257.0", "elevation_m = 57.0", ("warning", "elevations", "node C")),
     ("pressure_bar = 2.5", "pressure_bar = 0.3", ("error", "pressures", "node F-return")),
-    ("pressure_bar = 2.5", "pressure_bar = 15.5", ("warning", "pressures", "node factory")),
+    ("pressure_bar = 2.5", "pressure_bar = 15.5", ("warning", "pressures", "node plant")),
     (PUMP, PUMP.replace("critical", "pressure").replace("0.6", "0.25"), ("error", "deliveries", "unit block-4")),
 ]
 
