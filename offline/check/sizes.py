@@ -93,7 +93,8 @@ def narrowing(network: Network) -> Iterator[Finding]:
         beside[pipe.start].append(pipe)
         beside[pipe.end].append(pipe)
     through: dict[str, list[str]] = {node.name: [] for node in network.nodes}
-    for edge in (*network.valves, *network.pumps):
+    joining: tuple[Edge, ...] = (*network.valves, *network.pumps)
+    for edge in joining:
         through[edge.start].append(edge.end)
         through[edge.end].append(edge.start)
     feeds = [unit.end for unit in network.units if not is_consumer(unit)]
