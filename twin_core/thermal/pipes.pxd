@@ -5,6 +5,7 @@
 
 cdef enum:
     HEAD = 4
+    PENDING = 19  # last of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
     MEMO_WIDTH = 20
     MOST_CELLS = 128
 

@@ -47,11 +47,6 @@ MAX_CELLS_OF_A_PIPE = MOST_CELLS
 MEMO_NUMBERS = MEMO_WIDTH
 
 
-# Where `release` leaves for `admit` how many cells have left; the last number of a memo.
-cdef enum:
-    PENDING = MEMO_WIDTH - 1
-
-
 cdef struct Film:
     double density
     double viscosity

@@ -137,9 +137,12 @@ async def test_a_looped_plant_goes_on_in_time(plant, bindings, shared_pki):
         rows = await collected(adapter, 300, 20)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        dropped = adapter.dropped
     times = [row[1] for row in rows if row[0] == "hall/power"]
-    assert len(times) > 80
-    assert all(b - a == 250_000_000 for a, b in itertools.pairwise(times))
+    assert times[-1] - times[0] > 80 * 250_000_000  # the recording has 40 rows
+    steps = {b - a for a, b in itertools.pairwise(times)}
+    # A stalled machine may overflow the server's queue; then the loss is told, and time still only goes forward.
+    assert steps == {250_000_000} or (dropped and all(s > 0 and s % 250_000_000 == 0 for s in steps))
 
 
 async def test_a_new_server_says_that_it_waits_for_data(open_hall, bindings, shared_pki):
