@@ -48,7 +48,7 @@ class Result:
     """One judged figure: `value` passes from `least` up to `bar`. Errors have no `least`; reports have no `bar` either.
 
     `reference` is the same figure of a known other method or of the measurement; NaN when there is none.
-    `known_miss` says why a bar that stands is not met yet: the miss is shown, but is no news that fails the command.
+    `known_miss` says why a bar that stands is not met yet: it is missed all the same, but no news.
     """
 
     suite: str
