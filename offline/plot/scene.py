@@ -15,6 +15,7 @@ MOST_HEIGHT, LEAST_HEIGHT = 1000.0, 380.0
 MARGIN, LEGEND, HEAD = 36.0, 150.0, 56.0
 INK, FAINT, GREY = "#1f2933", "#7b8794", "#b8c0c8"
 _MOST_LABELS = 40
+_EM = 0.58  # mean width of a letter as a part of the size; of a bold one a little more
 
 # From low to high. Temperature: cold blue to hot red; the others: light to dark, readable without colours.
 RAMPS = {
@@ -56,6 +57,21 @@ class Text(NamedTuple):
     anchor: str = "start"
     colour: str = INK
     bold: bool = False
+
+    @property
+    def width(self) -> float:
+        """About how wide it is: browsers differ in their fonts."""
+        return len(self.text) * self.size * _EM * (1.08 if self.bold else 1.0)
+
+    @property
+    def left(self) -> float:
+        """Where it begins."""
+        return self.x - self.width * {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor]
+
+    def shortened(self, width: float) -> "Text":
+        """The text, its end left out where it is wider."""
+        fitting = int(len(self.text) * width / self.width) if self.width > width else len(self.text)
+        return self if fitting == len(self.text) else self._replace(text=self.text[: max(fitting - 1, 0)] + "…")
 
 
 @dataclass
@@ -100,8 +116,24 @@ class _Drawing:
         self._pipes()
         self._others()
         self._nodes()
+        # Names at the edge need room of their own: the paper grows, and the legend goes aside.
+        edge = max((text.left + text.width for text in self.scene.texts), default=0.0)
+        self.legend_x = max(WIDTH - LEGEND + 34.0, edge + 20.0)
+        self.scene.width = self.legend_x + LEGEND - 34.0
         self._head()
         self._legend()
+        self._grow()
+
+    def _grow(self) -> None:
+        """Paper on the left and below for what would be cut."""
+        scene = self.scene
+        aside = max((MARGIN / 6.0 - text.left for text in scene.texts), default=0.0)
+        if aside > 0.0:
+            scene.width += aside
+            scene.strokes = [s._replace(points=tuple((x + aside, y) for x, y in s.points)) for s in scene.strokes]
+            scene.shapes = [s._replace(points=tuple((x + aside, y) for x, y in s.points)) for s in scene.shapes]
+            scene.texts = [text._replace(x=text.x + aside) for text in scene.texts]
+        scene.height = max(scene.height, *(text.y + MARGIN / 6.0 for text in scene.texts))
 
     def colour(self, value: float) -> str:
         if not isfinite(value):
@@ -218,13 +250,15 @@ class _Drawing:
 
     def _head(self) -> None:
         title = self.network.title or self.network.name
-        self.scene.texts.append(Text(MARGIN, 28, title, 17.0, bold=True))
+        room = self.scene.width - 2 * MARGIN
+        self.scene.texts.append(Text(MARGIN, 28, title, 17.0, bold=True).shortened(room))
         length_km = sum(pipe.length_m for pipe in self.network.pipes) * 1e-3
         what = f"{len(self.network.pipes)} pipes, {length_km:.3g} km, coloured by {self.values.by}"
-        self.scene.texts.append(Text(MARGIN, 46, f"{what}{'; ' if self.values.note else ''}{self.values.note}", 12.0))
+        note = f"{what}{'; ' if self.values.note else ''}{self.values.note}"
+        self.scene.texts.append(Text(MARGIN, 46, note, 12.0).shortened(room))
 
     def _legend(self) -> None:
-        x, y, height = WIDTH - LEGEND + 34.0, HEAD + 26.0, 190.0
+        x, y, height = self.legend_x, HEAD + 26.0, 190.0
         self.scene.texts.append(Text(x, y - 12, f"{self.values.by}, {UNITS[self.values.by]}", 12.0, bold=True))
         parts = 48
         for k in range(parts):

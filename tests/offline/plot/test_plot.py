@@ -2,6 +2,7 @@
 
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from uem.offline.plot.main import main
 from uem.offline.plot.scene import RAMPS, Values, draw, ramp
 from uem.offline.plot.svg import svg
 from uem.offline.plot.values import Moment, values_of
-from uem.offline.sides import Side, sides
+from uem.offline.sides import Side, is_consumer, sides
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Network, Node
@@ -137,3 +138,27 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path, ring):
 
     with pytest.raises(InvalidInput, match="No such file or directory"):
         save(ring, values_of(ring, "diameter"), tmp_path / "nowhere" / "t.svg")
+
+
+def test_names_at_the_edge_stay_on_the_paper(ring):
+    """Long names at the westernmost, easternmost and southernmost node, more producers than there is room below."""
+    long = "the-very-long-name-of-a-customer-at-the-edge-of-the-town"
+    west, east = (choose(ring.nodes, key=lambda n: n.position_m or (0.0, 0.0)).name for choose in (min, max))
+    units = tuple(replace(u, name=f"{u.name}-{long}") for u in ring.units)
+    assert {west, east} <= {u.start for u in units if is_consumer(u)}
+    many = tuple(replace(units[0], name=f"boiler-{k}", end="school") for k in range(40))
+    values = replace(values_of(ring, "diameter"), note="; ".join(50 * ["outdoor_temp_c=-5"]))
+    drawn = draw(replace(ring, title=5 * long, units=units + many), values)
+    legend = next(text for text in drawn.texts if text.text.startswith("diameter"))
+    for text in drawn.texts:
+        assert text.left >= 0.0
+        assert text.left + text.width <= drawn.width
+        assert 0.0 <= text.y - text.size
+        assert text.y <= drawn.height
+    names = [text for text in drawn.texts if text.text.endswith(long)]
+    assert len(names) >= 12
+    assert all(text.left + text.width < legend.x for text in names)
+
+
+def test_a_drawing_with_short_names_keeps_its_size(ring):
+    assert draw(ring, values_of(ring, "diameter")).width == pytest.approx(1000.0, abs=60.0)
