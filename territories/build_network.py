@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from uem.territories import schema_network as schema
 from uem.territories.dimensions import DEPTH_M, FOAM_W_MK, SOIL_W_MK, STEEL
-from uem.territories.schema_units import build_unit, file_keys
+from uem.territories.schema_units import build_unit, file_keys, in_files
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.plant.network import (
@@ -21,6 +21,7 @@ from uem.twin_core.plant.network import (
     Valve,
     ValveKind,
 )
+from uem.twin_core.plant.problem import Problem
 
 PA_PER_BAR = 1e5
 _INDEXED = re.compile(r"(nodes|pipes)\[(\d+)\]")
@@ -50,8 +51,6 @@ def network(table: schema.Network) -> Network:
         made = _told(pipe_class, c, problems, f"pipe_classes[{i}]")
         # One that is wrong stands in for itself, so that the rest of the network is checked too.
         classes.append(made or pipe_class(c.model_copy(update={"loss_resistance_mk_w": 1.0, "insulation": None})))
-    made_units = tuple(build_unit(unit) for unit in table.units)
-    problems += [f"units[{i}].{_of_a_unit(p)}" for i, unit in enumerate(made_units) for p in unit.problems()]
     nodes, pipes = [_node(node) for node in table.nodes], [Pipe(**pipe.model_dump()) for pipe in table.pipes]
     if table.mirror is not None:
         problems += [f"mirror.exclude: node {n!r} does not exist" for n in _unknown(table.mirror, nodes)]
@@ -67,7 +66,7 @@ def network(table: schema.Network) -> Network:
             ambient_temp_k=units.to_si(table.ambient_c, "Cel"),
             valves=tuple(_valve(valve) for valve in table.valves),
             pumps=tuple(_pump(pump) for pump in table.pumps),
-            units=made_units,
+            units=tuple(build_unit(unit) for unit in table.units),
             step_s=table.step_s,
             forecast_horizon_s=table.forecast_horizon_s,
             forecast_step_s=table.forecast_step_s,
@@ -117,11 +116,12 @@ def _with_twin(pipe: Pipe, twin: str) -> Pipe:
     )
 
 
-def _of_a_unit(problem: str) -> str:
-    """A problem of a unit by the keys of the file; its values stay as the core has them."""
-    keys = file_keys()
-    renamed = re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), problem)
-    return renamed if renamed == problem else f"{renamed} (values in SI units)"
+def _by_its_keys(problem: str) -> str:
+    """A problem by the keys of the file, with values in their units."""
+    if not isinstance(problem, Problem):
+        return _KEY.sub(lambda match: _KEYS[match[1]], problem)
+    keys = file_keys()  # of units
+    return re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), problem.told(in_files))
 
 
 def _unknown(how: schema.Mirror, nodes: list[Node]) -> list[str]:
@@ -131,7 +131,7 @@ def _unknown(how: schema.Mirror, nodes: list[Node]) -> list[str]:
 
 def _of_the_file(problems: tuple[str, ...], table: schema.Network) -> list[str]:
     """Problems by the keys that the file has: what the return line repeats is told once, at the supply line."""
-    renamed = [_KEY.sub(lambda match: _KEYS[match[1]], problem) for problem in problems]
+    renamed = [_by_its_keys(problem) for problem in problems]
     if table.mirror is None:
         return renamed
     written = {"nodes": len(table.nodes), "pipes": len(table.pipes)}

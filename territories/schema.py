@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
-from uem.territories.schema_base import Celsius, ForecastStep, Model, Name, NotNegative, Positive
+from uem.territories.schema_base import Celsius, Flag, ForecastStep, Model, Name, NotNegative, Number, Positive, Whole
 from uem.territories.schema_network import Network
 from uem.twin_core.units import ZERO_CELSIUS_K
 
@@ -19,8 +19,8 @@ class Recording(Model):
     file: str
     time_column: str
     epoch: Annotated[AwareDatetime, Field(ge=datetime(1980, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
-    speed: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    loop: bool = True
+    speed: Annotated[Number, Field(gt=0, le=1e6)] = 1.0
+    loop: Flag = True
 
 
 class Plant(Model):
@@ -30,7 +30,7 @@ class Plant(Model):
     protocol: Literal["opcua"] = "opcua"
     endpoint: str = ""
     security_policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"] = "Basic256Sha256"
-    publish_interval_ms: Annotated[float, Field(ge=10, le=60_000)] = 100.0
+    publish_interval_ms: Annotated[Number, Field(ge=10, le=60_000)] = 100.0
     recording: Recording | None = None
 
     @field_validator("endpoint")
@@ -46,13 +46,13 @@ class Plant(Model):
 class MachineState(Model):
     """An operating state of a machine."""
 
-    number: Annotated[int, Field(ge=0, le=2**53)]
+    number: Annotated[Whole, Field(ge=0, le=2**53)]
     name: str
     power_w: NotNegative
     peak_power_w: NotNegative = 0.0
     bath_heat_w: NotNegative = 0.0
     load_exchange_w_per_k: NotNegative = 0.0
-    new_pieces: bool = False
+    new_pieces: Flag = False
 
 
 class Bath(Model):
@@ -79,7 +79,7 @@ class Machine(Model):
     title: str = ""
     state_tag: str
     power_tag: str
-    forecast_horizon_s: Annotated[float, Field(gt=0, le=86_400)] = 900.0
+    forecast_horizon_s: Annotated[Number, Field(gt=0, le=86_400)] = 900.0
     forecast_step_s: ForecastStep = 15.0
     states: list[MachineState]
     bath: Bath | None = None

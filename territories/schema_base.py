@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationInfo
 
 from uem.twin_core.units import ZERO_CELSIUS_K
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Positive = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-Millimetres = Annotated[float, Field(ge=1.0, le=5000.0, allow_inf_nan=False)]  # of a pipe
-Celsius = Annotated[float, Field(ge=-ZERO_CELSIUS_K, le=2000.0, allow_inf_nan=False)]
-WaterCelsius = Annotated[float, Field(ge=0.0, lt=200.0, allow_inf_nan=False)]
+# TOML has types of its own: a text that looks like a number is a slip of the pen, and is told.
+Number = Annotated[float, Strict()]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
+Positive = Annotated[Number, Field(gt=0, le=1e15, allow_inf_nan=False)]
+NotNegative = Annotated[Number, Field(ge=0, le=1e15, allow_inf_nan=False)]
+Millimetres = Annotated[Number, Field(ge=1.0, le=5000.0, allow_inf_nan=False)]  # of a pipe
+Celsius = Annotated[Number, Field(gt=-ZERO_CELSIUS_K, le=2000.0, allow_inf_nan=False)]
+WaterCelsius = Annotated[Number, Field(ge=0.0, lt=200.0, allow_inf_nan=False)]
 # What no twin could compute in time, or nobody could read.
 MOST_FORECAST_TIMES = 1440
 MOST_FORECAST_STEPS = 20_000
@@ -28,7 +32,7 @@ def _forecast_step(step_s: float, info: ValidationInfo) -> float:
 
 
 # Comes after forecast_horizon_s in its model.
-ForecastStep = Annotated[float, Field(ge=0.1, le=3600, validate_default=True), AfterValidator(_forecast_step)]
+ForecastStep = Annotated[Number, Field(ge=0.1, le=3600, validate_default=True), AfterValidator(_forecast_step)]
 
 
 class Model(BaseModel):

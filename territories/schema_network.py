@@ -8,18 +8,21 @@ from uem.territories.dimensions import STEEL
 from uem.territories.schema_base import (
     MOST_FORECAST_STEPS,
     Celsius,
+    Flag,
     ForecastStep,
     Millimetres,
     Model,
     Name,
     NotNegative,
+    Number,
     Positive,
     WaterCelsius,
+    Whole,
 )
 from uem.territories.schema_units import AnyUnit
 
-Flow = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
-Metres = Annotated[float, Field(ge=-1e8, le=1e8, allow_inf_nan=False)]  # of a position
+Flow = Annotated[Number, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
+Metres = Annotated[Number, Field(ge=-1e8, le=1e8, allow_inf_nan=False)]  # of a position
 
 
 class Node(Model):
@@ -33,10 +36,10 @@ class Node(Model):
     temperature_tag: str = ""
     flow_tag: str = ""
     minimum_flow_kg_s: NotNegative = 0.0
-    elevation_m: Annotated[float, Field(ge=-1000.0, le=9000.0)] = 0.0
+    elevation_m: Annotated[Number, Field(ge=-1000.0, le=9000.0)] = 0.0
     pressure_bar: Annotated[
-        float | None,
-        Field(ge=-1.0, le=200.0, description="held here: at a source, or by the pressure holding of a closed network"),
+        Number | None,
+        Field(gt=0.0, le=200.0, description="held here: at a source, or by the pressure holding of a closed network"),
     ] = None
     x_m: Annotated[Metres | None, Field(description="east, for drawings")] = None
     y_m: Annotated[Metres | None, Field(description="north, for drawings")] = None
@@ -57,7 +60,7 @@ class Insulation(Model):
     casing_diameter_mm: Millimetres
     soil_conductivity_w_mk: Positive | None = None
     soil_diameter_mm: Annotated[
-        float | None, Field(ge=1.0, le=100_000.0, description="four times the depth of a buried pipe's axis")
+        Number | None, Field(ge=1.0, le=100_000.0, description="four times the depth of a buried pipe's axis")
     ] = None
     film_w_m2k: Positive | None = None
 
@@ -69,16 +72,16 @@ class PipeClass(Model):
     """
 
     name: Name
-    dn: Annotated[int | None, Field(description=f"nominal diameter, one of {', '.join(map(str, STEEL))}")] = None
+    dn: Annotated[Whole | None, Field(description=f"nominal diameter, one of {', '.join(map(str, STEEL))}")] = None
     inner_diameter_mm: Millimetres | None = None
     outer_diameter_mm: Millimetres | None = None
     wall_density_kg_m3: Positive = 7850.0
     wall_heat_capacity_j_kgk: Positive = 480.0
     loss_resistance_mk_w: Positive | None = None
     insulation: Insulation | None = None
-    loss_factor: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    dispersion_factor: Annotated[float, Field(ge=0, le=1e6)] = 10.0
-    roughness_mm: Annotated[float, Field(ge=0, le=100.0)] = 0.05
+    loss_factor: Annotated[Number, Field(ge=0, le=1000)] = 1.0
+    dispersion_factor: Annotated[Number, Field(ge=0, le=1e6)] = 10.0
+    roughness_mm: Annotated[Number, Field(ge=0, le=100.0)] = 0.05
     twin_resistance_mk_w: Annotated[
         Positive | None, Field(description="between two pipes of one casing; none: they do not feel each other")
     ] = None
@@ -106,7 +109,7 @@ class Pipe(Model):
     name: Name
     start: Name
     end: Name
-    length_m: Annotated[float, Field(ge=0.01, le=200_000.0)]
+    length_m: Annotated[Number, Field(ge=0.01, le=200_000.0)]
     pipe_class: Name
     loss_coefficient: Annotated[
         NotNegative, Field(description="sum of the local losses (zeta) of bends, tees and fittings")
@@ -126,8 +129,8 @@ class Valve(Model):
     ] = "control"
     inner_diameter_mm: Millimetres
     loss_coefficient: Annotated[NotNegative, Field(description="zeta when open")] = 0.0
-    opening: Annotated[float, Field(ge=0.0, le=1.0, description="0: closed")] = 1.0
-    flow_kg_s: Annotated[float, Field(ge=0.0, le=1e5)] = 0.0
+    opening: Annotated[Number, Field(ge=0.0, le=1.0, description="0: closed")] = 1.0
+    flow_kg_s: Annotated[Number, Field(ge=0.0, le=1e5)] = 0.0
 
 
 class Pump(Model):
@@ -136,15 +139,15 @@ class Pump(Model):
     name: Name
     start: Name
     end: Name
-    shutoff_head_m: Annotated[float, Field(gt=0, le=10_000.0)]
+    shutoff_head_m: Annotated[Number, Field(gt=0, le=10_000.0)]
     curve_m_s2_kg2: NotNegative
-    parallel: Annotated[int, Field(ge=1, le=100)] = 1
+    parallel: Annotated[Whole, Field(ge=1, le=100)] = 1
     control: Literal["speed", "pressure", "critical"] = "speed"
-    speed: Annotated[float, Field(ge=0.0, le=10.0, description="of nominal; 0: stands")] = 1.0
-    pressure_rise_bar: Annotated[float, Field(ge=0.0, le=200.0)] = 0.0
+    speed: Annotated[Number, Field(ge=0.0, le=10.0, description="of nominal; 0: stands")] = 1.0
+    pressure_rise_bar: Annotated[Number, Field(ge=0.0, le=200.0)] = 0.0
     critical_start: Annotated[str, Field(description="node of the supply side that `critical` looks at")] = ""
     critical_end: Annotated[str, Field(description="node of the return side that `critical` looks at")] = ""
-    efficiency: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
+    efficiency: Annotated[Number, Field(gt=0.0, le=1.0)] = 0.7
 
 
 class Mirror(Model):
@@ -156,7 +159,7 @@ class Mirror(Model):
 
     suffix: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_.-]+$")] = "-return"
     exclude: tuple[Name, ...] = ()
-    twin: Annotated[bool, Field(description="both pipes lie in one casing")] = False
+    twin: Annotated[Flag, Field(description="both pipes lie in one casing")] = False
     pipe_class_suffix: Annotated[
         str, Field(max_length=40, description="of the return pipes' classes where they are others")
     ] = ""
@@ -169,8 +172,8 @@ class Network(Model):
     title: str = ""
     ambient_temperature_tag: Annotated[str, Field(description="what the pipes lose heat to")] = ""
     ambient_c: Annotated[Celsius, Field(description="of the ambient while no tag or nobody says otherwise")] = 10.0
-    step_s: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
-    forecast_horizon_s: Annotated[float, Field(gt=0, le=86_400, validate_default=True)] = 6 * 3600.0
+    step_s: Annotated[Number, Field(ge=0.1, le=3600)] = 60.0
+    forecast_horizon_s: Annotated[Number, Field(gt=0, le=86_400, validate_default=True)] = 6 * 3600.0
     forecast_step_s: ForecastStep = 900.0
     mirror: Mirror | None = None
     nodes: list[Node]

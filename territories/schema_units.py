@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import pydantic
 
-from uem.territories.schema_base import Model, Name
+from uem.territories.schema_base import Flag, Model, Name, Number, Whole
 from uem.twin_core.plant import units as plant_units
 from uem.twin_core.plant.units import Unit
 from uem.twin_core.units import ZERO_CELSIUS_K
@@ -89,6 +89,16 @@ def file_keys() -> dict[str, str]:
     return {field.name: key for thing in things for field, key, _, _ in _plan(thing) if key != field.name}
 
 
+def in_files(key: str, value: Any) -> Any:
+    """A value of a key of the core in the unit that files use."""
+    scale = _scale_of(key)
+    return scale.from_si(value) if scale else value
+
+
+def _scale_of(key: str) -> _Scale | None:
+    return next((s for s in _SCALES if key.endswith(s.si_suffix)), None)
+
+
 def _parts_of_units() -> Iterator[type]:
     for cls in unit_kinds().values():
         for _, _, _, annotation in _plan(cls):
@@ -142,7 +152,7 @@ def _plan(cls: type) -> Iterator[tuple[Field[Any], str, _Scale | None, Any]]:
     """Per field: the field, its key in files, how it is converted, its type."""
     hints = get_type_hints(cls)
     for field in fields(cls):
-        scale = next((s for s in _SCALES if field.name.endswith(s.si_suffix)), None)
+        scale = _scale_of(field.name)
         key = scale.key(field.name) if scale else field.name
         if key == "kind":  # that is what kind of unit it is
             key = f"{_snake(cls.__name__)}_kind"
@@ -169,7 +179,9 @@ def _model(cls: type, kind: str = "") -> type[Model]:
 def _file_type(annotation: Any) -> Any:
     """The type of a key: dataclasses as tables, numbers finite."""
     if annotation is float:
-        return Annotated[float, pydantic.Field(allow_inf_nan=False)]
+        return Annotated[Number, pydantic.Field(allow_inf_nan=False)]
+    if annotation in (int, bool):
+        return Whole if annotation is int else Flag
     if is_dataclass(annotation) and isinstance(annotation, type):
         return _model(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -96,6 +96,22 @@ def test_keys_of_units_are_turned_into_si(network):
         ("ramp_kw_min", "ramp_w_s", r"units\[0\]\.ramp_w_s: unknown key; allowed: kind, name, .*ramp_kw_min"),
         ("nominal_heat_kw = 200.0", "nominal_heat_kw = 0", r"units\[0\]\.nominal_heat_kw: 0\.0 must be positive"),
         (
+            "nominal_heat_kw = 200.0",
+            "nominal_heat_kw = 200.0, minimum_heat_kw = 250",
+            r": 1 problem\n  networks\[0\]\.units\[0\]\.minimum_heat_kw: 250\.0 must not exceed nominal_heat_kw 200",
+        ),
+        (
+            "nominal_heat_kw = 200.0",
+            "nominal_heat_kw = 200.0, supply_temp_c = 165.0",
+            r"units\[0\]\.supply_temp_c: 165\.0 must be from 0 to 150\n.*supply_temp_c: 165\.0 must not exceed",
+        ),
+        (
+            "nominal_heat_kw = 100.0",
+            "nominal_heat_kw = 100.0, design_outdoor_temp_c = 20.0",
+            r"units\[1\]\.design_outdoor_temp_c: 20\.0 must be below heating_limit_temp_c 15",
+        ),
+        ("pressure_bar = 6.0", "pressure_bar = -0.5", r"nodes\[0\]\.pressure_bar: .*greater than 0 \(got -0\.5\)"),
+        (
             'end = "house-return", nom',
             'end = "hut", nom',
             r"units\[1\]\.end: node 'hut' does not exist; nodes are",
@@ -110,6 +126,21 @@ def test_keys_of_units_are_turned_into_si(network):
     ],
 )
 def test_what_is_wrong_is_told_by_the_keys_of_the_file(old, new, said, network):
+    with pytest.raises(InvalidTerritory, match=said):
+        network(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("length_m = 100.0", 'length_m = "100.0"', r"pipes\[0\]\.length_m: .*valid number \(got '100\.0'\)"),
+        ("dn = 80", 'dn = "80"', r"pipe_classes\[0\]\.dn: .*valid integer \(got '80'\)"),
+        ("nominal_heat_kw = 200.0", 'nominal_heat_kw = "200"', r"units\[0\]\.nominal_heat_kw: .*valid number"),
+        ("nominal_heat_kw = 200.0", "nominal_heat_kw = true", r"units\[0\]\.nominal_heat_kw: .*valid number"),
+        ('exclude = ["inlet"]', 'exclude = ["inlet"]\ntwin = "yes"', r"mirror\.twin: .*valid boolean \(got 'yes'\)"),
+    ],
+)
+def test_a_text_is_no_number(old, new, said, network):
     with pytest.raises(InvalidTerritory, match=said):
         network(old, new)
 

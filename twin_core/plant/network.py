@@ -175,7 +175,7 @@ class Network:
         for i, pump in enumerate(self.pumps):
             yield from _pump_problems(f"pumps[{i}]", pump, nodes)
         for i, unit in enumerate(self.units):
-            yield from (f"units[{i}].{problem}" for problem in unit.problems())
+            yield from (problem.below(f"units[{i}]") for problem in unit.problems())
         if self.flows_are_imposed:
             yield from self._imposed_problems(nodes)
         else:

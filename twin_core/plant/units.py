@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from uem.twin_core.plant.problem import Problem
+
 LOWEST_WATER_K = 273.15
 HIGHEST_WATER_K = 423.15
 MOST_LAYERS = 64
@@ -61,12 +63,12 @@ class Unit:
     nominal_flow_kg_s: float = 0.0  # 0: pumped, or known from the rating of a substation
     nominal_pressure_drop_pa: float = 2e4
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from _not_negative(self, "nominal_flow_kg_s")
         yield from _positive(self, "nominal_pressure_drop_pa")
         if self.flow_control is not FlowControl.PUMPED and self.needs_nominal_flow and self.nominal_flow_kg_s == 0:
-            yield f"nominal_flow_kg_s: 0 must be positive for flow control {self.flow_control}"
+            yield Problem.of(self, "nominal_flow_kg_s: 0 must be positive for flow control {flow_control}")
 
     @property
     def needs_nominal_flow(self) -> bool:
@@ -86,14 +88,14 @@ class HeatSource(Unit):
     heat_w: float = 0.0  # what a pumped one gives, at the beginning
     smallest_rise_k: float = 10.0  # pumped: what its pump is made for; with less of a rise it gives less heat
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _water(self, "supply_temp_k")
         yield from _not_negative(self, "heat_w")
         yield from _between(self, 2.0, 100.0, "smallest_rise_k")
         if not self.heat_limit_w >= 0:
-            yield f"heat_limit_w: {self.heat_limit_w} must not be negative"
+            yield Problem.of(self, "heat_limit_w: {heat_limit_w} must not be negative")
         yield from _not_throttled(self)
 
 
@@ -114,19 +116,19 @@ class HeatLoad(Unit):
     maximum_flow_kg_s: float = math.inf
     lowest_return_temp_k: float = 278.15  # below, heat is left undelivered rather than water frozen
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         keys = ("heat_w", "flow_kg_s", "temperature_drop_k", "return_temp_k")
         given = [key for key in keys if getattr(self, key) is not None]
         if len(given) != 2 or given == ["temperature_drop_k", "return_temp_k"]:
-            yield (
+            yield Problem(
                 f"heat_w: {', '.join(given) or 'nothing'} given; a heat load needs two of heat_w, flow_kg_s and one of "
                 "temperature_drop_k, return_temp_k"
             )
         yield from _not_negative(self, *(key for key in given if key != "return_temp_k"))
         if self.temperature_drop_k == 0 and self.heat_w is not None:
-            yield "temperature_drop_k: 0 must be positive where heat_w is given"
+            yield Problem("temperature_drop_k: 0 must be positive where heat_w is given")
         if self.return_temp_k is not None:
             yield from _water(self, "return_temp_k")
         yield from _water(self, "lowest_return_temp_k")
@@ -153,7 +155,7 @@ class Building:
     room_temp_k: float = 293.15  # what the thermostat holds
     thermostat_horizon_s: float = 3600.0  # the thermostat asks for what brings the room there in this time
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from _positive(
             self,
@@ -168,9 +170,10 @@ class Building:
         )
         yield from _between(self, 273.15, 323.15, "room_temp_k")
         if (self.mass_capacity_j_k > 0) != (self.mass_w_k > 0):
-            yield (
-                f"mass_w_k: {self.mass_w_k} W/K and mass_capacity_j_k {self.mass_capacity_j_k} J/K: "
-                "inner masses need both, none needs neither"
+            yield Problem.of(
+                self,
+                "mass_w_k: {mass_w_k} and mass_capacity_j_k {mass_capacity_j_k}: "
+                "inner masses need both, none needs neither",
             )
 
 
@@ -214,7 +217,7 @@ class Substation(Unit):
         """The rating says what flow it takes."""
         return False
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _positive(self, "nominal_heat_w", "radiator_exponent")
@@ -244,22 +247,22 @@ class Substation(Unit):
         )
         yield from _rising(self, "cold_water_temp_k", "hot_water_temp_k", "hot_water_primary_supply_temp_k")
         if self.secondary_lowest_temp_k > self.secondary_supply_temp_k:
-            yield (
-                f"secondary_lowest_temp_k: {self.secondary_lowest_temp_k} must not exceed secondary_supply_temp_k "
-                f"{self.secondary_supply_temp_k}"
+            yield Problem.of(
+                self,
+                "secondary_lowest_temp_k: {secondary_lowest_temp_k} must not exceed secondary_supply_temp_k "
+                "{secondary_supply_temp_k}",
             )
         if self.hot_water_w > 0 and self.nominal_hot_water_w == 0:
-            yield f"hot_water_w: {self.hot_water_w} needs a hot water exchanger: nominal_hot_water_w"
+            yield Problem.of(self, "hot_water_w: {hot_water_w} needs a hot water exchanger: nominal_hot_water_w")
         yield from _not_negative(self, "minimum_flow_kg_s", "maximum_flow_kg_s")
         if 0 < self.maximum_flow_kg_s < self.minimum_flow_kg_s:
-            yield (
-                f"minimum_flow_kg_s: {self.minimum_flow_kg_s} must not exceed maximum_flow_kg_s "
-                f"{self.maximum_flow_kg_s}"
+            yield Problem.of(
+                self, "minimum_flow_kg_s: {minimum_flow_kg_s} must not exceed maximum_flow_kg_s {maximum_flow_kg_s}"
             )
         if (self.demand is HeatDemand.BUILDING) != (self.building is not None):
-            yield f"demand: {self.demand}; demand building and a building go together"
+            yield Problem.of(self, "demand: {demand}; demand building and a building go together")
         if self.building is not None:
-            yield from (f"building.{problem}" for problem in self.building.problems())
+            yield from (problem.below("building") for problem in self.building.problems())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +285,7 @@ class Producer(Unit):
     heat_w: float | None = None  # commanded at the beginning; None: nominal_heat_w
     smallest_rise_k: float = 10.0  # pumped: what its pump is made for; with less of a rise it gives less heat
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _not_throttled(self)
@@ -291,11 +294,11 @@ class Producer(Unit):
         yield from _water(self, "supply_temp_k", "highest_temp_k")
         yield from _between(self, 2.0, 100.0, "smallest_rise_k")
         if not self.ramp_w_s > 0:
-            yield f"ramp_w_s: {self.ramp_w_s} must be positive"
+            yield Problem.of(self, "ramp_w_s: {ramp_w_s} must be positive")
         if self.minimum_heat_w > self.nominal_heat_w:
-            yield f"minimum_heat_w: {self.minimum_heat_w} must not exceed nominal_heat_w {self.nominal_heat_w}"
+            yield Problem.of(self, "minimum_heat_w: {minimum_heat_w} must not exceed nominal_heat_w {nominal_heat_w}")
         if self.supply_temp_k > self.highest_temp_k:
-            yield f"supply_temp_k: {self.supply_temp_k} must not exceed highest_temp_k {self.highest_temp_k}"
+            yield Problem.of(self, "supply_temp_k: {supply_temp_k} must not exceed highest_temp_k {highest_temp_k}")
         if self.heat_w is not None:
             yield from _between(self, 0.0, self.nominal_heat_w, "heat_w")
 
@@ -309,7 +312,7 @@ class HeatOnlyBoiler(Producer):
     standby_loss_w: float = 0.0  # fuel that keeps it hot while it is on and gives nothing
     auxiliary_w: float = 0.0  # electricity at nominal heat (fans, feed), in proportion to heat
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Producer.problems(self)
         yield from _not_negative(self, "standby_loss_w", "auxiliary_w")
@@ -331,7 +334,7 @@ class Chp(Producer):
     minimum_electricity_w: float = 0.0  # extraction: with no heat taken
     electricity_w: float = 0.0  # extraction: commanded at the beginning; the limits come first
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Producer.problems(self)
         yield from _positive(self, "power_to_heat")
@@ -344,20 +347,23 @@ class Chp(Producer):
         if self.kind is ChpKind.EXTRACTION:
             least = (self.power_to_heat + self.power_loss) * self.nominal_heat_w
             if self.nominal_electricity_w < least:
-                yield (
-                    f"nominal_electricity_w: {self.nominal_electricity_w} must be at least {least:g}, what full "
+                text = (
+                    "nominal_electricity_w: {nominal_electricity_w} must be at least {least:g}, what full "
                     "extraction needs: (power_to_heat + power_loss) * nominal_heat_w"
                 )
+                yield Problem.of(self, text, least=("nominal_electricity_w", least))
             if self.minimum_electricity_w > self.nominal_electricity_w:
-                yield (
-                    f"minimum_electricity_w: {self.minimum_electricity_w} must not exceed nominal_electricity_w "
-                    f"{self.nominal_electricity_w}"
+                yield Problem.of(
+                    self,
+                    "minimum_electricity_w: {minimum_electricity_w} must not exceed nominal_electricity_w "
+                    "{nominal_electricity_w}",
                 )
             # First law: what is not electricity must cover the heat.
             if (1.0 + self.power_to_heat) * self.electric_efficiency > self.power_to_heat + self.power_loss:
-                yield (
+                yield Problem.of(
+                    self,
                     "power_loss: with power_to_heat, it must leave at least as much fuel as electricity and heat at "
-                    f"full extraction: electric_efficiency {self.electric_efficiency} is too high"
+                    "full extraction: electric_efficiency {electric_efficiency} is too high",
                 )
 
 
@@ -375,7 +381,7 @@ class WasteIncinerator(Unit):
     waste_kg_s: float | None = None  # at the beginning; None: nominal
     smallest_rise_k: float = 10.0  # pumped: what its pump is made for; with less of a rise it gives less heat
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _not_throttled(self)
@@ -384,13 +390,14 @@ class WasteIncinerator(Unit):
         yield from _between(self, 2.0, 100.0, "smallest_rise_k")
         yield from _between(self, 0.0, 1.0, "heat_efficiency", "electric_efficiency")
         if self.heat_efficiency + self.electric_efficiency > 1:
-            yield (
-                f"heat_efficiency: {self.heat_efficiency} and electric_efficiency {self.electric_efficiency} "
-                "must not exceed 1 together"
+            yield Problem.of(
+                self,
+                "heat_efficiency: {heat_efficiency} and electric_efficiency {electric_efficiency} "
+                "must not exceed 1 together",
             )
         yield from _water(self, "supply_temp_k", "highest_temp_k")
         if self.supply_temp_k > self.highest_temp_k:
-            yield f"supply_temp_k: {self.supply_temp_k} must not exceed highest_temp_k {self.highest_temp_k}"
+            yield Problem.of(self, "supply_temp_k: {supply_temp_k} must not exceed highest_temp_k {highest_temp_k}")
         if self.waste_kg_s is not None:
             yield from _between(self, 0.0, self.nominal_waste_kg_s, "waste_kg_s")
 
@@ -415,7 +422,7 @@ class HeatPump(Producer):
     table_outlet_temp_k: tuple[float, ...] = ()
     table_cop: tuple[tuple[float, ...], ...] = ()  # a row per source temperature
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Producer.problems(self)
         yield from _between(self, 0.01, 1.0, "carnot_fraction")
@@ -424,23 +431,24 @@ class HeatPump(Producer):
         yield from _between(self, 1.0, 100.0, "highest_cop")
         yield from _between(self, 223.15, 423.15, "source_temp_k", "lowest_source_temp_k")
         if not self.electric_limit_w >= 0:
-            yield f"electric_limit_w: {self.electric_limit_w} must not be negative"
+            yield Problem.of(self, "electric_limit_w: {electric_limit_w} must not be negative")
         yield from self._table_problems()
 
-    def _table_problems(self) -> Iterator[str]:
+    def _table_problems(self) -> Iterator[Problem]:
         axes = {"table_source_temp_k": self.table_source_temp_k, "table_outlet_temp_k": self.table_outlet_temp_k}
         if not any(axes.values()) and not self.table_cop:
             return
         for key, axis in axes.items():
             rising = all(a < b for a, b in pairwise(axis))
             if not (2 <= len(axis) <= MOST_TABLE_POINTS and rising and all(math.isfinite(t) for t in axis)):
-                yield f"{key}: {list(axis)} must be 2 to {MOST_TABLE_POINTS} rising temperatures"
+                text = f"{key}: {{axis}} must be 2 to {MOST_TABLE_POINTS} rising temperatures"
+                yield Problem(text, {"axis": (key, list(axis))})
         rows = len(self.table_source_temp_k)
         columns = len(self.table_outlet_temp_k)
         if len(self.table_cop) != rows or any(len(row) != columns for row in self.table_cop):
-            yield f"table_cop: must be {rows} rows of {columns}, a row per source temperature"
+            yield Problem(f"table_cop: must be {rows} rows of {columns}, a row per source temperature")
         if not all(1.0 <= cop <= 100.0 for row in self.table_cop for cop in row):
-            yield "table_cop: every coefficient of performance must be from 1 to 100"
+            yield Problem("table_cop: every coefficient of performance must be from 1 to 100")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,7 +471,7 @@ class WasteHeatExchanger(Unit):
     minimum_flow_kg_s: float = 0.0  # of the water, pumped
     maximum_flow_kg_s: float = 0.0  # 0: 1.5 times nominal_water_flow_kg_s
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _not_throttled(self)
@@ -476,9 +484,8 @@ class WasteHeatExchanger(Unit):
         if self.stream_flow_kg_s is not None:
             yield from _not_negative(self, "stream_flow_kg_s")
         if 0 < self.maximum_flow_kg_s < self.minimum_flow_kg_s:
-            yield (
-                f"minimum_flow_kg_s: {self.minimum_flow_kg_s} must not exceed maximum_flow_kg_s "
-                f"{self.maximum_flow_kg_s}"
+            yield Problem.of(
+                self, "minimum_flow_kg_s: {minimum_flow_kg_s} must not exceed maximum_flow_kg_s {maximum_flow_kg_s}"
             )
 
 
@@ -500,22 +507,22 @@ class StorageTank(Unit):
     lowest_discharge_temp_k: float = 273.15  # a colder top is not discharged
     highest_charge_temp_k: float = 423.15  # with a hotter bottom it is full
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _not_throttled(self)
         yield from _positive(self, "volume_m3", "height_m")
         yield from _not_negative(self, "loss_w_m2k", "conductivity_w_mk")
         if not 2 <= self.layers <= MOST_LAYERS:
-            yield f"layers: {self.layers} must be from 2 to {MOST_LAYERS}"
+            yield Problem(f"layers: {self.layers} must be from 2 to {MOST_LAYERS}")
         yield from _water(self, "top_temp_k", "bottom_temp_k", "lowest_discharge_temp_k", "highest_charge_temp_k")
         yield from _between(self, 173.15, 423.15, "room_temp_k")
         if self.bottom_temp_k > self.top_temp_k:
-            yield f"bottom_temp_k: {self.bottom_temp_k} must not exceed top_temp_k {self.top_temp_k}"
+            yield Problem.of(self, "bottom_temp_k: {bottom_temp_k} must not exceed top_temp_k {top_temp_k}")
         if not math.isfinite(self.flow_kg_s):
-            yield f"flow_kg_s: {self.flow_kg_s} must be a number"
+            yield Problem.of(self, "flow_kg_s: {flow_kg_s} must be a number")
         if not self.maximum_flow_kg_s > 0:
-            yield f"maximum_flow_kg_s: {self.maximum_flow_kg_s} must be positive"
+            yield Problem.of(self, "maximum_flow_kg_s: {maximum_flow_kg_s} must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -531,7 +538,7 @@ class DumpCooler(Unit):
     air_temp_k: float = 293.15  # at the beginning
     on: bool = True  # at the beginning
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[Problem]:
         """Everything that is wrong with it, each beginning with the key."""
         yield from Unit.problems(self)
         yield from _not_throttled(self)
@@ -541,58 +548,61 @@ class DumpCooler(Unit):
         yield from _between(self, 223.15, 333.15, "nominal_air_temp_k", "air_temp_k")
         yield from _rising(self, "nominal_air_temp_k", "nominal_water_temp_k")
         if self.nominal_air_temp_k + self.nominal_air_rise_k >= self.nominal_water_temp_k:
-            yield f"nominal_air_rise_k: {self.nominal_air_rise_k} would bring air above nominal_water_temp_k"
+            yield Problem.of(
+                self, "nominal_air_rise_k: {nominal_air_rise_k} would bring air above nominal_water_temp_k"
+            )
 
 
-def _positive(thing: object, *keys: str) -> Iterator[str]:
+def _positive(thing: Unit | Building, *keys: str) -> Iterator[Problem]:
     for key in keys:
         value = getattr(thing, key)
         if not (math.isfinite(value) and value > 0):
-            yield f"{key}: {value} must be positive"
+            yield Problem.of(thing, f"{key}: {{{key}}} must be positive")
 
 
-def _not_negative(thing: object, *keys: str) -> Iterator[str]:
+def _not_negative(thing: Unit | Building, *keys: str) -> Iterator[Problem]:
     for key in keys:
         value = getattr(thing, key)
         if not (math.isfinite(value) and value >= 0):
-            yield f"{key}: {value} must not be negative"
+            yield Problem.of(thing, f"{key}: {{{key}}} must not be negative")
 
 
-def _between(thing: object, low: float, high: float, *keys: str) -> Iterator[str]:
+def _between(thing: Unit | Building, low: float, high: float, *keys: str) -> Iterator[Problem]:
     for key in keys:
         value = getattr(thing, key)
         if not low <= value <= high:
-            yield f"{key}: {value} must be from {low:g} to {high:g}"
+            text = f"{key}: {{{key}}} must be from {{low:g}} to {{high:g}}"
+            yield Problem.of(thing, text, low=(key, low), high=(key, high))
 
 
-def _water(thing: object, *keys: str) -> Iterator[str]:
+def _water(thing: Unit | Building, *keys: str) -> Iterator[Problem]:
     yield from _between(thing, LOWEST_WATER_K, HIGHEST_WATER_K, *keys)
 
 
-def _rising(thing: object, *keys: str) -> Iterator[str]:
+def _rising(thing: Unit | Building, *keys: str) -> Iterator[Problem]:
     for low, high in pairwise(keys):
         if not getattr(thing, low) < getattr(thing, high):
-            yield f"{low}: {getattr(thing, low)} must be below {high} {getattr(thing, high)}"
+            yield Problem.of(thing, f"{low}: {{{low}}} must be below {high} {{{high}}}")
 
 
-def _flow_limits(unit: HeatLoad) -> Iterator[str]:
+def _flow_limits(unit: HeatLoad) -> Iterator[Problem]:
     yield from _not_negative(unit, "minimum_flow_kg_s")
     if not unit.maximum_flow_kg_s >= unit.minimum_flow_kg_s:
-        yield (
-            f"maximum_flow_kg_s: {unit.maximum_flow_kg_s} must not be below minimum_flow_kg_s {unit.minimum_flow_kg_s}"
+        yield Problem.of(
+            unit, "maximum_flow_kg_s: {maximum_flow_kg_s} must not be below minimum_flow_kg_s {minimum_flow_kg_s}"
         )
 
 
-def _not_throttled(unit: Unit) -> Iterator[str]:
+def _not_throttled(unit: Unit) -> Iterator[Problem]:
     if unit.flow_control is FlowControl.THROTTLED:
-        yield "flow_control: throttled is for consumers; free or pumped"
+        yield Problem("flow_control: throttled is for consumers; free or pumped")
 
 
-def _curve_problems(key: str, points: tuple[tuple[float, float], ...], highest: float) -> Iterator[str]:
+def _curve_problems(key: str, points: tuple[tuple[float, float], ...], highest: float) -> Iterator[Problem]:
     loads = [load for load, _ in points]
     if not 1 <= len(points) <= MOST_CURVE_POINTS:
-        yield f"{key}: {len(points)} points; 1 to {MOST_CURVE_POINTS} are possible"
+        yield Problem(f"{key}: {len(points)} points; 1 to {MOST_CURVE_POINTS} are possible")
     if any(a >= b for a, b in pairwise(loads)) or not all(0 <= load <= 1 for load in loads):
-        yield f"{key}: loads {loads} must rise from 0 to 1"
+        yield Problem(f"{key}: loads {loads} must rise from 0 to 1")
     if not all(0.05 <= value <= highest for _, value in points):
-        yield f"{key}: every value must be from 0.05 to {highest:g}"
+        yield Problem(f"{key}: every value must be from 0.05 to {highest:g}")

@@ -87,7 +87,7 @@ def test_no_number_of_a_building_may_be_nan_or_negative(bad):
         (
             2,
             {"demand": HeatDemand.BUILDING, "building": replace(BUILDING, mass_w_k=5.0)},
-            "building.mass_w_k: 5.0 W/K and mass_capacity_j_k 0.0 J/K",
+            "building.mass_w_k: 5.0 and mass_capacity_j_k 0.0: inner masses",
         ),
         (3, {"minimum_heat_w": 2e6}, "minimum_heat_w: 2000000.0 must not exceed nominal_heat_w"),
         (3, {"efficiency": ((0.5, 0.9), (0.2, 0.8))}, "efficiency: loads [0.5, 0.2] must rise"),
