@@ -176,10 +176,9 @@ def main(argv: list[str] | None = None) -> int:
             output.print(
                 f"known miss: {result.case}, {result.metric}: {result.known_miss}", markup=False, soft_wrap=True
             )
-    known_misses = sum(bool(result.known_miss) for result in missed)
-    output.print(
-        f"{len(judged) - len(missed)} of {len(judged)} bars met" + (f", {known_misses} known missed" if known_misses else "")
-    )
+    known_count = sum(bool(result.known_miss) for result in missed)
+    told = f", {known_count} known missed" if known_count else ""
+    output.print(f"{len(judged) - len(missed)} of {len(judged)} bars met{told}")
     if arguments.json is not None and not _write(arguments.json, results, errors):
         return 1
     return 1 if any(not (result.known_miss and arguments.allow_known) for result in missed) else 0
