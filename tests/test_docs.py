@@ -49,14 +49,14 @@ def started(tmp_path_factory):
     out = folder / "out"
     command = [*UEM, "up", "--port", "0", "--metrics-port", "0", "--speed", "4", "--state", str(folder / "state")]
     with out.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while not re.search(r"node/2/temperature: measured", out.read_text()) or "washer (" not in out.read_text():
             assert process.poll() is None, out.read_text()
             assert time.monotonic() < deadline, out.read_text()
             time.sleep(0.2)
         yield out.read_text()
         process.terminate()
-        assert process.wait(30) == 0, out.read_text()
+        assert process.wait(60) == 0, out.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +75,9 @@ def work(tmp_path_factory):
 
 def run(arguments, work, server):
     environment = os.environ | {"UEM_SERVER": server, "PYTHONPATH": ""}
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=150, cwd=work, env=environment)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=500, cwd=work, env=environment)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uem ")])
 def test_a_documented_uem_command_works(command, server, work):
     arguments = shlex.split(command)[1:]
@@ -90,7 +89,7 @@ def test_a_documented_uem_command_works(command, server, work):
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make ")])
 def test_a_documented_make_target_exists(command):
-    done = subprocess.run([*shlex.split(command), "-n"], capture_output=True, text=True, timeout=55, cwd=ROOT)
+    done = subprocess.run([*shlex.split(command), "-n"], capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
@@ -100,7 +99,6 @@ def test_every_documented_command_is_of_a_kind_that_is_checked():
     assert set(ENDLESS) <= set(commands())
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("text", python_blocks())
 def test_a_documented_python_block_runs(text, server, work):
     done = run([sys.executable, "-W", "error", "-c", text.replace(ADDRESS, server)], work, server)
@@ -118,19 +116,17 @@ def test_the_command_line_page_names_every_command():
     assert [name for name in COMMANDS if f"`uem {name}" not in page] == []
 
 
-@pytest.mark.timeout(180)
 def test_accuracy_tables_say_what_is_measured():
     done = subprocess.run(
-        [sys.executable, "docs/tables.py", "--check"], capture_output=True, text=True, timeout=150, cwd=ROOT
+        [sys.executable, "docs/tables.py", "--check"], capture_output=True, text=True, timeout=500, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("process", ["simulator", "serve", "gateway"])
 def test_every_metric_is_documented(process, started):
     (url,) = re.findall(rf"(http://\S+) \({process}\)", started)
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         exported = re.findall(r"^# TYPE (uem_\S+)", answer.read().decode(), re.MULTILINE)
     page = (ROOT / "docs" / "guide" / "metrics.md").read_text("utf-8")
     assert exported

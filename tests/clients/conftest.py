@@ -36,7 +36,7 @@ def remote():
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield servicer, address[0]
     loop.call_soon_threadsafe(done.set)
     thread.join(10)

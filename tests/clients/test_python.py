@@ -57,7 +57,7 @@ async def test_watch_lists_the_assets_again_when_a_state_has_other_signals(fake,
         changed = twin_pb2.Asset.FromString(kit.BRANCH.SerializeToString())
         changed.signals[0].name, changed.signals_revision = "node/0/temperature", 7
         servicer.assets["branch"], servicer.revision = changed, 7
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for state in states:
                 if state.asset.signals_revision == 7:
                     break
@@ -108,7 +108,7 @@ async def test_watch_gives_up_when_the_server_stays_away(kit):
         await anext(watch)
         await server.aclose()
         with pytest.raises(ClientError, match="no uem server at"):
-            await asyncio.wait_for(_until_it_ends(watch), 10)
+            await asyncio.wait_for(_until_it_ends(watch), 60)
 
 
 async def _until_it_ends(watch):

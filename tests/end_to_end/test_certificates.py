@@ -102,14 +102,14 @@ async def gateway(folder):
     try:
         yield json.loads(await asyncio.to_thread(process.stdout.readline))["metrics"]
         process.terminate()
-        assert await asyncio.to_thread(process.wait, 20) == 0
+        assert await asyncio.to_thread(process.wait, 60) == 0
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 
-async def eventually(look, folder, timeout_s=20.0):
+async def eventually(look, folder, timeout_s=60.0):
     """What `look` finds once it finds something."""
     end = asyncio.get_running_loop().time() + timeout_s
     while not (found := await asyncio.to_thread(look)):
@@ -119,7 +119,7 @@ async def eventually(look, folder, timeout_s=20.0):
 
 
 def metric(address, name):
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return float(re.search(rf'^uem_gateway_{name}{{plant="boiler"}} (\S+)$', text, re.MULTILINE)[1])
 

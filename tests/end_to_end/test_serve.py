@@ -66,7 +66,7 @@ def serve(state, stop=signal.SIGTERM):
         with grpc.insecure_channel(ready["address"], options=options) as channel:
             yield ready, channel
         process.send_signal(stop)
-        _, log = process.communicate(timeout=20)
+        _, log = process.communicate(timeout=60)
         assert process.returncode == 0, log
         assert "Traceback" not in log
     finally:
@@ -77,7 +77,7 @@ def serve(state, stop=signal.SIGTERM):
 
 
 def ingest(channel, requests):
-    acknowledged = list(ingestion_pb2_grpc.IngestionServiceStub(channel).Ingest(iter(requests), timeout=30))
+    acknowledged = list(ingestion_pb2_grpc.IngestionServiceStub(channel).Ingest(iter(requests), timeout=60))
     assert [response.sequence for response in acknowledged] == [request.sequence for request in requests]
     assert not any(response.rejections for response in acknowledged)
 
@@ -85,7 +85,7 @@ def ingest(channel, requests):
 def state_at(channel, time_ns):
     """The state of the branch once it has come that far."""
     stub = twin_pb2_grpc.TwinServiceStub(channel)
-    for response in stub.WatchState(twin_pb2.WatchStateRequest(assets=["branch"]), timeout=30):
+    for response in stub.WatchState(twin_pb2.WatchStateRequest(assets=["branch"]), timeout=60):
         if response.state.plant_time_ns >= time_ns:
             return response.state
     raise AssertionError("the stream ended")
@@ -104,12 +104,12 @@ def test_rows_go_in_states_and_forecasts_come_out_and_a_restart_goes_on(tmp_path
         assert abs(value["node/2/temperature/twin"] - value["node/2/temperature"]) < 6.0
         forecasts = prediction_pb2_grpc.PredictionServiceStub(channel)
         request = prediction_pb2.GetForecastRequest(asset="branch", horizon=Duration(seconds=3600))
-        forecast = forecasts.GetForecast(request, timeout=10).forecast
+        forecast = forecasts.GetForecast(request, timeout=60).forecast
         assert forecast.issue_time_ns == before.plant_time_ns
         for series in forecast.series:
             assert len(series.valid_time_ns) == len(series.value) == 4
             assert (np.diff(np.reshape(series.quantile, (4, -1)), axis=1) >= 0).all()
-        with urllib.request.urlopen(f"http://{ready['metrics']}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{ready['metrics']}/metrics", timeout=60) as response:
             metrics = response.read().decode()
         assert 'uem_twin_steps_total{asset="branch"}' in metrics
         assert 'uem_rpc_handled_total{code="OK",method="/uem.v1.PredictionService/GetForecast"}' in metrics
@@ -122,7 +122,7 @@ def test_rows_go_in_states_and_forecasts_come_out_and_a_restart_goes_on(tmp_path
         assert later.tick > again.tick
         history = history_pb2_grpc.HistoryServiceStub(channel)
         request = history_pb2.ReadSamplesRequest(tag_name=["branch/2/temperature"])
-        frames = list(history.ReadSamples(request, timeout=10))
+        frames = list(history.ReadSamples(request, timeout=60))
         assert sum(len(frame.samples.value) for frame in frames) == ROWS + 10
 
 

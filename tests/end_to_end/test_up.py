@@ -11,8 +11,6 @@ from csv import DictReader
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 import uem.examples as uem_examples
 
 EPOCH_NS = round(datetime(2009, 1, 23, tzinfo=UTC).timestamp()) * 10**9
@@ -41,7 +39,7 @@ def running_up(state, *arguments):
 
 
 def uem(*arguments):
-    done = subprocess.run([*UEM, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*UEM, *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -63,7 +61,6 @@ def compared(signals):
     return {s["name"]: s for s in signals if s["compared_with"] and s["source"] == "estimated"}
 
 
-@pytest.mark.timeout(180)
 def test_up_shows_a_twin_that_other_processes_can_ask(tmp_path):
     with running_up(tmp_path, "--for", "25s") as (process, address):
         branch, washer = json.loads(uem("state", "--json", "--server", address))["assets"]
@@ -99,7 +96,6 @@ def test_up_shows_a_twin_that_other_processes_can_ask(tmp_path):
     assert not processes_of(tmp_path)
 
 
-@pytest.mark.timeout(180)
 def test_ctrl_c_drains_and_leaves_no_process(tmp_path):
     with running_up(tmp_path) as (process, _):
         assert len(processes_of(tmp_path)) == 4
@@ -110,18 +106,16 @@ def test_ctrl_c_drains_and_leaves_no_process(tmp_path):
     assert not processes_of(tmp_path)
 
 
-@pytest.mark.timeout(180)
 def test_nothing_is_left_when_up_is_killed(tmp_path):
     with running_up(tmp_path) as (process, _):
         process.kill()
         process.communicate(timeout=60)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while processes_of(tmp_path):
         assert time.monotonic() < deadline, processes_of(tmp_path)
         time.sleep(0.2)
 
 
-@pytest.mark.timeout(180)
 def test_a_port_in_use_is_told_with_its_remedy(tmp_path):
     with running_up(tmp_path / "one") as (_, address):
         port = address.rpartition(":")[2]

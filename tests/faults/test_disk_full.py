@@ -17,7 +17,7 @@ from uem.twin_core.measurements import Samples
 def test_a_refused_write_acknowledges_nothing_and_passes_when_there_is_space_again(tmp_path):
     runner = Path(__file__).with_name("fill_disk.py")
     done = subprocess.run(
-        [sys.executable, str(runner), str(tmp_path)], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, str(runner), str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-import pytest
 
 from uem.services.history.sqlite import SqliteStore
 from uem.services.metrics import Metrics
@@ -42,7 +41,7 @@ class Producer:
         """One connection, until it breaks."""
         async with grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
             stub = ingestion_pb2_grpc.IngestionServiceStub(channel)
-            asked = await stub.GetProducer(ingestion_pb2.GetProducerRequest(producer=self.name), timeout=10)
+            asked = await stub.GetProducer(ingestion_pb2.GetProducerRequest(producer=self.name), timeout=60)
             assert asked.last_sequence >= self.acknowledged, "an acknowledged batch is lost"
             # Some of what is on disk is sent again, as by a sender that never asked.
             begin = max(1, asked.last_sequence - random.Random(asked.last_sequence).randrange(3))
@@ -68,7 +67,6 @@ async def acknowledged_more(producers, batches):
     raise AssertionError("no acknowledgements for 20 s")
 
 
-@pytest.mark.timeout(120)
 async def test_twenty_kills_under_load_lose_no_acknowledged_sample_and_store_none_twice(tmp_path):
     rng = random.Random(20)
     producers = [Producer(number) for number in range(4)]
@@ -77,14 +75,14 @@ async def test_twenty_kills_under_load_lose_no_acknowledged_sample_and_store_non
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(runner), str(tmp_path), stdout=asyncio.subprocess.PIPE
         )
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
         running = [asyncio.create_task(producer.run(ready["address"])) for producer in producers]
         await acknowledged_more(producers, 20)
         await asyncio.sleep(rng.uniform(0.0, 0.2))
         assert not any(task.done() for task in running), running
         process.kill()
         await process.communicate()
-        ended = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 20)
+        ended = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 60)
         assert all(isinstance(error, grpc.aio.AioRpcError) for error in ended), ended
     await asyncio.to_thread(check, tmp_path / "history.db", producers)
 

@@ -48,7 +48,7 @@ def bindings():
 
 @pytest.fixture
 def until():
-    async def true_within(predicate, timeout_s=15.0):
+    async def true_within(predicate, timeout_s=60.0):
         end = asyncio.get_running_loop().time() + timeout_s
         while not predicate():
             assert asyncio.get_running_loop().time() < end, "did not come true in time"

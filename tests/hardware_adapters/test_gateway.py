@@ -33,7 +33,7 @@ async def running(territory, endpoints, certificates, spool, server):
     try:
         yield made
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -105,7 +105,7 @@ async def test_outages_of_plant_and_service_lose_and_double_nothing(
         await write(hall, 10)
         await until(lambda: len(counted()) == 30)
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
     assert counted() == [float(n) for n in written]
     assert link.reconnects >= 1
 
@@ -158,7 +158,7 @@ async def test_the_metrics_are_what_promtool_accepts_and_count_the_truth(
 
 
 def scrape(address):
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -245,14 +245,14 @@ async def test_the_two_commands_work_together_and_end_with_0(number, tmp_path, u
             assert float(re.search(r'rows_written_total{plant="machine"} (\S+)', text)[1]) > 0
             for process in (gateway, simulator):
                 process.send_signal(number)
-            assert await asyncio.to_thread(gateway.wait, 20) == 0
-            assert await asyncio.to_thread(simulator.wait, 20) == 0
+            assert await asyncio.to_thread(gateway.wait, 60) == 0
+            assert await asyncio.to_thread(simulator.wait, 60) == 0
         assert "0 batches stay" in gateway.stderr.read()
         assert all(math.isfinite(row[2]) or row[3] for row in service.rows)
     finally:
         for process in (simulator, gateway):
             if process is not None:
                 process.kill()
-                process.wait(10)
+                process.wait(60)
                 process.stdout.close()
                 process.stderr.close()

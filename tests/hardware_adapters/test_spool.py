@@ -174,7 +174,7 @@ def test_kill_at_any_moment_loses_nothing_that_was_stored(path):
         for line in writer.stdout:
             if line.endswith("\n"):
                 reported = int(line)
-        writer.wait(10)
+        writer.wait(60)
         writer.stdout.close()
     with Spool(path) as spool:
         stored = spool.read(0, 100_000)

@@ -88,12 +88,13 @@ async def test_a_service_that_never_acknowledges_is_left_and_asked_again(spool, 
     assert len(service.rows) == 5
 
 
-async def test_no_more_batches_are_in_flight_than_agreed(spool, service, serving):
+async def test_no_more_batches_are_in_flight_than_agreed(spool, until, service, serving):
     service.is_mute = True
     for n in range(40):
         spool.append(batch(n, 1))
     async with serving(service) as server, sending(server.address, spool) as uplink:
-        await asyncio.sleep(0.5)
+        await until(lambda: len(uplink._in_flight) == uplink_module.MOST_IN_FLIGHT)
+        await asyncio.sleep(0.3)
         assert len(uplink._in_flight) == uplink_module.MOST_IN_FLIGHT
 
 

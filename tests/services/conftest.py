@@ -81,7 +81,7 @@ class Site:
 
     async def ingest(self, *requests):
         """Send requests over one stream; all responses."""
-        return [response async for response in self.ingestion.Ingest(iter(requests), timeout=20)]
+        return [response async for response in self.ingestion.Ingest(iter(requests), timeout=60)]
 
     async def close(self):
         await self.channel.close()

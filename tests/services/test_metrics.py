@@ -64,10 +64,10 @@ def test_the_endpoint_answers_scrapes_until_closed():
     counter = metrics.counter("uem_test_batches_total", "Batches.")
     with serve_metrics(metrics, 0) as endpoint:
         counter.add(5)
-        with urlopen(f"http://{endpoint.address}/metrics", timeout=5) as answer:
+        with urlopen(f"http://{endpoint.address}/metrics", timeout=60) as answer:
             assert b"uem_test_batches_total 5.0" in answer.read()
     with pytest.raises(OSError, match="refused"):
-        urlopen(f"http://{endpoint.address}/metrics", timeout=5)
+        urlopen(f"http://{endpoint.address}/metrics", timeout=60)
 
 
 def test_a_port_in_use_is_named_with_the_option_that_helps():

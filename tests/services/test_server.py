@@ -65,7 +65,7 @@ class Running:
         return {code: count for (its, code), count in counter.values.items() if its == method}
 
     async def status(self, service=""):
-        return (await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)).status
+        return (await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)).status
 
     async def close(self):
         await self.channel.close()
@@ -85,7 +85,7 @@ async def test_reflection_lists_the_services_and_describes_them(site):
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="uem.v1.HistoryService"),
     ]
-    listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests), timeout=5)]
+    listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests), timeout=60)]
     names = {service.name for service in listed.list_services_response.service}
     assert {"uem.v1.IngestionService", "uem.v1.HistoryService", "grpc.health.v1.Health"} <= names
     pool = DescriptorPool()
@@ -96,14 +96,14 @@ async def test_reflection_lists_the_services_and_describes_them(site):
 
 
 async def test_calls_are_counted_by_method_and_code(running):
-    await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=5)
+    await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=60)
 
     async def unknown():
         raise UnknownName("tag", "x")
 
     running.servicer.act = unknown
     with pytest.raises(grpc.aio.AioRpcError):
-        await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=5)
+        await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=60)
     await eventually(lambda: running.handled() == {"OK": 1, "NOT_FOUND": 1})
     assert running.metrics._metrics["uem_rpc_duration_seconds"].count(LIST_TAGS) == 2
 
@@ -114,7 +114,7 @@ async def test_an_error_of_any_servicer_becomes_a_status_with_details(running, c
 
     running.servicer.act = broken
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=5)
+        await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in caught.value.details()
     assert "secret" in caplog.text
@@ -122,7 +122,7 @@ async def test_an_error_of_any_servicer_becomes_a_status_with_details(running, c
 
 async def test_an_unknown_method_is_unimplemented(running):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await twin_pb2_grpc.TwinServiceStub(running.channel).GetAsset(twin_pb2.GetAssetRequest(), timeout=5)
+        await twin_pb2_grpc.TwinServiceStub(running.channel).GetAsset(twin_pb2.GetAssetRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -132,7 +132,7 @@ async def test_a_costly_method_without_deadline_is_refused():
         await running.stub.ListTags(history_pb2.ListTagsRequest())
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "deadline" in caught.value.details()
-    await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=5)
+    await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=60)
     await running.close()
 
 
@@ -163,17 +163,17 @@ async def test_the_drain_ends_streams_with_unavailable_and_finishes_unary_calls(
     stream = running.stub.ReadSamples(history_pb2.ReadSamplesRequest())
     responses = aiter(stream)
     await anext(responses)
-    unary = asyncio.ensure_future(running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=5))
+    unary = asyncio.ensure_future(running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=60))
     await ready.wait()
-    draining = asyncio.create_task(running.server.drain(5.0))
+    draining = asyncio.create_task(running.server.drain(600.0))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await read_all(responses)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     kinds = [packed.TypeName() for packed in rpc_status.from_call(caught.value).details]
     assert error_details_pb2.RetryInfo.DESCRIPTOR.full_name in kinds
     assert (await unary).next_page_token == "done"
-    await asyncio.wait_for(draining, 3)
-    await asyncio.wait_for(running.server.wait(), 3)
+    await asyncio.wait_for(draining, 60)
+    await asyncio.wait_for(running.server.wait(), 60)
 
 
 async def test_the_drain_says_not_serving_to_those_who_watch_health(running):
@@ -189,7 +189,7 @@ async def test_the_drain_says_not_serving_to_those_who_watch_health(running):
 async def test_a_call_during_the_drain_is_refused_with_a_hint_to_try_again(running):
     running.server._gate.close()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=5)
+        await running.stub.ListTags(history_pb2.ListTagsRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

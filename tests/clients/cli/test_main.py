@@ -13,7 +13,7 @@ HEAVY = ("numpy", "grpc", "rich", "asyncua", "google.protobuf", "pydantic", "asy
 
 def uem_command(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "uem.clients.cli", *arguments], capture_output=True, text=True, timeout=60, **options
+        [sys.executable, "-m", "uem.clients.cli", *arguments], capture_output=True, text=True, timeout=120, **options
     )
 
 
@@ -23,7 +23,7 @@ def test_help_imports_nothing_heavy():
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print('heavy:', [m for m in {HEAVY!r} if m in sys.modules], 'code:', code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert "usage: uem" in done.stdout
     assert done.stdout.splitlines()[-1] == "heavy: [] code: 0"
 
@@ -76,7 +76,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(remote):
     _, address = remote
     command = f'"{sys.executable}" -m uem.clients.cli watch --json --server {address}'
     done = subprocess.run(
-        ["bash", "-c", f'{command} | head -n 1; echo "${{PIPESTATUS[0]}}"'], capture_output=True, text=True, timeout=60
+        ["bash", "-c", f'{command} | head -n 1; echo "${{PIPESTATUS[0]}}"'], capture_output=True, text=True, timeout=120
     )
     first, code = done.stdout.splitlines()
     assert json.loads(first)["asset"] == "branch"
@@ -93,7 +93,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(remote):
 @pytest.mark.parametrize("json_option", ["", "--json"])
 def test_an_output_that_takes_nothing_is_an_error_of_one_line(remote, redirect, told, json_option):
     command = f'"{sys.executable}" -m uem.clients.cli state --server {remote[1]} {json_option} {redirect}'
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, told)
 
 

@@ -74,7 +74,7 @@ def test_two_processes_that_start_at_once_make_one_certificate(tmp_path):
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert sorted(run.communicate(timeout=30)[0].strip() for run in runs) == ["False", "True"]
+    assert sorted(run.communicate(timeout=60)[0].strip() for run in runs) == ["False", "True"]
 
 
 def test_an_unknown_peer_is_refused_and_the_remedy_works(store):

@@ -2,7 +2,6 @@ import asyncio
 import dataclasses
 import itertools
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from asyncua import Client, ua
 from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
-from uem.hardware_adapters.simulator import main as main_module
 from uem.hardware_adapters.simulator.main import families, main, prepare, trust_each_other
 from uem.hardware_adapters.simulator.recording import read_recording
 from uem.hardware_adapters.simulator.server import PlantServer, columns_of, with_speed
@@ -102,28 +100,37 @@ async def test_clients_cannot_write(open_hall, shared_pki):
 
 
 async def test_rows_are_paced_by_the_plants_time_and_late_ones_catch_up(open_hall, monkeypatch):
-    """40 rows of 0.25 s at speed 12.5 take 0.8 s; a pause of the process is caught up without a row less."""
+    """Rows of 0.25 s at speed 12.5 are due every 0.02 s; after a pause of the process the late ones wait no more."""
+    written, ended, waits = [], [], []
+    clock, sleep = asyncio.get_running_loop().time, asyncio.sleep
     async with open_hall() as hall:
-        written = []
         write = hall.server.write
 
         async def slow_once(time_ns, raw, quality):
-            written.append((asyncio.get_running_loop().time(), time_ns))
+            written.append((clock(), time_ns))
             if len(written) == 5:
-                await asyncio.sleep(0.3)
+                await sleep(0.3)
             await write(time_ns, raw, quality)
+            ended.append(clock())
+
+        async def noted(seconds):
+            if asyncio.current_task() in hall.playing:
+                waits.append((clock(), seconds))
+            await sleep(seconds)
 
         monkeypatch.setattr(hall.server, "write", slow_once)
-        began = asyncio.get_running_loop().time()
+        monkeypatch.setattr(asyncio, "sleep", noted)
+        began = clock()
         await hall.start()
-        await asyncio.wait_for(hall.playing[0], 10)
-        took = asyncio.get_running_loop().time() - began
+        await asyncio.wait_for(hall.playing[0], 60)
     times = [time_ns for _, time_ns in written]
     assert len(times) == 40
     assert times == sorted(set(times))
-    assert 0.75 <= took < 2.0
-    # every row that was not in the pause was written when it was due, or just after
-    assert all((at - began) * 12.5 >= (time_ns - times[0]) / 1e9 - 1e-3 for at, time_ns in written)
+    assert all(at >= began + 0.02 * row - 2e-3 for row, (at, _) in enumerate(written))
+    first = waits[0][0]  # the recording began between `began` and this
+    due = [first + 0.02 * row for row in range(1, 40)]
+    assert all(wait <= max(0.0, its - end) for (_, wait), its, end in zip(waits[1:], due, ended, strict=False))
+    assert [wait for _, wait in waits[5:18]] == [0.0] * 13
 
 
 async def test_a_looped_plant_goes_on_in_time(plant, bindings, shared_pki):
@@ -134,7 +141,7 @@ async def test_a_looped_plant_goes_on_in_time(plant, bindings, shared_pki):
         OpcUaAdapter(server.endpoint, bindings, shared_pki.gateway, publish_interval_ms=50.0) as adapter,
     ):
         task = asyncio.create_task(server.play(recording))
-        rows = await collected(adapter, 300, 20)
+        rows = await collected(adapter, 300, 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         dropped = adapter.dropped
@@ -233,20 +240,18 @@ def test_wrong_usage_ends_with_2(capsys):
     assert "uem simulator" in capsys.readouterr().err
 
 
-def test_the_simulator_plays_in_process_until_it_is_told_to_stop(tmp_path, capsys, monkeypatch):
-    """The same main as the command, so that coverage sees it; stopped by the first row."""
-    import signal
-
-    play = PlantServer.play
-
-    async def then_stop(self, recording):
-        asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGTERM)
-        await play(self, recording)
-
-    monkeypatch.setattr(main_module.PlantServer, "play", then_stop)
-    assert main(["pongau", "--port", "0", "--metrics-port", "0", "--state", str(tmp_path)]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    ready = json.loads(line)
+def test_the_simulator_plays_until_it_is_told_to_stop(tmp_path):
+    command = [sys.executable, "-m", "uem.hardware_adapters.simulator.main", "pongau", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--metrics-port", "0", "--state", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        ready = json.loads(process.stdout.readline())
+        process.terminate()
+        rest, log = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, ""), log
     assert ready["ready"]
     assert set(ready["endpoints"]) == {"branch", "machine"}
     assert all(url.startswith("opc.tcp://127.0.0.1:") for url in ready["endpoints"].values())
@@ -259,7 +264,7 @@ def test_a_taken_metrics_port_ends_with_1_and_the_option(tmp_path):
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "uem.hardware_adapters.simulator.main", "--port", "0"]
         run = subprocess.run(
-            [*command, "--metrics-port", port, "--state", str(tmp_path)], capture_output=True, text=True, timeout=50
+            [*command, "--metrics-port", port, "--state", str(tmp_path)], capture_output=True, text=True, timeout=120
         )
     assert run.returncode == 1
     assert run.stdout == ""

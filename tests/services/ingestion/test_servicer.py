@@ -86,7 +86,7 @@ async def test_a_refusal_is_logged_once_a_minute_and_not_counted_again_for_dupli
 async def test_a_batch_of_wrong_form_ends_the_stream_behind_the_acknowledgements_before_it(site, samples, batch):
     wrong = batch("p", 3, good(samples, 3))
     wrong.samples.value.append(1.0)
-    call = site.ingestion.Ingest(iter([batch("p", i, good(samples, i)) for i in (1, 2)] + [wrong]), timeout=10)
+    call = site.ingestion.Ingest(iter([batch("p", i, good(samples, i)) for i in (1, 2)] + [wrong]), timeout=60)
     responses = aiter(call)
     assert [(await anext(responses)).sequence for _ in range(2)] == [1, 2]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -115,11 +115,11 @@ async def test_a_leap_in_the_sequence_is_refused_with_what_is_expected(site, sam
 
 async def test_get_producer_tells_the_last_sequence_on_disk(site, samples, batch):
     request = ingestion_pb2.GetProducerRequest(producer="p")
-    assert (await site.ingestion.GetProducer(request, timeout=5)).last_sequence == 0
+    assert (await site.ingestion.GetProducer(request, timeout=60)).last_sequence == 0
     await site.ingest(batch("p", 7, good(samples, 1)))
-    assert (await site.ingestion.GetProducer(request, timeout=5)).last_sequence == 7
+    assert (await site.ingestion.GetProducer(request, timeout=60)).last_sequence == 7
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await site.ingestion.GetProducer(ingestion_pb2.GetProducerRequest(), timeout=5)
+        await site.ingestion.GetProducer(ingestion_pb2.GetProducerRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -127,7 +127,7 @@ async def test_a_full_disk_ends_the_stream_without_acknowledgement_and_passes(si
     (pages,) = site.store._writer.execute("PRAGMA page_count").fetchone()
     site.store._writer.execute(f"PRAGMA max_page_count={pages + 1}")
     requests = [batch("p", i, good(samples, *range(i * 500, i * 500 + 500))) for i in range(1, 6)]
-    responses = aiter(site.ingestion.Ingest(iter(requests), timeout=10))
+    responses = aiter(site.ingestion.Ingest(iter(requests), timeout=60))
     acknowledged = 0
 
     async def read_to_the_end():
@@ -160,11 +160,11 @@ async def test_a_client_that_breaks_off_before_the_acknowledgement_still_gets_it
 
     monkeypatch.setattr(site.store, "append", slow_append)
     site.store._tuning = type(site.store._tuning)(linger_s=0.3)
-    call = site.ingestion.Ingest(timeout=10)
+    call = site.ingestion.Ingest(timeout=60)
     await call.write(batch("p", 0 + 1, good(samples, 1)))
     await held.wait()
     call.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert len(await anext(reader)) == 1
     assert site.store.last_sequence("p") == 1
 
@@ -189,7 +189,7 @@ async def test_a_sender_is_held_back_when_nothing_is_acknowledged(site, samples,
 
 
 async def test_the_drain_ends_an_ingest_stream_with_unavailable_and_resending_is_harmless(site, samples, batch):
-    call = site.ingestion.Ingest(timeout=20)
+    call = site.ingestion.Ingest(timeout=60)
     await call.write(batch("p", 1, good(samples, 1)))
     assert (await call.read()).sequence == 1
     draining = asyncio.create_task(site.server.drain(3.0))

@@ -52,7 +52,7 @@ async def stub(oracle):
     await running.drain(0.5)
 
 
-async def failure(stub, request, timeout=5):
+async def failure(stub, request, timeout=60):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.GetForecast(request, timeout=timeout)
     return caught.value
@@ -67,7 +67,7 @@ def violation(error):
 
 
 async def test_a_forecast_goes_out_as_columns(stub, oracle):
-    found = (await stub.GetForecast(pb.GetForecastRequest(asset="washer"), timeout=5)).forecast
+    found = (await stub.GetForecast(pb.GetForecastRequest(asset="washer"), timeout=60)).forecast
     assert oracle.asked == [("washer", None)]
     assert list(found.quantile_level) == [0.1, 0.9]
     (series,) = found.series
@@ -77,7 +77,9 @@ async def test_a_forecast_goes_out_as_columns(stub, oracle):
 
 
 async def test_a_horizon_is_handed_on_in_seconds(stub, oracle):
-    await stub.GetForecast(pb.GetForecastRequest(asset="a", horizon=Duration(seconds=90, nanos=500_000_000)), timeout=5)
+    await stub.GetForecast(
+        pb.GetForecastRequest(asset="a", horizon=Duration(seconds=90, nanos=500_000_000)), timeout=60
+    )
     assert oracle.asked == [("a", 90.5)]
 
 

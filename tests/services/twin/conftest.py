@@ -59,7 +59,7 @@ class TwinSite:
         self.stub = twin_pb2_grpc.TwinServiceStub(self.channel)
         return self
 
-    async def until(self, condition, timeout_s=20.0):
+    async def until(self, condition, timeout_s=60.0):
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -194,7 +194,7 @@ async def test_a_history_that_cannot_be_read_does_not_keep_the_twin_from_startin
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(0.1)
     bus.publish(recorded("washer", 0, 50))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await anext(aiter(states.subscribe()))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
