@@ -153,7 +153,7 @@ def test_names_at_the_edge_stay_on_the_paper(ring):
     for text in drawn.texts:
         assert text.left >= 0.0
         assert text.left + text.width <= drawn.width
-        assert 0.0 <= text.y - text.size
+        assert text.y - text.size >= 0.0
         assert text.y <= drawn.height
     names = [text for text in drawn.texts if text.text.endswith(long)]
     assert len(names) >= 12
