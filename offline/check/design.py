@@ -1,6 +1,7 @@
 """How the network runs on its coldest day and on a mild one: velocities, pressures, and what stations get."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import pi
 from typing import Any
 
@@ -9,7 +10,7 @@ from uem.offline.run import Run, run
 from uem.offline.run_inputs import Value
 from uem.offline.sides import is_consumer
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged
-from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.network import Network, Pump, PumpControl
 from uem.twin_core.plant.territory import Territory
 from uem.twin_core.plant.units import HeatDemand, HeatLoad, Substation
 from uem.twin_core.thermal.water import density_kg_m3
@@ -22,20 +23,64 @@ SLOW_M_S = 0.05
 MILD_OUTDOOR_TEMP_K = 293.15
 LOWEST_PA, HIGHEST_PA = 0.2e5, 16e5  # above atmosphere: room above boiling below 100 degC; PN 16
 UNMET = 0.02  # part of the heat
+IDLE_KG_S = 1e-3
+MOST_TURNED = 8  # pumps that are tried the other way round
 
 
 def findings(territory: Territory, network: Network) -> tuple[list[Finding], dict[str, Any]]:
     """What the design day tells, and its figures (empty where it cannot be computed)."""
     day, failed = _run(territory, network, design_inputs(network), "design")
+    wrong = failed if day is None else [*pressures(day), *deliveries(day)]
+    standing_pumps = network.pumps if day is None else tuple(idle_pumps(day))
+    if turned := list(reversed_pumps(territory, network, standing_pumps, _errors(wrong))):
+        return turned, {}  # the rest follows from it
     if day is None:
         return failed, {}
-    found = [*velocities(day), *pressures(day), *deliveries(day)]
+    found = [*velocities(day), *wrong, *standing_still(day)]
     if any(f.severity is Severity.ERROR and f.check == "pressures" for f in found):
         return found, figures(day)
     if mild := mild_inputs(network):
         day_of_least, failed = _run(territory, network, mild, "minimum load")
         found += failed if day_of_least is None else standing(day_of_least)
     return found, figures(day)
+
+
+def idle_pumps(day: Run) -> Iterator[Pump]:
+    """Pumps that should run, and through which nothing flows."""
+    for pump in day.network.pumps:
+        runs = pump.control is not PumpControl.SPEED or pump.speed > 0.0
+        if runs and abs(float(day.columns[f"pump/{pump.name}/flow"][-1])) < IDLE_KG_S:
+            yield pump
+
+
+def standing_still(day: Run) -> Iterator[Finding]:
+    """Idle pumps, where turning them round mends nothing."""
+    for pump in idle_pumps(day):
+        text = f"nothing flows from {pump.start} to {pump.end} at the design load"
+        remedy = "look whether its way is open, and whether it leads the right way"
+        yield Finding(Severity.WARNING, "pumps", f"pump {pump.name}", text, remedy)
+
+
+def reversed_pumps(
+    territory: Territory, network: Network, pumps: Sequence[Pump], error_count: int
+) -> Iterator[Finding]:
+    """Those of `pumps` whose turning round takes away at least half of the errors of the design day.
+
+    A pump is a check valve too: drawn the wrong way it stands, and customers behind it get nothing.
+    """
+    for pump in pumps[:MOST_TURNED] if error_count else ():
+        other = replace(pump, start=pump.end, end=pump.start)
+        turned = replace(network, pumps=tuple(other if p is pump else p for p in network.pumps))
+        day, _ = _run(replace(territory, networks=(turned,)), turned, design_inputs(turned), "design")
+        left = error_count if day is None else _errors([*pressures(day), *deliveries(day)])
+        if 2 * left <= error_count:
+            text = f"is drawn the wrong way round: turned, {error_count - left} of {error_count} errors of the design "
+            text += "day are gone"
+            yield Finding(Severity.ERROR, "pumps", f"pump {pump.name}", text, "swap its start and end")
+
+
+def _errors(found: Sequence[Finding]) -> int:
+    return sum(f.severity is Severity.ERROR for f in found)
 
 
 def _run(
@@ -131,7 +176,7 @@ def deliveries(day: Run) -> Iterator[Finding]:
             unmet = unit.heat_w - heat
         if is_consumer(unit) and unmet > UNMET * (heat + unmet) and unmet > 1.0:
             over = (pressure[unit.start] - pressure[unit.end]) / 1e5
-            text = f"gets {heat / 1e3:.4g} of {(heat + unmet) / 1e3:.4g} kW, with {over:.2f} bar across it"
+            text = f"gets {max(heat, 0.0) / 1e3:.4g} of {(heat + unmet) / 1e3:.4g} kW, with {over:.2f} bar across it"
             low = over * 1e5 < unit.nominal_pressure_drop_pa
             remedy = "raise the pump, or widen the pipes on its way" if low else "raise the supply temperature"
             yield Finding(Severity.ERROR, "deliveries", f"unit {unit.name}", text, remedy)

@@ -13,6 +13,7 @@ from uem.twin_core.plant.territory import Territory
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
 _MOST_ALIKE = 8
+_BREAKING = ("islands", "feeds", "crossed", "unreachable")
 
 
 def check(territory: Territory, network: Network, *, with_design: bool = True) -> tuple[list[Finding], dict[str, Any]]:
@@ -22,7 +23,7 @@ def check(territory: Territory, network: Network, *, with_design: bool = True) -
     """
     found = [*topology.findings(network), *survey.findings(network), *sizes.findings(network)]
     figures: dict[str, Any] = {}
-    broken = any(f.severity is Severity.ERROR and f.check in ("islands", "crossed", "unreachable") for f in found)
+    broken = any(f.severity is Severity.ERROR and f.check in _BREAKING for f in found)
     if with_design and not broken and not network.flows_are_imposed:
         more, figures = design.findings(territory, network)
         found += more
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="uem check",
         description="Look for mistakes in the networks of a territory: islands, dead ends, crossed supply and return,\n"
-        "customers that no heat reaches, odd lengths, levels and diameters, plants too small; then run the\n"
+        "customers that no heat reaches, odd lengths, levels and diameters, plants too small, pumps the wrong way; run the\n"
         "design day and a mild one: velocities, pressures, what each customer gets. Exit code 1 when there are errors.",
         epilog="examples:\n  uem check quartier\n  uem check district.toml --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,7 +1,7 @@
 """What shows in the graph alone: islands, dead ends, crossed lines, customers that no heat reaches."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from uem.offline.check.finding import Finding, Severity
 from uem.offline.sides import Side, anchors, is_consumer, neighbours, reached, sides
@@ -15,7 +15,10 @@ _JOINED = 0.25
 def findings(network: Network) -> Iterator[Finding]:
     """Everything that the graph alone tells."""
     yield from islands(network)
-    yield from unreachable(network)
+    if without_heat := list(feeds(network)):
+        yield from without_heat  # then nothing is reachable, which need not be told of every customer
+    else:
+        yield from unreachable(network)
     yield from crossed(network)
     yield from dead_ends(network)
     yield from duplicates(network)
@@ -31,12 +34,27 @@ def islands(network: Network) -> Iterator[Finding]:
         held = any(node.pressure_pa is not None or node.kind is NodeKind.SOURCE for node in nodes)
         if held:
             continue
-        some = ", ".join(node.name for node in nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+        some = shortened([node.name for node in nodes])
         if len(nodes) == 1 and not beside[nodes[0].name]:
             yield _error("islands", f"node {nodes[0].name}", "nothing leads there", "connect it or take it out")
         else:
             text = f"cut off from every source and every pressure holding: {some}"
             yield _error("islands", f"node {nodes[0].name}", text, "draw the missing pipe, or hold a pressure there")
+
+
+def feeds(network: Network) -> Iterator[Finding]:
+    """Customers without anything that feeds them."""
+    takers = [unit.name for unit in network.units if is_consumer(unit)]
+    takers += [node.name for node in network.nodes if node.kind is NodeKind.CONSUMER or node.demand_kg_s > 0]
+    gives = any(node.kind is NodeKind.SOURCE or node.demand_kg_s < 0 for node in network.nodes)
+    if takers and not gives and all(is_consumer(unit) for unit in network.units):
+        text = f"{len(takers)} customers ({shortened(takers)}), and nothing that gives heat"
+        yield _error("feeds", "network", text, "add a producer among the units, or a node of kind source")
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def unreachable(network: Network) -> Iterator[Finding]:
@@ -52,7 +70,8 @@ def unreachable(network: Network) -> Iterator[Finding]:
         beside[unit.start].append(unit.end)
         beside[unit.end].append(unit.start)
     fed: set[str] = set()
-    for start in [unit.end for unit in producers] + [n.name for n in network.nodes if n.kind is NodeKind.SOURCE]:
+    sources = [n.name for n in network.nodes if n.kind is NodeKind.SOURCE or n.demand_kg_s < 0]
+    for start in [unit.end for unit in producers] + sources:
         if start not in fed:
             fed |= reached(beside, start)
     for unit in network.units:

@@ -9,8 +9,9 @@ from uem.offline.check import design, sizes, survey, topology
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import check, main
 from uem.offline.run import run
+from uem.offline.sides import is_consumer
 from uem.territories.load import find, load
-from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, Valve
+from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, PumpControl, Valve
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,46 @@ def test_a_mistake_is_found_by_name(old, new, finding, changed):
     found = [(f["severity"], f["check"], f["element"]) for f in document["findings"]]
     assert finding in found
     assert code == int(any(severity == "error" for severity, _, _ in found))
+
+
+def checked(territory, network):
+    return check(replace(territory, networks=(network,)), network)
+
+
+@pytest.mark.parametrize("control", ["critical", "pressure", "speed"])
+def test_a_pump_drawn_the_wrong_way_round_is_the_one_error(control, quartier, ring):
+    (pump,) = ring.pumps
+    rise_pa = 6e4 if control == "critical" else 2e5
+    right = replace(ring, pumps=(replace(pump, control=PumpControl(control), pressure_rise_pa=rise_pa),))
+    assert [f for f in checked(quartier, right)[0] if f.severity is Severity.ERROR] == []
+    wrong = replace(right, pumps=(replace(right.pumps[0], start=pump.end, end=pump.start),))
+    found, figures = checked(quartier, wrong)
+    assert [(f.check, f.element, f.remedy) for f in found if f.severity is Severity.ERROR] == [
+        ("pumps", "pump pump", "swap its start and end")
+    ]
+    assert figures == {}
+
+
+def test_a_weak_pump_beside_a_strong_one_stands(quartier, ring):
+    (pump,) = ring.pumps
+    weak = replace(pump, name="weak", control=PumpControl.SPEED, critical_start="", critical_end="", shutoff_head_m=1.0)
+    found, _ = checked(quartier, replace(ring, pumps=(pump, weak)))
+    assert [(f.severity, f.check, f.element) for f in found] == [(Severity.WARNING, "pumps", "pump weak")]
+
+
+def test_a_network_of_customers_alone_lacks_heat_and_says_so_once(quartier, ring):
+    alone = replace(ring, units=tuple(unit for unit in ring.units if is_consumer(unit)))
+    found, figures = checked(quartier, alone)
+    (lack,) = [f for f in found if f.check in ("feeds", "unreachable")]
+    assert (lack.severity, lack.element) == (Severity.ERROR, "network")
+    assert lack.text == "12 customers (school, gym, town-hall, hotel, clinic and 7 more), and nothing that gives heat"
+    assert figures == {}
+
+
+def test_water_that_is_fed_in_at_a_node_reaches_customers():
+    nodes = [Node(name="a", demand_kg_s=-1.0), Node(name="b", kind=NodeKind.CONSUMER, demand_kg_s=1.0)]
+    network = open_network([*nodes, Node(name="c")], [pipe("ab", "a", "b"), pipe("sc", "s", "c")])
+    assert not list(topology.unreachable(network))
 
 
 def test_ends_that_missed_each_other_are_told():
