@@ -35,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="uem check",
         description="Look for mistakes in the networks of a territory: islands, dead ends, crossed supply and return,\n"
-        "customers that no heat reaches, odd lengths, levels and diameters, plants too small, pumps the wrong way; run the\n"
-        "design day and a mild one: velocities, pressures, what each customer gets. Exit code 1 when there are errors.",
+        "customers that no heat reaches, odd lengths, levels and diameters, plants too small; then run the design day\n"
+        "and a mild one: velocities, pressures, pumps the wrong way, what each customer gets. Exit code 1 when there\n"
+        "are errors.",
         epilog="examples:\n  uem check quartier\n  uem check district.toml --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
