@@ -6,11 +6,11 @@ at once, by key and value.
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from uem.territories import schema
+from uem.territories import schema, schema_network
 
 Raw = Mapping[str, Any]
 
@@ -36,6 +36,34 @@ def problems(raw: Raw, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
     for where, cells in rows:
         if cells.get("plant", plants and plants[0]) not in plants:
             yield f"{where}: plant: {cells['plant']!r} does not exist; plants are {', '.join(plants) or 'none'}"
+
+
+def loose_ends(raw: Raw, right: Collection[str]) -> Iterator[str]:
+    """Nodes and pipe classes that are named and not there, in networks other than those whose keys are all `right`.
+
+    A network that is right in itself is built, and tells this by itself.
+    """
+    for i, network in enumerate(_tables(raw, "networks")):
+        if f"networks[{i}]" in right or not (nodes := _names(network, "nodes")):
+            continue
+        mirror = network.get("mirror")
+        if isinstance(mirror, dict):
+            nodes |= {f"{node}{mirror.get('suffix', schema_network.Mirror().suffix)}" for node in nodes}
+        classes = _names(network, "pipe_classes")
+        for kind in ("pipes", "valves", "pumps", "units"):
+            for k, edge in enumerate(_tables(network, kind)):
+                key = f"networks[{i}].{kind}[{k}]"
+                for end in ("start", "end"):
+                    if isinstance(node := edge.get(end), str) and node not in nodes:
+                        yield f"{key}.{end}: node {node!r} does not exist; nodes are {', '.join(sorted(nodes))}"
+                made = edge.get("pipe_class")
+                if classes and isinstance(made, str) and made not in classes:
+                    names = ", ".join(sorted(classes))
+                    yield f"{key}.pipe_class: pipe class {made!r} does not exist; classes are {names}"
+
+
+def _names(network: Raw, kind: str) -> set[str]:
+    return {name for table in _tables(network, kind) if isinstance(name := table.get("name"), str)}
 
 
 def recording_problems(plant: schema.Plant, path: Path, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:

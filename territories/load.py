@@ -19,6 +19,7 @@ from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import NS_PER_S, Tag
 from uem.twin_core.plant.machine import Bath, Machine, MachineState
+from uem.twin_core.plant.problem import Problem
 from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
 
 _BEGINS_WITH_KEY = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)?: ")
@@ -54,9 +55,8 @@ def load(name_or_path: str | Path) -> Territory:
     """
     source = _read(name_or_path)
     problems = source.problems
-    networks = [
-        _build(build_network.network, item, problems, key) for key, item in _parts(Network, source.raw, "networks")
-    ]
+    network_parts = list(_parts(Network, source.raw, "networks"))
+    networks = [_build(build_network.network, item, problems, key) for key, item in network_parts]
     machines = [_build(_machine, item, problems, key) for key, item in _parts(schema.Machine, source.raw, "machines")]
     plants = []
     plant_parts = list(_parts(schema.Plant, source.raw, "plants"))
@@ -68,6 +68,7 @@ def load(name_or_path: str | Path) -> Territory:
             found = crosscheck.recording_problems(plant, file, cells)
             problems += [f"{key}.{text}" if text.startswith("recording") else text for text in found]
         plants.append(_build(lambda plant: _plant(plant, source.path.parent), plant, problems, key))
+    problems += crosscheck.loose_ends(source.raw, {key for key, _ in network_parts})
     tags = [_build(_binding, row, problems, where) for where, row in source.rows]
     problems += crosscheck.problems(source.raw, source.cells)
     if source.checked is None or problems:
@@ -101,6 +102,8 @@ def _read(name_or_path: str | Path) -> _Source:
     path = find(name_or_path)
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidTerritory(str(path), [f"cannot be read: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidTerritory(str(path), [f"not a TOML file: {error}"]) from None
     problems: list[str] = []
@@ -267,10 +270,22 @@ def _nanoseconds(time: datetime) -> int:
 
 
 def _machine(machine: schema.Machine) -> Machine:
-    return Machine(
-        states=tuple(MachineState(**state.model_dump()) for state in machine.states),
-        bath=_bath(machine.bath) if machine.bath else None,
-        **machine.model_dump(exclude={"states", "bath"}),
+    try:
+        return Machine(
+            states=tuple(MachineState(**state.model_dump()) for state in machine.states),
+            bath=_bath(machine.bath) if machine.bath else None,
+            **machine.model_dump(exclude={"states", "bath"}),
+        )
+    except InvalidTerritory as error:
+        raise InvalidTerritory(error.where, [_in_celsius(problem) for problem in error.problems]) from None
+
+
+def _in_celsius(problem: str) -> str:
+    """A problem of a bath by the keys of the file: temperatures are in degC there."""
+    if not isinstance(problem, Problem):
+        return problem
+    return re.sub(
+        r"\b(thermostat_\w+)_k\b", r"\1_c", problem.told(lambda _, value: f"{units.from_si(value, 'Cel'):.6g}")
     )
 
 

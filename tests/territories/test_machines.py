@@ -66,7 +66,11 @@ def test_a_thermostat_that_is_left_out_never_switches_on(territory):
         ("number = 3", "number = -1", r"machines\[0\]\.states\[0\]\.number"),
         ("loss_w_per_k", "lost_w_per_k", r"bath\.lost_w_per_k: unknown key; allowed: volume_m3, .*thermostat_on_c"),
         ("2900.0", "3900.0", "machine washer: state spray: bath_heat_w 3900.0 is a part of power_w 3000.0"),
-        ("volume_m3", "thermostat_on_c = 70.0\nthermostat_off_c = 60.0\nvolume_m3", "must not exceed 333.15 K"),
+        (
+            "volume_m3",
+            "thermostat_on_c = 70.0\nthermostat_off_c = 60.0\nvolume_m3",
+            "thermostat_on_c: 70 must not exceed thermostat_off_c 60",
+        ),
     ],
 )
 def test_a_machine_that_cannot_be_is_refused_by_key_and_value(territory, old, new, complaint):

@@ -37,6 +37,8 @@ def told(problems, beginning):
 
 def test_problems_of_every_kind_are_told_in_one_round(pongau):
     pongau.change("territory.toml", "length_m = 20.0", 'length_m = "long"')  # a type
+    pongau.change("territory.toml", 'end = "B"', 'end = "Q"')  # in the same network
+    pongau.change("territory.toml", 'pipe_class = "service"', 'pipe_class = "rubber"')
     pongau.change("territory.toml", 'temperature_tag = "washer/tank/temperature"', 'temperature_tag = "washer/tonk"')
     pongau.change("territory.toml", "thermostat_on_c = 59.5", "thermostat_on_c = 69.5")  # against another key
     pongau.change("territory.toml", 'name = "machine"', 'name = "branch"')
@@ -47,7 +49,9 @@ def test_problems_of_every_kind_are_told_in_one_round(pongau):
     for beginning in (
         "networks[0].pipes[0].length_m: ",
         "machines[0].bath.temperature_tag: tag 'washer/tonk' is not in the tag table",
-        "machines[0].bath: ",
+        "machines[0].bath.thermostat_on_c: 69.5 must not exceed thermostat_off_c 61.",
+        "networks[0].pipes[1].end: node 'Q' does not exist; nodes are 1, 2, 3, 4, A, B, C",
+        "networks[0].pipes[2].pipe_class: pipe class 'rubber' does not exist; classes are service, trunk",
         'plants: name "branch" is defined 2 times',
         "plants[0].recording.file: ",
         "tags.csv line 3: plant: 'brunch' does not exist; plants are branch",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.plant.problem import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,8 @@ class Bath:
             if not (math.isfinite(value) and value >= 0):
                 yield f"bath: {key} {value} must not be negative"
         if self.thermostat_on_k > self.thermostat_off_k:
-            yield (
-                f"bath: the thermostat switches on below {self.thermostat_on_k} K, "
-                f"which must not exceed {self.thermostat_off_k} K, where it switches off"
-            )
+            text = "bath.thermostat_on_k: {thermostat_on_k} must not exceed thermostat_off_k {thermostat_off_k}"
+            yield Problem.of(self, text)
         if self.pieces_heat_capacity_j_k > self.load_heat_capacity_j_k:
             yield (
                 f"bath: pieces_heat_capacity_j_k {self.pieces_heat_capacity_j_k} is a part of "

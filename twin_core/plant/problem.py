@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import Any, Self
 
 
 class Problem(str):
@@ -25,8 +22,8 @@ class Problem(str):
         return made
 
     @classmethod
-    def of(cls, thing: "DataclassInstance", template: str, **limits: tuple[str, Any]) -> Self:
-        """Its places are fields of `thing`, or `limits` with the key whose unit they have."""
+    def of(cls, thing: Any, template: str, **limits: tuple[str, Any]) -> Self:
+        """Its places are fields of the dataclass `thing`, or `limits` with the key whose unit they have."""
         names = [field.name for field in fields(thing) if f"{{{field.name}}}" in template]
         return cls(template, {name: (name, getattr(thing, name)) for name in names} | limits)
 

@@ -36,7 +36,7 @@ def test_the_heat_capacity_of_a_bath_is_that_of_its_liquid():
         ({"heat_capacity_j_kgk": float("nan")}, "bath: heat_capacity_j_kgk nan must be positive"),
         ({"loss_w_per_k": -1.0}, "bath: loss_w_per_k -1.0 must not be negative"),
         ({"load_loss_w_per_k": float("inf")}, "bath: load_loss_w_per_k inf must not be negative"),
-        ({"thermostat_on_k": 335.0, "thermostat_off_k": 330.0}, "must not exceed 330.0 K, where it switches off"),
+        ({"thermostat_on_k": 335.0, "thermostat_off_k": 330.0}, "must not exceed thermostat_off_k 330.0"),
         ({"pieces_heat_capacity_j_k": 6e4}, "is a part of load_heat_capacity_j_k 50000.0"),
     ],
 )
