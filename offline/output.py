@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from uem.twin_core.errors import TwinError
+from uem.twin_core.errors import InvalidInput, TwinError
 
 
 @dataclass
@@ -27,6 +29,17 @@ def one_message(program: str) -> Iterator[Done]:
     except TwinError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         done.code = 1
+
+
+def can_be_written(path: Path, option: str) -> None:
+    """InvalidInput where it is plain before the work that its result cannot be written."""
+    parent = path.absolute().parent
+    if path.is_dir():
+        raise InvalidInput(f"{option} {path}: is a folder")
+    if not parent.is_dir():
+        raise InvalidInput(f"{option} {path}: there is no folder {parent}")
+    if not os.access(path if path.exists() else parent, os.W_OK):
+        raise InvalidInput(f"{option} {path}: permission denied")
 
 
 def print_json(document: object) -> None:

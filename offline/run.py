@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from uem.offline.output import one_message, print_json
+from uem.offline.output import can_be_written, one_message, print_json
 from uem.offline.plot.paper import save
 from uem.offline.plot.values import COLOURED_BY, Moment, values_of
 from uem.offline.run_inputs import Value, bind, read
@@ -343,6 +343,9 @@ def _main(options: argparse.Namespace) -> None:
     to_stdout = options.out == STDOUT
     if to_stdout and options.json:
         raise InvalidInput("--out - and --json both want stdout")
+    for option, path in (("--out", options.out), ("--plot", options.plot)):
+        if path is not None and path != STDOUT:
+            can_be_written(path, option)
     values = dict(read(options.inputs)) if options.inputs else {}
     values |= parse_sets(options.set)
     errors = Console(stderr=True)

@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from uem.offline.output import can_be_written
 from uem.offline.series import TIME, Series, read_inputs, read_recording
 from uem.territories.load import load
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidInput, TwinError
-from uem.twin_core.measurements import GOOD
+from uem.twin_core.measurements import GOOD, NS_PER_S
 from uem.twin_core.plant.territory import Territory
 from uem.twin_core.state import Signal, Snapshot, Source
 from uem.twin_core.twin import AssetTwin, make_twin
@@ -168,16 +169,20 @@ def _run(twin: AssetTwin, series: Series, tell: Tell) -> list[Snapshot]:
     """The snapshot at the time of every row from the first complete one on."""
     found = []
     count = len(series.time_ns)
+    gap_ns = round(twin.patience.gap_s * NS_PER_S)
+    before_ns = int(series.time_ns[0]) if count else 0
     for done, (time_ns, samples) in enumerate(series.rows(), start=1):
         twin.take(samples)
         snapshots = twin.advance(time_ns)
         if twin.failure is not None:
             raise InvalidInput(f"{series.source} at {series.time_text(time_ns)}: {twin.failure}")
-        if twin.restart_count:
+        # The last row of a file is too few to begin anew with.
+        if twin.restart_count or time_ns - before_ns > gap_ns:
             gap_h = twin.patience.gap_s / 3600
             raise InvalidInput(
                 f"{series.source} before {series.time_text(time_ns)}: a gap of over {gap_h:g} h; split the file"
             )
+        before_ns = time_ns
         found += snapshots[-1:]
         if done % 50 == 0 or done == count:
             tell(done, count)
@@ -257,6 +262,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         territory = load(options.territory)
         if not to_stdout:
+            can_be_written(options.out, "--out")
             _refuse_what_is_read(options.out, options.inputs, territory)
         errors = Console(stderr=True)
         with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:

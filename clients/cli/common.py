@@ -37,11 +37,20 @@ def add_reading_options(made: argparse.ArgumentParser) -> None:
     """The options of every command that asks a server."""
     made.add_argument(
         "--server",
+        type=server,
         default=os.environ.get("UEM_SERVER") or DEFAULT_ADDRESS,
         metavar="HOST:PORT",
         help="the uem server (default: UEM_SERVER or %(default)s)",
     )
     made.add_argument("--json", action="store_true", help="for machines: JSON with SI values")
+
+
+def server(text: str) -> str:
+    """An address such as 127.0.0.1:7650."""
+    host, _, number = text.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as {DEFAULT_ADDRESS}")
+    return text
 
 
 def span_s(text: str) -> float:

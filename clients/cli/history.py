@@ -38,6 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.last is not None and options.start is not None:
         parser.error("--last and --from exclude each other")
+    if options.start is not None and options.end is not None and options.start >= options.end:
+        parser.error("--from must be before --to")
+    if options.json and options.csv is not None:
+        parser.error("--json and --csv exclude each other")
+    narrowed = (options.start, options.end, options.last, options.limit, options.csv)
+    if not options.tags and any(value is not None for value in narrowed):
+        parser.error("--from, --to, --last, --limit and --csv need a TAG")
     return common.run(PROG, _history(options) if options.tags else _list_tags(options))
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from uem.offline.output import one_message, print_json
+from uem.offline.output import can_be_written, one_message, print_json
 from uem.offline.plot.paper import save
 from uem.offline.plot.values import COLOURED_BY, values_of
 from uem.offline.run import network_of, parse_sets, run
@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _plot(options: argparse.Namespace) -> None:
+    if options.out is not None:
+        can_be_written(options.out, "--out")
     territory = load(options.territory)
     network = network_of(territory, options.network)
     moment = None

@@ -7,7 +7,6 @@ file) is a suite and is found by itself.
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,8 +24,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 import uem.offline.validate as package
+from uem.offline.output import can_be_written
 from uem.offline.validate.case import Calculation, Case, LeftOut, Result
-from uem.twin_core.errors import TwinError
+from uem.twin_core.errors import InvalidInput, TwinError
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +151,12 @@ def main(argv: list[str] | None = None) -> int:
     if not of_files and (patterns or not found):
         errors.print(f"uem validate: error: no file of a known kind below {arguments.data}; known are {patterns}")
         return 1
-    if arguments.json is not None and not _can_be_written(arguments.json):
-        errors.print(f"uem validate: error: cannot write {arguments.json}")
-        return 1
+    if arguments.json is not None:
+        try:
+            can_be_written(arguments.json, "--json")
+        except InvalidInput as error:
+            errors.print(f"uem validate: error: {error}")
+            return 1
     complaints: list[str] = []
     left_out: list[str] = []
     results: list[Result] = []
@@ -191,13 +194,6 @@ def _write(path: Path, results: Sequence[Result], errors: Console) -> bool:
         errors.print(f"uem validate: error: cannot write {path}: {error.strerror}")
         return False
     return True
-
-
-def _can_be_written(path: Path) -> bool:
-    """Whether it is worth while to begin; what goes wrong later is told then."""
-    if path.exists():
-        return not path.is_dir() and os.access(path, os.W_OK)
-    return path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
 
 
 def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Namespace:

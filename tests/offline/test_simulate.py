@@ -84,8 +84,9 @@ def test_a_value_no_model_can_take_is_told_with_its_time(tmp_path):
         simulate("pongau", inputs(tmp_path, rows))
 
 
-def test_a_gap_that_nobody_can_bridge_is_told(tmp_path):
-    times = [*range(0, 1800, 900), *range(200_000, 204_000, 900)]
+@pytest.mark.parametrize("later", [1, 5])
+def test_a_gap_that_nobody_can_bridge_is_told(later, tmp_path):
+    times = [*range(0, 1800, 900), *range(200_000, 200_000 + 900 * later, 900)]
     with pytest.raises(InvalidInput, match="a gap of over 24 h"):
         simulate("pongau", inputs(tmp_path, [f"{t},95,5,0.2,0.1,0.05,2" for t in times]))
 

@@ -139,10 +139,22 @@ def test_history_of_an_unknown_tag_is_one_clear_line(remote, capsys):
     assert "unknown tag 'boiler'; `uem history` lists the 2 tags" in capsys.readouterr().err
 
 
-def test_last_and_from_exclude_each_other(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("x --last 1h --from 2009-01-01", "--last and --from exclude each other"),
+        ("x --from 2009-01-02 --to 2009-01-01", "--from must be before --to"),
+        ("x --json --csv x.csv", "--json and --csv exclude each other"),
+        ("--limit 3", "--from, --to, --last, --limit and --csv need a TAG"),
+        ("--server nonsense", "'nonsense' is not an address such as 127.0.0.1:7650"),
+        ("--server=", "'' is not an address such as 127.0.0.1:7650"),
+        ("--server :7650", "':7650' is not an address"),
+    ],
+)
+def test_questions_that_make_no_sense_are_wrong_usage(arguments, told, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["history", "x", "--last", "1h", "--from", "2009-01-01"])
-    assert "--last and --from exclude each other" in capsys.readouterr().err
+        main(["history", *arguments.split()])
+    assert told in capsys.readouterr().err
 
 
 def test_watch_writes_json_lines(remote, capsys):
