@@ -1,12 +1,16 @@
-# One pipe and one member is a record of doubles: fill, film temperature, what last left at start and end,
-# then plug temperatures [cells + 1], plug specific volumes [cells + 1], wall temperatures [cells].
+# One pipe and one member is a record of doubles: fill, mean temperature, what last left at start and end, the contact
+# that the last step left to the next one (time, flow, exponent of the decay, part that a new plug missed), then plug temperatures [cells + 1], plug specific volumes [cells + 1], wall temperatures [cells].
 # A memo is a record of MEMO_WIDTH doubles that holds the last exchange factors and what they were made for, and
 # between `release` and `admit` the volume that left. Whatever it holds at first, NaN best, is found out to be stale.
 
 cdef enum:
-    HEAD = 4
-    PENDING = 19  # last of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
-    MEMO_WIDTH = 20
+    OWED_TIME = 4
+    OWED_FLOW = 5
+    OWED_DECAY = 6
+    OWED_MISSED = 7
+    HEAD = 8
+    PENDING = 25  # last of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
+    MEMO_WIDTH = 26
     MOST_CELLS = 128
 
 cdef struct Pipe:
@@ -16,7 +20,12 @@ cdef struct Pipe:
     double inner_diameter_m
     double wall_capacity_j_k
     double loss_w_k
-    double dispersion_factor
+    double reynolds_per_fluidity  # the following are worked out from those above, for a flow of 1 kg/s
+    double dispersion_per_flow
+    double per_cell_volume
+    double per_cell_area
+    double kelvin_per_heat  # of the water of a cell, for 1 kg/m3
+    double kelvin_per_wall_heat
 
 cdef struct Outflow:
     double mass_kg

@@ -9,7 +9,7 @@ the same in NumPy: reference.py.
 SI units, temperatures in K. A plug keeps the specific volume with which it came in: mass and volume are both conserved.
 """
 
-from libc.math cimport ceil, copysign, exp, expm1, fabs, fmax, log, rint, sqrt
+from libc.math cimport ceil, exp, expm1, fabs, fmax, fmin, log, sqrt
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
@@ -49,28 +49,57 @@ MEMO_NUMBERS = MEMO_WIDTH
 
 cdef struct Film:
     double density
-    double viscosity
+    double volume  # of a kg
+    double fluidity  # 1 / viscosity
     double conductivity
     double prandtl
-    double prandtl_two_thirds
+    double resistance  # of the sublayer in Gnielinski's formula
 
 
 # Film properties at whole kelvins, 273 to 423: rounding moves the film coefficient by less than 1 %.
 cdef enum:
     FIRST_FILM_K = 273
     FILMS = 151
-cdef Film[FILMS] FILM
+cdef Film[FILMS + 1] FILM
 
 cdef void fill_film_table():
     cdef Py_ssize_t i
-    for i in range(FILMS):
+    for i in range(FILMS + 1):
         FILM[i].density = density_kg_m3(FIRST_FILM_K + i)
-        FILM[i].viscosity = viscosity_pa_s(FIRST_FILM_K + i)
+        FILM[i].volume = 1.0 / FILM[i].density
+        FILM[i].fluidity = 1.0 / viscosity_pa_s(FIRST_FILM_K + i)
         FILM[i].conductivity = conductivity_w_mk(FIRST_FILM_K + i)
-        FILM[i].prandtl = HEAT_CAPACITY * FILM[i].viscosity / FILM[i].conductivity
-        FILM[i].prandtl_two_thirds = FILM[i].prandtl ** (2.0 / 3.0)
+        FILM[i].prandtl = HEAT_CAPACITY / (FILM[i].fluidity * FILM[i].conductivity)
+        FILM[i].resistance = 12.7 * (FILM[i].prandtl ** (2.0 / 3.0) - 1.0)
 
 fill_film_table()
+
+
+# What depends on the Reynolds number alone, at 128 numbers per octave from 2^11 to 2^27, straight between: the root of
+# an eighth of the friction factor within 2e-6, the dispersion within 4e-5 of the formulas. Place and weight are the
+# bits of the number, whose exponent counts octaves.
+cdef struct Turbulence:
+    double friction
+    double dispersion  # of a straight pipe, over inner radius and velocity
+
+cdef enum:
+    FIRST_OCTAVE = 11
+    OCTAVES = 16
+    KNOTS = 128  # of an octave
+    WEIGHT_BITS = 45  # behind exponent and knot
+    FIRST_KNOT = (1023 + FIRST_OCTAVE) * KNOTS
+cdef Turbulence[OCTAVES * KNOTS + 1] TURBULENCE
+
+cdef void fill_turbulence_table():
+    cdef Py_ssize_t i
+    cdef double reynolds, turbulent
+    for i in range(OCTAVES * KNOTS + 1):
+        reynolds = (1.0 + (i % KNOTS) / <double> KNOTS) * 2.0 ** (FIRST_OCTAVE + i // KNOTS)
+        turbulent = reynolds if reynolds > TURBULENT_REYNOLDS else TURBULENT_REYNOLDS
+        TURBULENCE[i].friction = sqrt(0.125) / (0.79 * log(turbulent) - 1.64)
+        TURBULENCE[i].dispersion = 3e7 * exp(-2.1 * log(reynolds)) + 1.35 * exp(-0.125 * log(reynolds))
+
+fill_turbulence_table()
 
 
 cdef struct Contact:
@@ -87,27 +116,23 @@ cdef struct Stream:
     double wall_by_wall
     double loss_by_water  # J/K of a cell
     double loss_by_wall
-    double time_first  # that counts in the contact before and in that after a move, s
-    double time_last
-    double decay  # of a steady stream in half a pass
+    double time  # that counts in the contact of a pass, s
+    double exponent  # of the decay of a steady stream in a pass
+    double decay
     double decay_bend
     double wall_share  # temperature of the wall of a steady stream over that of its water
-    double fall  # exponent by which a steady stream falls along a cell
-    double start  # bend of it, and of its negative
-    double end
+    double fall  # exponent by which a steady stream falls along a cell, seen along the flow
     double dispersion  # dispersion number of a pass
     double density
-
-
-cdef struct Profile:
-    # The exponential of a steady stream seen from the start of the pipe.
-    double fall
-    double start
+    double moves  # 0 at rest, else 1
+    # The profile of a steady stream, exp(-profile s) from the start of the pipe.
+    double profile
+    double start  # bend of it, and of its negative
     double end
     double both  # product of the means over a cell, seen from the start and from the end
+    double sinh
     double from_start  # one over mean and sinhc
     double from_end
-    double sinh
 
 
 cdef inline double clip(double value, double low, double high) noexcept nogil:
@@ -121,6 +146,16 @@ cdef inline double bend(double z) noexcept nogil:
     )
 
 
+cdef inline double gone(double z) noexcept nogil:
+    """1 - exp(-z) for z >= 0, accurate where that is small too."""
+    return z - z * z * bend(z) if z < 0.1 else 1.0 - exp(-z)
+
+
+cdef inline double mean_left(double z) noexcept nogil:
+    """The mean of exp(-z s) over s from 0 to 1, z >= 0: what is left of water that came in evenly."""
+    return 1.0 - z * bend(z) if z < 0.1 else (1.0 - exp(-z)) / z
+
+
 cdef inline double sinhc(double z) noexcept nogil:
     """sinh(z) / z by its series."""
     cdef double y = z * z
@@ -131,36 +166,59 @@ cdef Py_ssize_t record_width(Py_ssize_t cells) noexcept nogil:
     return HEAD + 3 * cells + 2
 
 
-cdef Contact contact(const Pipe* pipe, double film_temp, double flow) noexcept nogil:
+cdef inline Py_ssize_t film_of(double temp) noexcept nogil:
+    """Place in the table of films of the nearest whole kelvin."""
+    return <Py_ssize_t> clip(temp - (FIRST_FILM_K - 0.5), 0.0, FILMS - 1)
+
+
+cdef inline double volume_of(double temp) noexcept nogil:
+    """Specific volume of water, straight between whole kelvins: within 8e-6."""
+    cdef double place = clip(temp - FIRST_FILM_K, 0.0, FILMS - 1)
+    cdef Py_ssize_t i = <Py_ssize_t> place
+    return FILM[i].volume + (place - i) * (FILM[i + 1].volume - FILM[i].volume)
+
+
+cdef inline Turbulence turbulence(double reynolds) noexcept nogil:
+    cdef Turbulence found
+    cdef unsigned long long bits
+    cdef Py_ssize_t i
+    cdef double weight
+    memcpy(&bits, &reynolds, sizeof(bits))
+    i = <Py_ssize_t> (bits >> WEIGHT_BITS) - FIRST_KNOT
+    if i >= OCTAVES * KNOTS:
+        return TURBULENCE[OCTAVES * KNOTS]
+    weight = <double> <long long> (bits & ((1ULL << WEIGHT_BITS) - 1)) * (1.0 / (1ULL << WEIGHT_BITS))
+    found.friction = TURBULENCE[i].friction + weight * (TURBULENCE[i + 1].friction - TURBULENCE[i].friction)
+    found.dispersion = TURBULENCE[i].dispersion + weight * (TURBULENCE[i + 1].dispersion - TURBULENCE[i].dispersion)
+    return found
+
+
+cdef inline Contact contact(const Pipe* pipe, Py_ssize_t film, double flow) noexcept nogil:
     """Film (Gnielinski; laminar 3.66; linear between) and axial dispersion (Wen and Fan) at a flow in kg/s."""
     cdef Contact c
-    cdef Film f = FILM[<Py_ssize_t> clip(rint(film_temp) - FIRST_FILM_K, 0.0, FILMS - 1)]
-    cdef double diameter = pipe.inner_diameter_m
-    cdef double section = PI / 4.0 * diameter * diameter
-    cdef double reynolds = flow * diameter / (section * f.viscosity)
+    cdef const Film* f = &FILM[film]
+    cdef double reynolds = flow * pipe.reynolds_per_fluidity * f.fluidity
     cdef double nusselt = LAMINAR_NUSSELT
-    cdef double turbulent, eighth, blend, log_re
+    cdef double turbulent, eighth
+    cdef Turbulence t = turbulence(reynolds if reynolds > LAMINAR_REYNOLDS else LAMINAR_REYNOLDS)
     if reynolds > LAMINAR_REYNOLDS:
         turbulent = reynolds if reynolds > TURBULENT_REYNOLDS else TURBULENT_REYNOLDS
-        eighth = 0.79 * log(turbulent) - 1.64
-        eighth = 0.125 / (eighth * eighth)
-        blend = clip((reynolds - LAMINAR_REYNOLDS) / (TURBULENT_REYNOLDS - LAMINAR_REYNOLDS), 0.0, 1.0)
-        nusselt = eighth * (turbulent - 1000.0) * f.prandtl / (1.0 + 12.7 * sqrt(eighth) * (f.prandtl_two_thirds - 1.0))
-        nusselt = LAMINAR_NUSSELT + blend * (nusselt - LAMINAR_NUSSELT)
+        eighth = t.friction * t.friction
+        nusselt = eighth * (turbulent - 1000.0) * f.prandtl / (1.0 + t.friction * f.resistance)
+        if reynolds < TURBULENT_REYNOLDS:
+            nusselt = LAMINAR_NUSSELT + (nusselt - LAMINAR_NUSSELT) * (
+                (reynolds - LAMINAR_REYNOLDS) * (1.0 / (TURBULENT_REYNOLDS - LAMINAR_REYNOLDS))
+            )
     c.conductance_w_k = nusselt * f.conductivity * PI * pipe.cell_length_m
-    log_re = log(reynolds if reynolds > LAMINAR_REYNOLDS else LAMINAR_REYNOLDS)
-    c.dispersion_m2_s = (
-        pipe.dispersion_factor * 0.5 * diameter * flow / (f.density * section)
-        * (3e7 * exp(-2.1 * log_re) + 1.35 * exp(-0.125 * log_re))
-    )
+    c.dispersion_m2_s = pipe.dispersion_per_flow * flow * f.volume * t.dispersion
     c.density = f.density
     return c
 
 
-cdef Stream standing(const Pipe* pipe, double film_temp, double dt) noexcept nogil:
+cdef Stream standing(const Pipe* pipe, Py_ssize_t film, double dt) noexcept nogil:
     """Contact with water at rest: the exact exponential of water, wall and ambient, a fast and a slow mode."""
     cdef Stream s
-    cdef Contact c = contact(pipe, film_temp, 0.0)
+    cdef Contact c = contact(pipe, film, 0.0)
     cdef double water = HEAT_CAPACITY * c.density * pipe.cell_volume_m3
     cdef double p = c.conductance_w_k / water
     cdef double q = c.conductance_w_k / pipe.wall_capacity_j_k
@@ -180,126 +238,120 @@ cdef Stream standing(const Pipe* pipe, double film_temp, double dt) noexcept nog
     s.wall_by_wall = q * evened + wall_by_ambient
     s.loss_by_water = water * water_by_ambient
     s.loss_by_wall = pipe.wall_capacity_j_k * wall_by_ambient
-    s.time_first = s.time_last = 1.0
-    s.decay = s.decay_bend = s.fall = s.dispersion = 0.0
-    s.start = s.end = 0.5
+    s.time = 1.0
+    s.exponent = s.decay = s.decay_bend = s.fall = s.dispersion = s.moves = 0.0
     s.wall_share = c.conductance_w_k / (c.conductance_w_k + pipe.loss_w_k)
     s.density = c.density
+    set_profile(&s, True)
     return s
 
 
-cdef Stream streaming(const Pipe* pipe, double film_temp, double flow, double dt) noexcept nogil:
+cdef inline Stream streaming(const Pipe* pipe, Py_ssize_t film, double flow, double dt, bint forward) noexcept nogil:
     """Contact with a stream: it decays, and evens out with the wall towards the ratio of a steady stream."""
     cdef Stream s
-    cdef Contact c = contact(pipe, film_temp, flow)
-    cdef double water = HEAT_CAPACITY * c.density * pipe.cell_volume_m3
+    cdef Contact c = contact(pipe, film, flow)
+    cdef double by_water = pipe.kelvin_per_heat * FILM[film].volume
     cdef double both = c.conductance_w_k + pipe.loss_w_k
-    cdef double lasting = c.conductance_w_k * pipe.loss_w_k / both
-    cdef double exponent = 0.5 * lasting * dt / water
+    cdef double lasting
     s.wall_share = c.conductance_w_k / both
-    s.water_by_wall = c.conductance_w_k / water
+    lasting = pipe.loss_w_k * s.wall_share
+    s.water_by_wall = c.conductance_w_k * by_water
     s.water_by_water = s.water_by_wall * s.wall_share
-    s.wall_by_water = c.conductance_w_k / pipe.wall_capacity_j_k
-    s.wall_by_wall = both / pipe.wall_capacity_j_k
+    s.wall_by_water = c.conductance_w_k * pipe.kelvin_per_wall_heat
+    s.wall_by_wall = both * pipe.kelvin_per_wall_heat
     s.loss_by_water = -lasting
     s.loss_by_wall = pipe.loss_w_k
-    s.decay = -expm1(-exponent)
-    s.decay_bend = exponent * (1.0 - s.decay) - s.decay
-    s.time_first = evening_time(&s, 0.5 * dt)
-    s.time_last = bounded_time(pipe, &s, s.time_first, False)
+    s.exponent = lasting * by_water * dt
+    s.decay = gone(s.exponent)
+    s.decay_bend = s.exponent * (1.0 - s.decay) - s.decay
+    s.time = evening_time(&s, dt)
     s.fall = lasting / (HEAT_CAPACITY * flow)
     if s.fall > LARGEST_FALL:
         s.fall = LARGEST_FALL
-    s.start = bend(s.fall)
-    s.end = bend(-s.fall)
-    s.dispersion = c.dispersion_m2_s * dt / (pipe.cell_length_m * pipe.cell_length_m)
+    s.dispersion = c.dispersion_m2_s * dt * pipe.per_cell_area
     s.density = c.density
+    s.moves = 1.0
+    set_profile(&s, forward)
     return s
 
 
-cdef double evening_time(const Stream* s, double dt) noexcept nogil:
+cdef inline void set_profile(Stream* s, bint forward) noexcept nogil:
+    cdef double mean, mean_end, inverse
+    s.profile = s.fall if forward else -s.fall
+    s.start = bend(s.profile)
+    s.end = bend(-s.profile)
+    s.sinh = sinhc(s.profile)
+    mean = 1.0 - s.profile * s.start
+    mean_end = 1.0 + s.profile * s.end
+    s.both = mean * mean_end
+    inverse = 1.0 / (s.sinh * s.both)
+    s.from_start = inverse * mean_end
+    s.from_end = inverse * mean
+
+
+cdef inline double evening_time(const Stream* s, double dt) noexcept nogil:
     """The time that counts in a contact of `dt`: less, since what is evened out dies away."""
     cdef double rate = s.water_by_water + s.wall_by_wall
-    return -expm1(-rate * dt) / rate
+    return gone(rate * dt) / rate
 
 
-cdef double bounded_time(const Pipe* pipe, const Stream* s, double time, bint decays_after) noexcept nogil:
+cdef inline double bounded_time(
+    const Pipe* pipe, const Stream* s, double time, double decayed, double decays
+) noexcept nogil:
     """`time`, or as much as keeps the water within the temperatures around it.
 
     In a wall that is warmer than that of a steady stream the water could become warmer than all around. The contact is
-    so strong at most that with the decay before and after it does not, even where it came in half a step ago.
+    so strong at most that with half of the decay after it (`decays` is the exponent of all) it does not, even where the
+    water has come in in the step before, whose decay had the exponent `decayed`. So water is never warmer after a
+    step than what came in in it, and the same holds in the next one.
     """
-    cdef double kept = 1.0 - s.decay
-    cdef double fresh = kept * sinhc((s.decay_bend + s.decay) / kept)
+    cdef double fresh = mean_left(decayed), left = 1.0 - gone(0.5 * decays)
     cdef double excess = -s.loss_by_water / (s.wall_by_water * pipe.wall_capacity_j_k * s.wall_share)
-    cdef double left = kept if decays_after else 1.0
-    cdef double bound = (1.0 - left * fresh) / (left * (1.0 + excess - fresh) * s.water_by_water)
-    return bound if bound < time else time
+    cdef double strength = left * (1.0 + excess - fresh) * s.water_by_water
+    return time if time * strength <= 1.0 - left * fresh else (1.0 - left * fresh) / strength
 
 
-cdef Stream* stream_of(const Pipe* pipe, double* memo, double film_temp, double flow, double dt) noexcept nogil:
-    """`streaming` (`standing` without flow), remembered: the same as long as flow, step and film (in whole K) are."""
-    cdef double rounded = rint(film_temp)
-    cdef Stream* kept = <Stream*> (memo + 3)
-    if memo[0] != flow or memo[1] != dt or memo[2] != rounded:
-        kept[0] = streaming(pipe, rounded, flow, dt) if flow > 0.0 else standing(pipe, rounded, dt)
-        memo[0] = flow
-        memo[1] = dt
-        memo[2] = rounded
-    return kept
-
-
-cdef Profile profile_of(const Stream* s, bint forward) noexcept nogil:
-    cdef Profile p
-    cdef double mean = 1.0 - s.fall * s.start, mean_end = 1.0 + s.fall * s.end
-    p.sinh = sinhc(s.fall)
-    p.both = mean * mean_end
-    p.fall = s.fall if forward else -s.fall
-    p.start = s.start if forward else s.end
-    p.end = s.end if forward else s.start
-    p.from_start = 1.0 / (p.sinh * (mean if forward else mean_end))
-    p.from_end = 1.0 / (p.sinh * (mean_end if forward else mean))
-    return p
-
-
-cdef void disperse(
-    Py_ssize_t n, double number, double first, double last, double density,
-    const double* volume, const double* old, double* new,
+cdef inline Stream* stream_of(
+    const Pipe* pipe, double* memo, double film_temp, double flow, double dt, bint forward
 ) noexcept nogil:
-    """One pass of exchange between neighbours; a plug that takes up little room takes part with little."""
-    cdef Py_ssize_t i
-    cdef double scale = density * number
-    cdef double at_first = 2.0 * number / (1.0 + first)
-    cdef double at_last = 2.0 * number / (1.0 + last)
-    at_first = (at_first if at_first < 0.25 * first else 0.25 * first) * (old[0] - old[1])
-    at_last = (at_last if at_last < 0.25 * last else 0.25 * last) * (old[n - 1] - old[n])
-    for i in range(2, n - 1):
-        new[i] = old[i] + scale * volume[i] * (old[i - 1] - 2.0 * old[i] + old[i + 1])
-    new[0] = old[0] - (density * volume[0] * at_first / first if first > 0.0 else 0.0)
-    new[1] = old[1] + density * volume[1] * (at_first - number * (old[1] - old[2]))
-    new[n - 1] = old[n - 1] + density * volume[n - 1] * (number * (old[n - 2] - old[n - 1]) - at_last)
-    new[n] = old[n] + (density * volume[n] * at_last / last if last > 0.0 else 0.0)
+    """`streaming` (`standing` without flow), remembered: the same as long as flow, step and film (in whole K) are."""
+    cdef Py_ssize_t film = film_of(film_temp)
+    cdef Stream* kept = <Stream*> (memo + 3)
+    cdef double signed_flow = flow if forward else -flow
+    if memo[0] != signed_flow or memo[1] != dt or memo[2] != film:
+        kept[0] = streaming(pipe, film, flow, dt, forward) if flow > 0.0 else standing(pipe, film, dt)
+        memo[0] = signed_flow
+        memo[1] = dt
+        memo[2] = film
+    return kept
 
 
 cdef inline double limited(double back, double ahead) noexcept nogil:
     """Mean of two slopes of the same sign, at most 1.75 of the smaller, else nothing, to stay between neighbours."""
-    cdef double least = fabs(back) if fabs(back) < fabs(ahead) else fabs(ahead)
-    cdef double mean = 0.5 * fabs(back + ahead)
-    least *= MOST_SLOPE
-    least = mean if mean < least else least
-    return 0.5 * (copysign(least, back) + copysign(least, ahead))
+    cdef double mean = 0.5 * (back + ahead)
+    cdef double low, high
+    back = MOST_SLOPE * back
+    ahead = MOST_SLOPE * ahead
+    low = back if back < ahead else ahead
+    high = ahead if back < ahead else back
+    low = mean if mean < low else low
+    high = mean if mean > high else high
+    return (low if low > 0.0 else 0.0) + (high if high < 0.0 else 0.0)
 
 
 cdef inline double lesser(double one, double other) noexcept nogil:
     """The smaller of two values of the same sign, else nothing."""
-    cdef double least = fabs(one) if fabs(one) < fabs(other) else fabs(other)
-    return 0.5 * (copysign(least, one) + copysign(least, other))
+    cdef double low = one if one < other else other
+    cdef double high = other if one < other else one
+    return (low if low > 0.0 else 0.0) + (high if high < 0.0 else 0.0)
 
 
-cdef inline double total(const double* values, Py_ssize_t count) noexcept nogil:
-    """The sum, in eight chains: one would wait for itself. Reads on to a multiple of eight: zeros must stand there."""
+cdef inline double total(double* values, Py_ssize_t count) noexcept nogil:
+    """The sum, in eight chains: one would wait for itself. There must be room for seven values more."""
     cdef double[8] sums
     cdef Py_ssize_t i, k
+    for k in range(8):
+        values[count + k] = 0.0
     for k in range(8):
         sums[k] = values[k]
     for i in range(8, count, 8):
@@ -308,11 +360,24 @@ cdef inline double total(const double* values, Py_ssize_t count) noexcept nogil:
     return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
 
 
+cdef inline double largest(const double* values, Py_ssize_t count) noexcept nogil:
+    """The largest of at least four values, in four chains."""
+    cdef double a = values[count - 1], b = values[count - 2], c = values[count - 3], d = values[count - 4]
+    cdef Py_ssize_t i
+    for i in range(0, count - 4, 4):
+        a = values[i] if values[i] > a else a
+        b = values[i + 1] if values[i + 1] > b else b
+        c = values[i + 2] if values[i + 2] > c else c
+        d = values[i + 3] if values[i + 3] > d else d
+    a = a if a > b else b
+    c = c if c > d else d
+    return a if a > c else c
+
+
 cdef double exchange(
-    const Pipe* pipe, double* record, const Stream* s, const Profile* p, double time, bint before, bint after,
-    double missing, double ambient
+    const Pipe* pipe, double* record, const Stream* s, double time, bint decays, double missing, double ambient
 ) noexcept nogil:
-    """Decay `before`, even out water and wall for `time` that counts, decay `after`; returns the loss in J.
+    """Even out water and wall for `time` that counts, then let the water decay and disperse; returns the loss in J.
 
     Wall cell k lies beside plug k with its first part, `fill`, and beside plug k + 1 with the rest. A part differs from
     the mean of its cell by a multiple of the limited central slope: half the rest on a straight line, and exactly what
@@ -323,64 +388,59 @@ cdef double exchange(
     cdef double* temp = record + HEAD
     cdef const double* volume = temp + n + 1
     cdef double* wall = temp + 2 * n + 2
-    cdef double[MOST_CELLS + 8] water  # above the ambient
-    cdef double[MOST_CELLS + 8] decayed
-    cdef double[MOST_CELLS + 8] share  # of a plug that decays
-    cdef double[MOST_CELLS + 8] ratio
-    cdef double[MOST_CELLS + 8] metal  # the wall, above the ambient
-    cdef double[MOST_CELLS + 8] step
-    cdef double[MOST_CELLS + 8] wall_step
-    cdef double[MOST_CELLS + 8] slope
-    cdef double[MOST_CELLS + 8] wall_slope
+    cdef double[MOST_CELLS + 9] water  # above the ambient
+    cdef double[MOST_CELLS + 9] metal  # the wall, above the ambient
+    cdef double[MOST_CELLS + 9] slope
+    cdef double[MOST_CELLS + 9] wall_slope
+    cdef double[MOST_CELLS + 9] after
+    cdef double[MOST_CELLS + 9] lost
     cdef double first = record[0], last = 1.0 - record[0]
     cdef double water_by_wall, water_by_water, wall_by_water, wall_by_wall, loss_by_water, loss_by_wall
-    cdef double half_water, half_wall, start_part, end_part, at_first, at_last, lightest, here, absent, loss
-    cdef double density = s.density, bent = s.decay_bend, straight = s.decay - s.decay_bend
-    cdef double decays_before = 1.0 if before else 0.0, decays_after = 1.0 if after else 0.0
-    lightest = volume[0]
-    for i in range(1, n + 1):
-        lightest = volume[i] if volume[i] > lightest else lightest
-    if (before or after) and density * lightest > 1.0:
-        time /= density * lightest
+    cdef double half_water, half_wall, start_part, end_part, at_first, at_last, lightest, here, absent, loss, kept
+    cdef double density = s.density, bent = s.decay_bend, straight = s.decay - s.decay_bend, heat
+    cdef double at_start, at_end
+    if not decays:
+        bent = straight = 0.0
+    if s.moves:
+        lightest = density * largest(volume, n + 1)
+        if lightest > 1.0:
+            time /= lightest
     water_by_wall = s.water_by_wall * time
     water_by_water = s.water_by_water * time
     wall_by_water = s.wall_by_water * time
     wall_by_wall = s.wall_by_wall * time
     loss_by_water = s.loss_by_water * time
     loss_by_wall = s.loss_by_wall * time
-    half_water = last * (p.start - last * bend(p.fall * last)) * p.from_start
-    start_part = (p.start - first * bend(p.fall * first)) * p.from_start
+    for i in range(n + 1):
+        water[i] = temp[i] - ambient
+    for i in range(n):
+        metal[i] = wall[i] - ambient
+    at_start = bend(s.profile * first)
+    at_end = bend(s.profile * last)
+    half_water = last * (s.start - last * at_end) * s.from_start
+    start_part = (s.start - first * at_start) * s.from_start
     half_wall = first * start_part
     # Both are one, but for the accuracy of the series: this keeps heat from being lost between them.
-    end_part = half_wall / last if last > 1e-3 else (p.end - last * bend(-p.fall * last)) * p.from_end
-    for i in range(n + 1):
-        ratio[i] = density * volume[i]
-        share[i] = straight + bent * ratio[i]
-        here = temp[i] - ambient
-        decayed[i] = decays_before * share[i] * here
-        water[i] = here - decays_before * ratio[i] * share[i] * here
-    metal[0] = wall[0] - ambient
+    end_part = half_wall / last if last > 1e-3 else (s.end - last * bend(-s.profile * last)) * s.from_end
     for i in range(1, n):
-        metal[i] = wall[i] - ambient
-    for i in range(n):
-        step[i] = water[i + 1] - water[i]
-    for i in range(n - 1):
-        wall_step[i] = metal[i + 1] - metal[i]
-    # Steps at the ends are stretched to whole cells.
-    step[0] *= p.both / (p.start + first * bend(-p.fall * first))
-    step[n - 1] *= p.both / (p.end + last * bend(p.fall * last))
-    slope[0] = slope[n] = 0.0
-    for i in range(1, n):
-        slope[i] = limited(step[i - 1], step[i])
+        slope[i] = limited(water[i] - water[i - 1], water[i + 1] - water[i])
     for i in range(1, n - 1):
-        wall_slope[i] = limited(wall_step[i - 1], wall_step[i])
+        wall_slope[i] = limited(metal[i] - metal[i - 1], metal[i + 1] - metal[i])
+    # Steps at the ends are stretched to whole cells.
+    slope[0] = slope[n] = 0.0
+    slope[1] = limited(
+        (water[1] - water[0]) * (s.both / (s.start + first * bend(-s.profile * first))), water[2] - water[1]
+    )
+    slope[n - 1] = limited(
+        water[n - 1] - water[n - 2], (water[n] - water[n - 1]) * (s.both / (s.end + last * at_end))
+    )
     wall_slope[0] = lesser(
-        wall_step[0] * p.sinh * p.sinh * p.from_start,
-        (metal[0] - s.wall_share * (record[2] - ambient)) / (p.start * p.from_start),
+        (metal[1] - metal[0]) * s.sinh * s.sinh * s.from_start,
+        (metal[0] - s.wall_share * (record[2] - ambient)) / (s.start * s.from_start),
     )
     wall_slope[n - 1] = lesser(
-        wall_step[n - 2] * p.sinh * p.sinh * p.from_end,
-        (s.wall_share * (record[3] - ambient) - metal[n - 1]) / (p.end * p.from_end),
+        (metal[n - 1] - metal[n - 2]) * s.sinh * s.sinh * s.from_end,
+        (s.wall_share * (record[3] - ambient) - metal[n - 1]) / (s.end * s.from_end),
     )
     at_first = metal[0] - start_part * wall_slope[0]
     at_last = metal[n - 1] + end_part * wall_slope[n - 1]
@@ -389,7 +449,7 @@ cdef double exchange(
             first * water[i] + last * water[i + 1] + half_water * (slope[i] - slope[i + 1])
         ) - wall_by_wall * metal[i]
     loss = 0.0
-    if missing > 0.0 and p.fall >= 0.0:
+    if missing > 0.0 and s.profile >= 0.0:
         absent = missing * first
         wall[0] -= absent * (wall_by_water * water[0] - wall_by_wall * at_first)
         loss -= absent * (loss_by_water * water[0] + loss_by_wall * at_first)
@@ -397,141 +457,174 @@ cdef double exchange(
         absent = missing * last
         wall[n - 1] -= absent * (wall_by_water * water[n] - wall_by_wall * at_last)
         loss -= absent * (loss_by_water * water[n] + loss_by_wall * at_last)
-    if not before and not after:  # at rest what lies beyond the ends ages like the water beside it
+    if not s.moves:  # what lies beyond the ends ages like the water beside it
         record[2] += water_by_wall * (metal[0] - 0.5 * wall_slope[0]) - water_by_water * (record[2] - ambient)
         record[3] += water_by_wall * (metal[n - 1] + 0.5 * wall_slope[n - 1]) - water_by_water * (record[3] - ambient)
+    heat = HEAT_CAPACITY * density * pipe.cell_volume_m3
+    straight *= heat
+    bent *= heat
+    heat = 1.0 / heat
     for i in range(1, n):
-        step[i] = water[i] + ratio[i] * (
+        here = density * volume[i]
+        after[i] = water[i] + here * (
             water_by_wall * (
                 last * metal[i - 1] + first * metal[i] + half_wall * (wall_slope[i - 1] - wall_slope[i])
             ) - water_by_water * water[i]
         )
-    here = 1.0 - missing
-    step[0] = water[0] + ratio[0] * (water_by_wall * at_first - water_by_water * water[0]) * (
-        here if p.fall >= 0.0 else 1.0
+        kept = (straight + bent * here) * after[i]
+        lost[i] = loss_by_water * water[i] + loss_by_wall * metal[i] + kept
+        after[i] -= here * kept * heat
+    here = density * volume[0]
+    after[0] = water[0] + here * (water_by_wall * at_first - water_by_water * water[0]) * (
+        1.0 - missing if s.profile >= 0.0 else 1.0
     )
-    step[n] = water[n] + ratio[n] * (water_by_wall * at_last - water_by_water * water[n]) * (
-        here if p.fall < 0.0 else 1.0
+    kept = (straight + bent * here) * after[0]
+    lost[0] = (loss_by_water * water[0] + kept) * first + loss_by_wall * metal[0]
+    after[0] -= here * kept * heat
+    here = density * volume[n]
+    after[n] = water[n] + here * (water_by_wall * at_last - water_by_water * water[n]) * (
+        1.0 - missing if s.profile < 0.0 else 1.0
     )
-    for i in range(n + 1):
-        decayed[i] += decays_after * share[i] * step[i]
-        temp[i] = ambient + step[i] - decays_after * ratio[i] * share[i] * step[i]
-    # The plugs at the ends count with their parts.
-    water[0] *= first
-    water[n] *= last
-    decayed[0] *= first
-    decayed[n] *= last
-    for i in range(n + 1, n + 8):
-        water[i] = 0.0
-        decayed[i] = 0.0
-    for i in range(n, n + 8):
-        metal[i] = 0.0
-    here = total(water, n + 1)
-    record[1] = ambient + here / n
-    return (
-        loss + loss_by_water * here + loss_by_wall * total(metal, n)
-        + HEAT_CAPACITY * density * pipe.cell_volume_m3 * total(decayed, n + 1)
-    )
+    kept = (straight + bent * here) * after[n]
+    lost[n] = (loss_by_water * water[n] + kept) * last
+    after[n] -= here * kept * heat
+    loss += total(lost, n + 1)
+    at_first, at_last = after[0], after[n]
+    after[0] *= first
+    after[n] *= last
+    record[1] = ambient + total(after, n + 1) / n
+    after[0], after[n] = at_first, at_last
+    if decays and s.dispersion > 0.0:
+        disperse(n, s.dispersion, first, last, density, ambient, volume, after, slope, temp)
+    else:
+        for i in range(n + 1):
+            temp[i] = ambient + after[i]
+    return loss
 
 
-cdef void disperse_all(const Pipe* pipe, double* record, const Stream* s) noexcept nogil:
-    """Dispersion of a pass, in parts that stay stable."""
-    cdef Py_ssize_t n = pipe.cells, i
-    cdef double passes = clip(ceil(s.dispersion / LARGEST_DISPERSION_NUMBER), 0.0, MOST_DISPERSION_PASSES)
-    cdef double[MOST_CELLS + 1] new_temp
-    cdef double* temp = record + HEAD
-    cdef double number
-    if passes == 0.0:
-        return
-    number = clip(s.dispersion / passes, 0.0, LARGEST_DISPERSION_NUMBER)
-    for i in range(<Py_ssize_t> passes):
-        disperse(n, number, record[0], 1.0 - record[0], s.density, temp + n + 1, temp, new_temp)
-        memcpy(temp, new_temp, (n + 1) * sizeof(double))
+cdef inline void disperse(
+    Py_ssize_t n, double number, double first, double last, double density, double ambient,
+    const double* volume, double* old, double* new, double* temp,
+) noexcept nogil:
+    """Exchange between neighbours in passes that stay stable; fills `temp` with what is in `old`, above the ambient.
+
+    A plug that takes up little room takes part with little. `new` is room to work in.
+    """
+    cdef Py_ssize_t passes = 1, k, i
+    cdef double scale, share_first, share_last, at_first, at_last, zero = 0.0
+    if number > LARGEST_DISPERSION_NUMBER:
+        passes = <Py_ssize_t> fmin(ceil(number / LARGEST_DISPERSION_NUMBER), MOST_DISPERSION_PASSES)
+        number = fmin(number / passes, LARGEST_DISPERSION_NUMBER)
+    scale = density * number
+    share_first = 2.0 * number / (1.0 + first)
+    share_last = 2.0 * number / (1.0 + last)
+    share_first = share_first if share_first < 0.25 * first else 0.25 * first
+    share_last = share_last if share_last < 0.25 * last else 0.25 * last
+    for k in range(1, passes + 1):
+        if k == passes:
+            new, zero = temp, ambient
+        at_first = share_first * (old[0] - old[1])
+        at_last = share_last * (old[n - 1] - old[n])
+        for i in range(2, n - 1):
+            new[i] = zero + old[i] + scale * volume[i] * (old[i - 1] - 2.0 * old[i] + old[i + 1])
+        new[0] = zero + old[0] - (density * volume[0] * at_first / first if first > 0.0 else 0.0)
+        new[1] = zero + old[1] + density * volume[1] * (at_first - number * (old[1] - old[2]))
+        new[n - 1] = zero + old[n - 1] + density * volume[n - 1] * (number * (old[n - 2] - old[n - 1]) - at_last)
+        new[n] = zero + old[n] + (density * volume[n] * at_last / last if last > 0.0 else 0.0)
+        if k < passes:
+            memcpy(old, new, (n + 1) * sizeof(double))
 
 
-cdef void pop(
+cdef inline void pop(
     const Pipe* pipe, double* record, double cells, double mass, const Stream* s, bint forward, double ambient,
     Outflow* out
 ) noexcept nogil:
     """Take a volume of `cells` (at most the cells of the pipe less two) out at the downstream end.
 
-    Of the plug that is cut its outer part leaves, which differs from its mean as in `exchange`. What leaves in the
-    step decays with its own age, not for half a step: a factor makes up for the difference. The room that the water
-    leaves at the other end is not filled yet: `push` must follow with the same volume.
+    Of the plug that is cut its outer part leaves, which differs from its mean as in `exchange`. All water has decayed
+    for the whole step, but what leaves in it only does with its own age: a factor makes up for the difference. The room
+    that the water leaves at the other end is not filled yet: `push` must follow with the same volume.
     """
-    cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, gone = 0, i
+    cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, away = 0, i
     cdef double* end = record + HEAD + (n if forward else 0)  # seen along the flow: the plug before it is at end[-d]
     cdef const double* volume = end + n + 1
     cdef double* left = record + (3 if forward else 2)
     cdef double last = 1.0 - record[0] if forward else record[0]
-    cdef double exponent = 0.5 * s.fall * mass / pipe.cell_volume_m3
-    cdef double both = (1.0 - s.fall * s.start) * (1.0 + s.fall * s.end)
-    cdef double part, rest, ahead, took, taken = cells, mass_out = 0.0, heat = 0.0, decayed = 0.0
+    cdef double exponent = s.fall * mass * pipe.per_cell_volume
+    cdef double start = s.start if forward else s.end, stop = s.end if forward else s.start
+    cdef double part, rest, ahead, took, taken = cells, mass_out = 0.0, heat = 0.0, undecayed = 0.0, factor
     if cells <= last:
         rest = last - cells
         took = last * bend(s.fall * last)
-        part = (took - rest * bend(s.fall * rest)) / (took + s.end) * (end[0] - end[-d])
-        part = lesser(part * rest / cells, left[0] - end[0])
+        factor = mean_left(exponent * volume[0])
+        part = (took - rest * bend(s.fall * rest)) / (took + stop) * (end[0] - end[-d])
+        part = lesser(part * rest / cells, ambient + factor * (left[0] - ambient) - end[0])
     else:
         for i in range(n):  # plugs that leave whole
-            took = 1.0 if gone else last
+            took = 1.0 if away else last
             if taken <= took:
                 break
             taken -= took
-            took *= pipe.cell_volume_m3 / volume[-gone * d]
+            took *= pipe.cell_volume_m3 / volume[-away * d]
             mass_out += took
-            heat += took * (end[-gone * d] - ambient)
-            decayed += took * (end[-gone * d] - ambient) / sinhc(exponent * volume[-gone * d])
-            gone += 1
-        end -= gone * d
-        volume -= gone * d
+            heat += took * (end[-away * d] - ambient)
+            undecayed += took * (end[-away * d] - ambient) / mean_left(exponent * volume[-away * d])
+            away += 1
+        end -= away * d
+        volume -= away * d
         rest = 1.0 - taken
+        factor = mean_left(exponent * volume[0])
         ahead = end[d] - end[0]
-        part = both / (s.end + last * bend(s.fall * last)) if gone == 1 else 1.0
-        part = limited(end[0] - end[-d], ahead * part) / ((1.0 - s.fall * s.start) * sinhc(s.fall))
-        part = lesser((s.start - rest * bend(s.fall * rest)) * part * rest / taken, ahead)
+        part = s.both / (stop + last * bend(s.fall * last)) if away == 1 else 1.0
+        part = limited(end[0] - end[-d], ahead * part) / ((1.0 - s.fall * start) * s.sinh)
+        part = lesser((start - rest * bend(s.fall * rest)) * part * rest / taken, ahead)
     took = pipe.cell_volume_m3 * taken / volume[0]
     mass_out += took
-    heat += took * (end[0] + part - ambient)
-    decayed += took * (end[0] + part - ambient) / sinhc(exponent * volume[0])
+    took *= end[0] + part - ambient
+    heat += took
+    undecayed += took / factor
     if rest > 0.0:
         end[0] -= part * taken / rest
-    left[0] = ambient + decayed / mass_out
+    left[0] = ambient + undecayed / mass_out
     out.mass_kg += mass_out
-    out.heat_kgk += decayed + mass_out * ambient
-    out.loss_j += HEAT_CAPACITY * (heat - decayed)
+    out.heat_kgk += undecayed + mass_out * ambient
+    out.loss_j += HEAT_CAPACITY * (heat - undecayed)
+    record[1] -= heat / (mass_out * n) * cells
 
 
-cdef double push(
-    const Pipe* pipe, double* record, double cells, double mass, double temp_in, const Stream* s, bint forward,
-    double ambient, Outflow* out
+cdef inline void push(
+    const Pipe* pipe, double* record, double cells, double mass, double temp_in, const Stream* s, double dt,
+    bint forward, double ambient, Outflow* out
 ) noexcept nogil:
     """Fill the room that `pop` left at the upstream end: first the plug there, then new ones.
 
-    Water that enters during the step decays with its own age, as in `pop`. Returns the part of half a step of contact
-    that the water of a new plug has missed.
+    Water that enters during the step has decayed with its own age. Half of the contact of the step of `dt` is
+    left for the next one; the water of a new plug has missed a part of that.
     """
     cdef Py_ssize_t n = pipe.cells, d = 1 if forward else -1, new, i
     cdef double* temp = record + HEAD + (0 if forward else n)  # both seen along the flow: plug i is at i * d
     cdef double* volume = temp + n + 1
     cdef double first = record[0] if forward else 1.0 - record[0]
-    cdef double room = 1.0 - first, pushed = mass / pipe.cell_volume_m3, warmth = temp_in - ambient
-    cdef double half = 0.5 * s.fall * cells
-    cdef double older = 1.0, part = pushed, there = first / volume[0], missed = 0.0
-    cdef double first_in, new_in
-    first_in = new_in = warmth * sinhc(half)
+    cdef double room = 1.0 - first, pushed = mass * pipe.per_cell_volume, warmth = temp_in - ambient
+    cdef double fall = s.fall * cells, left = mean_left(fall)
+    cdef double older = 1.0, part = pushed, there = first / volume[0], filled = cells, missed = 0.0
+    cdef double first_in, new_in, inverse
+    first_in = new_in = warmth * left
     new = 0
     if cells > room:
         new = <Py_ssize_t> ceil(cells - room)
         older = room / cells
         part = pushed * older
+        filled = room
         if new == 1:
-            first_in = warmth * exp(-half * (1.0 - older)) * sinhc(half * older)
-            new_in = warmth * exp(half * older) * sinhc(half * (1.0 - older))
             missed = older
+            new_in = warmth * mean_left(fall * (1.0 - older))
+            if older > 0.0:
+                first_in = warmth * mean_left(fall * older) * (1.0 - gone(fall * (1.0 - older)))
     if there + part > 0.0:
-        temp[0] = ambient + (there * (temp[0] - ambient) + part * first_in) / (there + part)
-        volume[0] = (first + (room if new else cells)) / (there + part)
+        inverse = 1.0 / (there + part)
+        temp[0] = ambient + (there * (temp[0] - ambient) + part * first_in) * inverse
+        volume[0] = (first + filled) * inverse
     first += cells
     if new:
         first = cells - room - (new - 1)
@@ -545,10 +638,40 @@ cdef double push(
             temp[i * d] = ambient + new_in
             volume[i * d] = (cells - room) / (pushed - part)
     record[0] = first if forward else 1.0 - first
+    record[1] += cells * (first_in * older + new_in * (1.0 - older)) / n
     record[2 if forward else 3] = temp_in
-    first_in = part * (warmth - first_in) + (pushed - part) * (warmth - new_in)
-    out.loss_j += HEAT_CAPACITY * pipe.cell_volume_m3 * first_in
-    return missed
+    record[OWED_TIME] = 0.5 * dt
+    record[OWED_FLOW] = mass / dt if forward else -mass / dt
+    record[OWED_DECAY] = s.exponent
+    record[OWED_MISSED] = missed
+    out.loss_j += HEAT_CAPACITY * pipe.cell_volume_m3 * (
+        part * (warmth - first_in) + (pushed - part) * (warmth - new_in)
+    )
+
+
+cdef double settle(const Pipe* pipe, double* record, double ambient) noexcept nogil:
+    """Make up for the contact that the last step left, before water comes to rest or turns round; the loss in J."""
+    cdef double dt = record[OWED_TIME], flow = fabs(record[OWED_FLOW])
+    cdef Stream s
+    cdef double time
+    if dt == 0.0:
+        return 0.0
+    s = streaming(pipe, film_of(record[1]), flow, dt, record[OWED_FLOW] > 0.0)
+    time = bounded_time(pipe, &s, s.time, record[OWED_DECAY], 0.0)
+    record[OWED_TIME] = 0.0
+    return exchange(pipe, record, &s, time, False, record[OWED_MISSED], ambient)
+
+
+cdef inline double meet(const Pipe* pipe, double* record, const Stream* s, double dt, double ambient) noexcept nogil:
+    """The contact that the pass before left and that of the first half of this one of `dt`; the loss in J."""
+    cdef double owed = record[OWED_TIME], missed = 0.0
+    cdef double time = s.time if owed == 0.5 * dt else evening_time(s, owed + 0.5 * dt)
+    if owed > 0.0:
+        time = bounded_time(pipe, s, time, record[OWED_DECAY], s.exponent)
+        missed = record[OWED_MISSED] * owed / (owed + 0.5 * dt)
+    else:
+        time = bounded_time(pipe, s, time, 0.0, s.exponent)
+    return exchange(pipe, record, s, time, True, missed, ambient)
 
 
 cdef double water_heat(const Pipe* pipe, const double* record, double zero, double* mass) noexcept nogil:
@@ -556,25 +679,29 @@ cdef double water_heat(const Pipe* pipe, const double* record, double zero, doub
     cdef Py_ssize_t n = pipe.cells, i
     cdef const double* temp = record + HEAD
     cdef const double* volume = temp + n + 1
-    cdef double first = record[0] / volume[0], last = (1.0 - record[0]) / volume[n], part
-    cdef double heat = first * (temp[0] - zero) + last * (temp[n] - zero)
-    cdef double masses = first + last
-    for i in range(1, n):
-        part = 1.0 / volume[i]
-        heat += part * (temp[i] - zero)
-        masses += part
-    mass[0] = pipe.cell_volume_m3 * masses
-    return pipe.cell_volume_m3 * heat
+    cdef double[MOST_CELLS + 9] masses
+    cdef double[MOST_CELLS + 9] heat
+    for i in range(n + 1):
+        masses[i] = 1.0 / volume[i]
+    masses[0] *= record[0]
+    masses[n] *= 1.0 - record[0]
+    for i in range(n + 1):
+        heat[i] = masses[i] * (temp[i] - zero)
+    mass[0] = pipe.cell_volume_m3 * total(masses, n + 1)
+    return pipe.cell_volume_m3 * total(heat, n + 1)
 
 
 cdef double stored_energy_j(const Pipe* pipe, const double* record) noexcept nogil:
     """Heat content of water and wall above 0 degC."""
     cdef Py_ssize_t n = pipe.cells, i
     cdef const double* wall = record + HEAD + 2 * n + 2
-    cdef double mass, sum_wall = 0.0
+    cdef double[MOST_CELLS + 9] metal
+    cdef double mass
     for i in range(n):
-        sum_wall += wall[i] - ENERGY_ZERO
-    return HEAT_CAPACITY * water_heat(pipe, record, ENERGY_ZERO, &mass) + pipe.wall_capacity_j_k * sum_wall
+        metal[i] = wall[i] - ENERGY_ZERO
+    return (
+        HEAT_CAPACITY * water_heat(pipe, record, ENERGY_ZERO, &mass) + pipe.wall_capacity_j_k * total(metal, n)
+    )
 
 
 cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil:
@@ -598,7 +725,7 @@ cdef void march(
     cdef double* volume = record + HEAD + n + 1
     cdef double* wall = record + HEAD + 2 * n + 2 + (0 if forward else n - 1)
     cdef double stream = flow * HEAT_CAPACITY
-    cdef double conductance = contact(pipe, record[1], flow).conductance_w_k
+    cdef double conductance = contact(pipe, film_of(record[1]), flow).conductance_w_k
     cdef double share = conductance / (conductance + pipe.loss_w_k)
     cdef double fall = clip(pipe.loss_w_k * share / stream, 0.0, LARGEST_FALL)
     cdef double transfer = conductance * share / stream
@@ -610,7 +737,7 @@ cdef void march(
     cdef double mean_share = settled / times
     cdef double mass_before, mass_after, metal, during, here = temp_in - ambient, sum_temp = 0.0, sum_change = 0.0
     cdef double heat = water_heat(pipe, record, ambient, &mass_before)
-    cdef double inverse = 1.0 / density_kg_m3(temp_in)
+    cdef double inverse = volume_of(temp_in)
     temp[0] = temp_in
     for k in range(n):
         metal = (wall[k * d] - ambient) / (share * mean)
@@ -632,7 +759,7 @@ cdef void march(
     heat -= water_heat(pipe, record, ambient, &mass_after)
     out.mass_kg = flow * dt + mass_before - mass_after
     out.heat_kgk = flow * dt * here + heat + out.mass_kg * ambient
-    out.loss_j = stream * dt * (temp_in - ambient - here) - pipe.wall_capacity_j_k * sum_change
+    out.loss_j += stream * dt * (temp_in - ambient - here) - pipe.wall_capacity_j_k * sum_change
 
 
 cdef Outflow advance(
@@ -640,53 +767,56 @@ cdef Outflow advance(
 ) noexcept nogil:
     """Advance one pipe by `dt_s` while `mass_kg` of `temp_k` goes in; negative: from the end to the start.
 
-    Splitting after Strang: half an exchange, a move, whole exchanges and moves, half an exchange. A move is one cell at
-    most (half a cell in steps of more), and so short that a stream decays little.
+    Splitting after Strang: half an exchange, a move, half an exchange. The second half is left for the next step, which
+    does both at once. A move is one cell at most (half a cell in steps of more), and so short that a stream decays
+    little.
     """
     cdef Outflow out
     cdef Stream* s
-    cdef Profile p
     cdef bint forward = mass_kg >= 0.0
     cdef double mass = fabs(mass_kg)
-    cdef double cells = mass / (density_kg_m3(temp_k) * pipe.cell_volume_m3)
-    cdef double missed, time, passes, moves
-    cdef Py_ssize_t i
+    cdef double cells = mass * volume_of(temp_k) * pipe.per_cell_volume
+    cdef double passes, decays, dt = dt_s
+    cdef Py_ssize_t i, count = 1
     out.mass_kg = 0.0
     out.heat_kgk = 0.0
     out.loss_j = 0.0
     if cells < LEAST_MOVE:
-        s = stream_of(pipe, memo, record[1], 0.0, dt_s)
-        p = profile_of(s, True)
-        out.loss_j = exchange(pipe, record, s, &p, 1.0, False, False, 0.0, ambient_temp_k)
+        out.loss_j = rest(pipe, record, memo, dt_s, ambient_temp_k)
         return out
     if cells > MARCH_CONTENTS * pipe.cells:
+        out.loss_j = settle(pipe, record, ambient_temp_k)
         march(pipe, record, mass / dt_s, temp_k, dt_s, ambient_temp_k, forward, &out)
         return out
-    passes = ceil(pipe.loss_w_k * dt_s * cells / (HEAT_CAPACITY * mass * MOST_DECAY))
-    moves = ceil(cells / MOST_MOVE) if cells > 1.0 else 1.0
-    passes = clip(passes, moves, fmax(MOST_PASSES, moves))
-    s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s / passes)
-    p = profile_of(s, forward)
-    cells /= passes
-    mass /= passes
-    time = evening_time(s, dt_s / passes) if passes > 1.0 else 0.0
-    time = bounded_time(pipe, s, time, True)
-    out.loss_j += exchange(pipe, record, s, &p, s.time_first, False, True, 0.0, ambient_temp_k)
-    for i in range(<Py_ssize_t> passes - 1):
+    if forward != (record[OWED_FLOW] >= 0.0):
+        out.loss_j = settle(pipe, record, ambient_temp_k)
+    decays = pipe.loss_w_k * dt_s * cells
+    if cells > 1.0 or decays > HEAT_CAPACITY * MOST_DECAY * mass:
+        passes = ceil(decays / (HEAT_CAPACITY * mass * MOST_DECAY))
+        passes = fmax(fmin(passes, MOST_PASSES), ceil(cells / MOST_MOVE) if cells > 1.0 else 1.0)
+        cells /= passes
+        mass /= passes
+        dt /= passes
+        count = <Py_ssize_t> passes
+    s = stream_of(pipe, memo, record[1], mass / dt, dt, forward)
+    for i in range(count):
+        out.loss_j += meet(pipe, record, s, dt, ambient_temp_k)
         pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
-        missed = push(pipe, record, cells, mass, temp_k, s, forward, ambient_temp_k, &out)
-        out.loss_j += exchange(pipe, record, s, &p, time, True, True, 0.5 * missed, ambient_temp_k)
-        disperse_all(pipe, record, s)
-    pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
-    missed = push(pipe, record, cells, mass, temp_k, s, forward, ambient_temp_k, &out)
-    out.loss_j += exchange(pipe, record, s, &p, s.time_last, True, False, missed, ambient_temp_k)
-    disperse_all(pipe, record, s)
+        push(pipe, record, cells, mass, temp_k, s, dt, forward, ambient_temp_k, &out)
     return out
+
+
+cdef double rest(const Pipe* pipe, double* record, double* memo, double dt, double ambient) noexcept nogil:
+    """A step without flow; returns the loss in J."""
+    cdef double loss = settle(pipe, record, ambient)
+    return loss + exchange(
+        pipe, record, stream_of(pipe, memo, record[1], 0.0, dt, True), 1.0, False, 0.0, ambient
+    )
 
 
 cdef double volume_in_cells(const Pipe* pipe, const double* record, double mass_kg) noexcept nogil:
     """Volume of `mass_kg`, in cells, as long as its temperature is not known: that of what last came in."""
-    return fabs(mass_kg) / (density_kg_m3(record[2 if mass_kg >= 0.0 else 3]) * pipe.cell_volume_m3)
+    return fabs(mass_kg) * volume_of(record[2 if mass_kg >= 0.0 else 3]) * pipe.per_cell_volume
 
 
 cdef bint releases_first(const Pipe* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil:
@@ -699,25 +829,23 @@ cdef Outflow release(
 ) noexcept nogil:
     """What leaves while `mass_kg` goes in whose temperature is not known yet; only where `releases_first`.
 
-    Half an exchange, then the outflow. `admit` must follow, and its mass fills the volume that left.
+    An exchange, then the outflow. `admit` must follow, and its mass fills the volume that left.
     """
     cdef Outflow out
     cdef double cells = volume_in_cells(pipe, record, mass_kg), mass = fabs(mass_kg)
     cdef bint forward = mass_kg >= 0.0
     cdef Stream* s
-    cdef Profile p
     out.mass_kg = 0.0
     out.heat_kgk = 0.0
     out.loss_j = 0.0
     if cells < LEAST_MOVE:
-        s = stream_of(pipe, memo, record[1], 0.0, dt_s)
-        p = profile_of(s, True)
-        out.loss_j = exchange(pipe, record, s, &p, 1.0, False, False, 0.0, ambient_temp_k)
+        out.loss_j = rest(pipe, record, memo, dt_s, ambient_temp_k)
         cells = 0.0
     else:
-        s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s)
-        p = profile_of(s, forward)
-        out.loss_j = exchange(pipe, record, s, &p, s.time_first, False, True, 0.0, ambient_temp_k)
+        if forward != (record[OWED_FLOW] >= 0.0):
+            out.loss_j = settle(pipe, record, ambient_temp_k)
+        s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s, forward)
+        out.loss_j += meet(pipe, record, s, dt_s, ambient_temp_k)
         pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
     memo[PENDING] = cells
     return out
@@ -726,18 +854,14 @@ cdef Outflow release(
 cdef double admit(
     const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil:
-    """After `release`: `mass_kg` of `temp_k` goes in, then the other half of the exchange; returns the loss in J."""
+    """After `release`: `mass_kg` of `temp_k` goes in; returns the loss in J."""
     cdef Outflow out
-    cdef double cells = memo[PENDING], missed
-    cdef bint forward = mass_kg >= 0.0
-    cdef Stream* s = <Stream*> (memo + 3)  # as `release` left it
-    cdef Profile p
     out.loss_j = 0.0
-    if cells > 0.0:
-        p = profile_of(s, forward)
-        missed = push(pipe, record, cells, fabs(mass_kg), temp_k, s, forward, ambient_temp_k, &out)
-        out.loss_j += exchange(pipe, record, s, &p, s.time_last, True, False, missed, ambient_temp_k)
-        disperse_all(pipe, record, s)
+    if memo[PENDING] > 0.0:
+        push(
+            pipe, record, memo[PENDING], fabs(mass_kg), temp_k, <Stream*> (memo + 3), dt_s, mass_kg >= 0.0,
+            ambient_temp_k, &out,
+        )
     return out.loss_j
 
 
@@ -760,7 +884,12 @@ cdef class Pipes:
             self.pipe[i].inner_diameter_m = g.inner_diameter_m
             self.pipe[i].wall_capacity_j_k = g.wall_capacity_j_k
             self.pipe[i].loss_w_k = g.loss_w_k
-            self.pipe[i].dispersion_factor = g.dispersion_factor
+            self.pipe[i].reynolds_per_fluidity = 4.0 / (PI * g.inner_diameter_m)
+            self.pipe[i].dispersion_per_flow = g.dispersion_factor * 2.0 / (PI * g.inner_diameter_m)
+            self.pipe[i].per_cell_volume = 1.0 / g.cell_volume_m3
+            self.pipe[i].per_cell_area = 1.0 / g.cell_length_m**2
+            self.pipe[i].kelvin_per_heat = 1.0 / (HEAT_CAPACITY * g.cell_volume_m3)
+            self.pipe[i].kelvin_per_wall_heat = 1.0 / g.wall_capacity_j_k
             self.offset[i] = self.width
             self.width += record_width(g.cells)
 
@@ -782,6 +911,7 @@ cdef class Pipes:
                 record[1] = 0.5 * (start + end)
                 record[2] = start
                 record[3] = end
+                record[OWED_TIME] = record[OWED_FLOW] = record[OWED_DECAY] = record[OWED_MISSED] = 0.0
                 for k in range(n + 1):
                     temp = start + (end - start) * (k - 0.5) / n if k else start
                     record[HEAD + k] = temp

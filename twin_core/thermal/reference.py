@@ -53,6 +53,10 @@ class Pipes:
     fill: Array  # part of a cell that the first plug takes up; the last takes up the rest
     film_temp_k: Array
     end_temp_k: Array  # (rows, 2), what last left at the start and at the end
+    owed_time_s: Array  # of contact, which the last step left to the next one
+    owed_flow_kg_s: Array  # of that step, negative from the end to the start
+    owed_decay: Array  # exponent of the decay in that step
+    owed_missed: Array  # part of the contact owed that water in a new plug was not there for
     plug_temp_k: Array
     plug_volume_m3_kg: Array
     wall_temp_k: Array
@@ -74,6 +78,10 @@ class Pipes:
             fill=np.zeros(rows),
             film_temp_k=wall.mean(axis=1),
             end_temp_k=np.stack([start_temp_k, end_temp_k], axis=1),
+            owed_time_s=np.zeros(rows),
+            owed_flow_kg_s=np.zeros(rows),
+            owed_decay=np.zeros(rows),
+            owed_missed=np.zeros(rows),
             plug_temp_k=plugs,
             plug_volume_m3_kg=1.0 / density(plugs),
             wall_temp_k=wall,
@@ -130,10 +138,10 @@ def _property(fill: Callable[[Array, Array, Array], None], temp_k: Array) -> Arr
 class Factors:
     """What a time of contact does to water and wall, temperatures counted from the ambient; each (rows,).
 
-    Water of film density keeps 1 - `decay` (its derivative over the density differs from that by `decay_bend`), the
-    decay of a stream on its way, `before` and `after` the rest, each 0 or 1 times. It changes by the mean of the wall
-    beside it times `water_by_wall` less its own times `water_by_water`, wall likewise; what balances goes to the
-    ambient as `loss_by_water` and `loss_by_wall`, J/K of a cell.
+    Water changes by the mean of the wall beside it times `water_by_wall` less its own times `water_by_water`, wall
+    likewise. Then water of film density keeps 1 - `decay` (its derivative over the density differs from that by
+    `decay_bend`), the decay of a stream on its way. What balances goes to the ambient, `loss_by_water` and
+    `loss_by_wall` in J/K of a cell and the decay.
     """
 
     water_by_wall: Array
@@ -146,32 +154,39 @@ class Factors:
     decay_bend: Array
     wall_share: Array  # temperature of the wall of a steady stream over that of its water
     film_density: Array
-    before: float = 0.0
-    after: float = 0.0
+    moving: bool
 
 
 # Density, viscosity and conductivity at 273, 274 ... 423 K: the film is evaluated at whole kelvins.
-_FILM = np.stack(
-    [_property(fill, np.arange(273.0, 424.0)) for fill in (water.densities, water.viscosities, water.conductivities)]
-)
+_FILM_K = np.arange(273.0, 424.0)
+_FILM = np.stack([_property(fill, _FILM_K) for fill in (water.densities, water.viscosities, water.conductivities)])
+# What depends on the Reynolds number alone is read off a line through 128 numbers per octave.
+_KNOTS = np.append(np.ldexp(1.0 + np.tile(np.arange(128) / 128.0, 16), np.repeat(np.arange(11, 27), 128)), 2.0**27)
+_ROOT_OF_EIGHTH = np.sqrt(0.125) / (0.79 * np.log(np.maximum(_KNOTS, TURBULENT_REYNOLDS)) - 1.64)
+_DISPERSION = 3e7 * _KNOTS**-2.1 + 1.35 * _KNOTS**-0.125
+
+
+def specific_volume(temp_k: Array) -> Array:
+    """Of water at a temperature, straight between whole kelvins, m3/kg."""
+    volume: Array = np.interp(temp_k, _FILM_K, 1.0 / _FILM[0])
+    return volume
 
 
 def film(pipes: Pipes, flow_kg_s: Array) -> tuple[Array, Array, Array]:
     """Conductance between water and wall of a cell, dispersion coefficient m2/s, density at film temperature."""
-    rho, mu, k = _FILM[:, np.clip(np.rint(pipes.film_temp_k) - 273.0, 0, 150).astype(np.intp)]
+    rho, mu, k = _FILM[:, np.clip(np.floor(pipes.film_temp_k - 272.5), 0, 150).astype(np.intp)]
     diameter = pipes.inner_diameter_m
     section = np.pi / 4.0 * diameter**2
     prandtl = HEAT_CAPACITY_J_KGK * mu / k
     reynolds = flow_kg_s * diameter / (section * mu)
     turbulent = np.maximum(reynolds, TURBULENT_REYNOLDS)
-    eighth = (0.79 * np.log(turbulent) - 1.64) ** -2 / 8.0
-    nusselt = eighth * (turbulent - 1000.0) * prandtl / (1.0 + 12.7 * np.sqrt(eighth) * (prandtl ** (2.0 / 3.0) - 1.0))
+    root = np.interp(reynolds, _KNOTS, _ROOT_OF_EIGHTH)
+    nusselt = root**2 * (turbulent - 1000.0) * prandtl / (1.0 + 12.7 * root * (prandtl ** (2.0 / 3.0) - 1.0))
     blend = np.clip((reynolds - LAMINAR_REYNOLDS) / (TURBULENT_REYNOLDS - LAMINAR_REYNOLDS), 0.0, 1.0)
     nusselt = LAMINAR_NUSSELT + blend * (nusselt - LAMINAR_NUSSELT)
     conductance = nusselt * k * np.pi * pipes.cell_length_m
-    re = np.maximum(reynolds, LAMINAR_REYNOLDS)
-    speed = flow_kg_s / (rho * section)
-    dispersion = pipes.dispersion_factor * diameter / 2.0 * speed * (3e7 * re**-2.1 + 1.35 * re**-0.125)
+    straight = np.interp(np.maximum(reynolds, LAMINAR_REYNOLDS), _KNOTS, _DISPERSION)
+    dispersion = pipes.dispersion_factor * diameter / 2.0 * flow_kg_s / (rho * section) * straight
     return conductance, dispersion, rho
 
 
@@ -204,30 +219,29 @@ def standing(pipes: Pipes, dt_s: Array) -> Factors:
         decay_bend=np.zeros_like(p),
         wall_share=conductance / (conductance + loss),
         film_density=rho,
+        moving=False,
     )
 
 
-def streaming(pipes: Pipes, flow_kg_s: Array, dt_s: Array, before: float, after: float) -> Factors:
-    """Contact with a stream: decay for half of `dt_s` before, after or both; evening out for half or all of it.
+def streaming(pipes: Pipes, flow_kg_s: Array, contact_s: Array, exponent: Array, decayed: Array) -> Factors:
+    """Contact with a stream for `contact_s`, and a decay by `exponent` after it.
 
     Water and wall even out towards the ratio that they have in a steady stream, where nothing is left to even out. In
     a wall that is warmer than that the water could become warmer than all around: the contact is at most so strong
-    that together with the decay it does not, for water that came in half a step ago.
+    that with half of the decay after it it does not, even where the water came in in the step before, whose decay had
+    the exponent `decayed`.
     """
     conductance, _, rho = film(pipes, flow_kg_s)
     water, wall, loss = HEAT_CAPACITY_J_KGK * rho * pipes.cell_volume_m3, pipes.wall_capacity_j_k, pipes.loss_w_k
     share = conductance / (conductance + loss)
     lasting = conductance_of_both(pipes, conductance)
-    exponent = 0.5 * lasting * dt_s / water
-    decay = -np.expm1(-exponent)
     p, q = conductance * share / water, (conductance + loss) / wall
-    evened = -np.expm1(-(p + q) * 0.5 * (before + after) * dt_s) / (p + q)
-    if before:
-        kept, excess = 1.0 - decay, loss / conductance
-        fresh = kept * sinhc(exponent)
-        left_over = kept if after else 1.0
-        bound = (1.0 - left_over * fresh) / (left_over * (1.0 + excess - fresh))
-        evened = np.minimum(evened, bound / p)
+    evened = -np.expm1(-(p + q) * contact_s) / (p + q)
+    fresh, left, excess = mean_left(decayed), np.exp(-0.5 * exponent), loss / conductance
+    strength = left * (1.0 + excess - fresh) * p
+    bound = np.where(strength > 0.0, (1.0 - left * fresh) / np.where(strength > 0.0, strength, 1.0), np.inf)
+    evened = np.minimum(evened, bound)
+    decay = -np.expm1(-exponent)
     return Factors(
         water_by_wall=conductance / water * evened,
         water_by_water=p * evened,
@@ -239,9 +253,14 @@ def streaming(pipes: Pipes, flow_kg_s: Array, dt_s: Array, before: float, after:
         decay_bend=exponent * (1.0 - decay) - decay,
         wall_share=share,
         film_density=rho,
-        before=before,
-        after=after,
+        moving=True,
     )
+
+
+def mean_left(z: Array) -> Array:
+    """Mean of exp(-z s) over s from 0 to 1, z >= 0: what is left of water that came in evenly."""
+    safe = np.where(z > 0.0, z, 1.0)
+    return np.where(z > 0.0, -np.expm1(-safe) / safe, 1.0)
 
 
 def bend(z: Array) -> Array:
@@ -264,7 +283,7 @@ def sinhc(z: Array) -> Array:
 
 
 def exchange(pipes: Pipes, f: Factors, fall: Array, missing: Array, ambient_temp_k: Array) -> Array:
-    """Even out water and wall, lose heat to the ambient; returns the loss in J.
+    """Even out water and wall, then let the water decay; returns the loss in J.
 
     `fall` is the exponent by which a steady stream falls in a cell, negative where it comes from the end: parts of
     plugs and cells are exact for that profile. The plug at the inlet has been there for the part 1 - `missing` only.
@@ -273,33 +292,30 @@ def exchange(pipes: Pipes, f: Factors, fall: Array, missing: Array, ambient_temp
     temp, wall, ends = pipes.plug_temp_k - ambient, pipes.wall_temp_k - ambient, pipes.end_temp_k - ambient
     rho = f.film_density[:, None] * pipes.plug_volume_m3_kg
     parts = pipes.plug_parts()
-    weaker = np.maximum(rho.max(axis=1), 1.0) if f.before or f.after else 1.0  # lighter water changes more
+    weaker = np.maximum(rho.max(axis=1), 1.0) if f.moving else 1.0  # lighter water changes more
     water_by_wall, water_by_water = f.water_by_wall / weaker, f.water_by_water / weaker
     wall_by_water, wall_by_wall = f.wall_by_water / weaker, f.wall_by_wall / weaker
     loss_by_water, loss_by_wall = f.loss_by_water / weaker, f.loss_by_wall / weaker
-    decay = f.decay[:, None] + f.decay_bend[:, None] * (rho - 1.0)
-    decayed = f.before * (parts * decay * temp).sum(axis=1)
-    temp = temp - f.before * rho * decay * temp
     inside, beside, edge = contact(temp, wall, f.wall_share[:, None] * ends, pipes.fill, fall)
     forward = fall >= 0.0
     present = np.ones_like(temp)
     present[forward, 0] -= missing[forward]
     present[~forward, -1] -= missing[~forward]
     absent = (1.0 - present) * parts
-    warmth, wall_warmth = (parts * temp).sum(axis=1), wall.sum(axis=1)
-    pipes.film_temp_k = ambient_temp_k + warmth / pipes.cells
-    loss: Array = loss_by_water * (warmth - (absent * temp).sum(axis=1))
-    loss += loss_by_wall * (wall_warmth - (absent * beside).sum(axis=1))
+    loss: Array = loss_by_water * ((parts - absent) * temp).sum(axis=1)
+    loss += loss_by_wall * (wall.sum(axis=1) - (absent * beside).sum(axis=1))
     wall_change = wall_by_water[:, None] * inside - wall_by_wall[:, None] * wall
     for k, cell in ((0, 0), (-1, -1)):
         pair = wall_by_water * temp[:, k] - wall_by_wall * beside[:, k]
         wall_change[:, cell] -= absent[:, k] * pair
     temp = temp + present * rho * (water_by_wall[:, None] * beside - water_by_water[:, None] * temp)
-    decayed += f.after * (parts * decay * temp).sum(axis=1)
-    loss += HEAT_CAPACITY_J_KGK * f.film_density * pipes.cell_volume_m3 * decayed
-    pipes.plug_temp_k = ambient + temp - f.after * rho * decay * temp
+    decayed = (f.decay[:, None] + f.decay_bend[:, None] * (rho - 1.0)) * temp
+    loss += HEAT_CAPACITY_J_KGK * f.film_density * pipes.cell_volume_m3 * (parts * decayed).sum(axis=1)
+    temp = temp - rho * decayed
+    pipes.film_temp_k = ambient_temp_k + (parts * temp).sum(axis=1) / pipes.cells
+    pipes.plug_temp_k = ambient + temp
     pipes.wall_temp_k = pipes.wall_temp_k + wall_change
-    if not f.before and not f.after:  # at rest what lies beyond the ends ages like the water beside it
+    if not f.moving:  # what lies beyond the ends ages like the water beside it
         ends = ends + water_by_wall[:, None] * edge - water_by_water[:, None] * ends
         pipes.end_temp_k = ambient + ends
     return loss
@@ -382,13 +398,14 @@ def move(
     temp_k: Array,
     forward: Mask,
     fall: Array,
+    dt_s: Array,
     ambient_temp_k: Array,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Push water in at the upstream end and take the same volume out at the other, at most one cell.
 
-    Half of the contact of the step lies before, half after. Water that enters or leaves during the step decays with
-    its own age: a factor makes up for the difference. Returns mass in kg and heat content (kg K) of what comes out,
-    loss in J, and the part of the contact that water in a new plug has missed.
+    All water has decayed for the whole step, but what enters or leaves in it only does with its own age: a factor
+    makes up for the difference. Half of the contact of the step is left for the next one, and the water in a new plug
+    has missed a part of that. Returns mass in kg and heat content (kg K) of what comes out, and loss in J.
     """
     n = pipes.cells
     back = ~forward
@@ -409,13 +426,15 @@ def move(
     rest = last - taken
     span = last * bend(fall * last)
     shift = (span - rest * bend(fall * rest)) / (span + end) * (temp[:, n] - temp[:, n - 1])
-    part = np.where(over, 0.0, _lesser(shift * rest / np.where(taken > 0.0, taken, 1.0), left - temp[:, n]))
-    stays = temp[:, n] - part * taken / np.where(rest > 0.0, rest, 1.0)
-    out_mass = pipes.cell_volume_m3 * taken / volume[:, n]
     pushed = mass_kg / pipes.cell_volume_m3
     exponent = fall * pushed  # of the decay in the step, over the specific volume
+    kept = mean_left(exponent * volume[:, n])
+    part = _lesser(shift * rest / np.where(taken > 0.0, taken, 1.0), kept * left - temp[:, n])
+    part = np.where(over, 0.0, part)
+    stays = temp[:, n] - part * taken / np.where(rest > 0.0, rest, 1.0)
+    out_mass = pipes.cell_volume_m3 * taken / volume[:, n]
     out_heat = out_mass * (temp[:, n] + part)
-    out_left = out_heat / sinhc(0.5 * exponent * volume[:, n])
+    out_left = out_heat / kept
     # And the remainder out of the plug behind it.
     taken = np.where(over, cells - last, 0.0)
     rest = 1.0 - taken
@@ -427,7 +446,9 @@ def move(
     mass = pipes.cell_volume_m3 * taken / volume[:, n - 1]
     heat = mass * (temp[:, n - 1] + part)
     out_mass, out_heat = out_mass + mass, out_heat + heat
-    out_left = out_left + heat / sinhc(0.5 * exponent * volume[:, n - 1])
+    out_left = out_left + heat / mean_left(exponent * volume[:, n - 1])
+
+    mean_out = out_heat / out_mass
 
     # What goes in fills the first plug, then a new one.
     older = np.where(over, last / np.where(cells > 0.0, cells, 1.0), 1.0)  # the room in the first plug is `last` too
@@ -438,8 +459,8 @@ def move(
     filled = np.where(over, 1.0, first + cells)
     moving = total > 0.0
     safe = np.where(moving, total, 1.0)
-    first_in = entering * np.exp(-0.5 * exponent * (1.0 - older)) * sinhc(0.5 * exponent * older)
-    new_in = entering * np.exp(0.5 * exponent * older) * sinhc(0.5 * exponent * (1.0 - older))
+    first_in = entering * np.exp(-exponent * (1.0 - older)) * mean_left(exponent * older)
+    new_in = entering * mean_left(exponent * (1.0 - older))
     first_temp = np.where(moving, (there * temp[:, 0] + into_first * first_in) / safe, temp[:, 0])
     first_volume = np.where(moving & (filled > 0.0), filled / safe, volume[:, 0])
     loss = pushed * entering - into_first * first_in - np.where(over, (pushed - into_first) * new_in, 0.0)
@@ -454,12 +475,17 @@ def move(
     first = np.where(over, cells - last, first + cells)
     pipes.fill = np.where(forward, first, 1.0 - first)
     pipes.plug_temp_k, pipes.plug_volume_m3_kg = new_temp + ambient_temp_k[:, None], new_volume
+    mean_in = older * first_in + (1.0 - older) * new_in
+    pipes.film_temp_k = pipes.film_temp_k + cells * (mean_in - mean_out) / n
+    pipes.owed_time_s = 0.5 * dt_s
+    pipes.owed_flow_kg_s = np.where(forward, 1.0, -1.0) * mass_kg / dt_s
+    pipes.owed_missed = np.where(over, older, 0.0)
     pipes.end_temp_k[:, 0] = temp_k
     pipes.end_temp_k[:, 1] = ambient_temp_k + out_left / out_mass
     for name in ("plug_temp_k", "plug_volume_m3_kg", "end_temp_k"):
         values = getattr(pipes, name)
         values[back] = values[back, ::-1]
-    return out_mass, out_left + out_mass * ambient_temp_k, loss, np.where(over, older, 0.0)
+    return out_mass, out_left + out_mass * ambient_temp_k, loss
 
 
 def march(
@@ -496,7 +522,7 @@ def march(
     wall *= (share * mean)[:, None]
     pipes.wall_temp_k = np.where(forward[:, None], wall, wall[:, ::-1]) + ambient_temp_k[:, None]
     pipes.plug_temp_k = np.where(forward[:, None], plugs, plugs[:, ::-1]) + ambient_temp_k[:, None]
-    pipes.plug_volume_m3_kg = np.repeat(1.0 / density(temp_k)[:, None], pipes.cells + 1, axis=1)
+    pipes.plug_volume_m3_kg = np.repeat(specific_volume(temp_k)[:, None], pipes.cells + 1, axis=1)
     pipes.fill = np.where(forward, 0.0, 1.0)
     pipes.film_temp_k = ambient_temp_k + plugs[:, 1:].mean(axis=1)
     out_temp_k = ambient_temp_k + here
@@ -522,13 +548,19 @@ def step(pipes: Pipes, mass_kg: Array, temp_k: Array, dt_s: float, ambient_temp_
     """
     forward = mass_kg >= 0.0
     mass = np.abs(mass_kg)
-    cells = mass / (density(temp_k) * pipes.cell_volume_m3)
+    cells = mass * specific_volume(temp_k) / pipes.cell_volume_m3
     still = cells < LEAST_MOVE_CELLS
     decay = pipes.loss_w_k * dt_s * cells / (HEAT_CAPACITY_J_KGK * np.where(still, 1.0, mass))
     moves = np.where(cells > 1.0, np.ceil(cells / MOST_MOVE), 1.0)
     passes = np.maximum(moves, np.clip(np.ceil(decay / MOST_DECAY), 1.0, MOST_PASSES))
     passes = np.where(still, 0.0, np.where(cells > MARCH_CONTENTS * pipes.cells, -1.0, passes))
     out = (np.zeros_like(mass), np.zeros_like(mass), np.zeros_like(mass))
+    turned = (passes <= 0.0) | (forward != (pipes.owed_flow_kg_s >= 0.0))
+    settling = (pipes.owed_time_s > 0.0) & turned
+    if settling.any():
+        part = pipes.part(settling)
+        out[2][settling] = settle(part, ambient_temp_k[settling])
+        pipes.put(settling, part)
     kinds = np.unique(passes)
     for kind in kinds:
         rows = passes == kind
@@ -536,33 +568,53 @@ def step(pipes: Pipes, mass_kg: Array, temp_k: Array, dt_s: float, ambient_temp_
         given = (mass[rows], temp_k[rows], np.full(int(rows.sum()), dt_s), ambient_temp_k[rows], forward[rows])
         results = march(part, *given) if kind < 0 else _sub_steps(part, int(kind), *given)
         for total, result in zip(out, results, strict=True):
-            total[rows] = result
+            total[rows] += result
         if part is not pipes:
             pipes.put(rows, part)
     return out
 
 
+def settle(pipes: Pipes, ambient_temp_k: Array) -> Array:
+    """Make up for the contact that the last step left, before water comes to rest or turns round; the loss in J."""
+    flow = np.abs(pipes.owed_flow_kg_s)
+    factors = streaming(pipes, flow, pipes.owed_time_s, np.zeros_like(flow), pipes.owed_decay)
+    conductance, _, _ = film(pipes, flow)
+    fall = np.copysign(steady_fall(pipes, conductance, flow), pipes.owed_flow_kg_s)
+    pipes.owed_time_s = np.zeros_like(flow)
+    return exchange(pipes, factors, fall, pipes.owed_missed, ambient_temp_k)
+
+
+def steady_fall(pipes: Pipes, conductance_w_k: Array, flow_kg_s: Array) -> Array:
+    """Exponent by which a steady stream falls along a cell."""
+    lasting = conductance_of_both(pipes, conductance_w_k)
+    fall: Array = np.minimum(lasting / (HEAT_CAPACITY_J_KGK * flow_kg_s), LARGEST_FALL)
+    return fall
+
+
 def _sub_steps(
     pipes: Pipes, passes: int, mass_kg: Array, temp_k: Array, dt_s: Array, ambient_temp_k: Array, forward: Mask
 ) -> tuple[Array, Array, Array]:
-    """Half an exchange, a move, whole exchanges and moves, half an exchange (Strang's splitting)."""
+    """An exchange (half of it for the pass before) and a move, in every pass (Strang's splitting)."""
     nothing = np.zeros_like(mass_kg)
     if passes == 0:
         return nothing, nothing, exchange(pipes, standing(pipes, dt_s), nothing, nothing, ambient_temp_k)
     flow, dt_s = mass_kg / dt_s, dt_s / passes
     conductance, dispersion, rho = film(pipes, flow)
-    cells = mass_kg / (density(temp_k) * pipes.cell_volume_m3) / passes
-    fall = np.minimum(conductance_of_both(pipes, conductance) / (HEAT_CAPACITY_J_KGK * flow), LARGEST_FALL)
-    signed = np.where(forward, fall, -fall)
-    out_mass, out_heat = nothing, nothing
-    first, between, final = (streaming(pipes, flow, dt_s, *sides) for sides in ((0.0, 1.0), (1.0, 1.0), (1.0, 0.0)))
-    loss = exchange(pipes, first, signed, nothing, ambient_temp_k)
-    for k in range(passes):
-        mass, heat, lost, missed = move(pipes, cells, mass_kg / passes, temp_k, forward, fall, ambient_temp_k)
-        out_mass, out_heat, loss = out_mass + mass, out_heat + heat, loss + lost
-        if k < passes - 1:
-            loss = loss + exchange(pipes, between, signed, 0.5 * missed, ambient_temp_k)
-        else:
-            loss = loss + exchange(pipes, final, signed, missed, ambient_temp_k)
+    cells = mass_kg * specific_volume(temp_k) / pipes.cell_volume_m3 / passes
+    fall = steady_fall(pipes, conductance, flow)
+    water = HEAT_CAPACITY_J_KGK * rho * pipes.cell_volume_m3
+    decay = conductance_of_both(pipes, conductance) * dt_s / water
+    sums = [nothing, nothing, nothing]
+    film_temp_k = pipes.film_temp_k
+    for _ in range(passes):
+        contact_s = pipes.owed_time_s + 0.5 * dt_s
+        missed = np.where(pipes.owed_time_s > 0.0, pipes.owed_missed * pipes.owed_time_s / contact_s, 0.0)
+        decayed = np.where(pipes.owed_time_s > 0.0, pipes.owed_decay, 0.0)
+        pipes.film_temp_k = film_temp_k  # the film stays the same for all passes
+        factors = streaming(pipes, flow, contact_s, decay, decayed)
+        loss = exchange(pipes, factors, np.where(forward, fall, -fall), missed, ambient_temp_k)
         disperse(pipes, dispersion, rho, dt_s)
-    return out_mass, out_heat, loss
+        out_mass, out_heat, lost = move(pipes, cells, mass_kg / passes, temp_k, forward, fall, dt_s, ambient_temp_k)
+        pipes.owed_decay = decay
+        sums = [total + part for total, part in zip(sums, (out_mass, out_heat, loss + lost), strict=True)]
+    return sums[0], sums[1], sums[2]

@@ -26,7 +26,7 @@ STEEL = PipeClass(
 # No wall, no loss, no dispersion: pure transport.
 IDEAL = replace(STEEL, wall_density_kg_m3=1e-9, loss_resistance_mk_w=1e15, dispersion_factor=0.0)
 AMBIENT_K = 283.15
-HEAD = 4  # numbers at the head of a record
+HEAD = 8  # numbers at the head of a record
 
 
 def geometry(length_m=100.0, pipe_class=STEEL, cells=None):
