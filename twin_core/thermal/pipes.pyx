@@ -35,6 +35,8 @@ cdef double LARGEST_FALL = 0.7
 cdef double MOST_SLOPE = 1.75
 # A step of at most one cell is one pass; in longer ones a pass moves at most this part of a cell.
 cdef double MOST_MOVE = 0.5
+# Exponents up to this have a shorter series.
+cdef double SMALL = 0.015
 cdef double LAMINAR_NUSSELT = 3.66
 cdef double LAMINAR_REYNOLDS = 2300.0
 cdef double TURBULENT_REYNOLDS = 4000.0
@@ -141,6 +143,8 @@ cdef inline double clip(double value, double low, double high) noexcept nogil:
 
 cdef inline double bend(double z) noexcept nogil:
     """(z - 1 + exp(-z)) / z^2, by its series: exact to 1e-9 for |z| <= 0.3, to 2e-7 at the bound of 0.7."""
+    if -SMALL < z < SMALL:  # nearly always; exact to 1e-10
+        return 0.5 - z * (1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0)))
     return 0.5 - z * (
         1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0 - z * (1.0 / 720.0 - z * (1.0 / 5040.0 - z * (1.0 / 40320.0)))))
     )
@@ -215,9 +219,8 @@ cdef inline Contact contact(const Pipe* pipe, Py_ssize_t film, double flow) noex
     return c
 
 
-cdef Stream standing(const Pipe* pipe, Py_ssize_t film, double dt) noexcept nogil:
+cdef void standing(Stream* s, const Pipe* pipe, Py_ssize_t film, double dt) noexcept nogil:
     """Contact with water at rest: the exact exponential of water, wall and ambient, a fast and a slow mode."""
-    cdef Stream s
     cdef Contact c = contact(pipe, film, 0.0)
     cdef double water = HEAT_CAPACITY * c.density * pipe.cell_volume_m3
     cdef double p = c.conductance_w_k / water
@@ -242,13 +245,13 @@ cdef Stream standing(const Pipe* pipe, Py_ssize_t film, double dt) noexcept nogi
     s.exponent = s.decay = s.decay_bend = s.fall = s.dispersion = s.moves = 0.0
     s.wall_share = c.conductance_w_k / (c.conductance_w_k + pipe.loss_w_k)
     s.density = c.density
-    set_profile(&s, True)
-    return s
+    set_profile(s, True)
 
 
-cdef inline Stream streaming(const Pipe* pipe, Py_ssize_t film, double flow, double dt, bint forward) noexcept nogil:
+cdef inline void streaming(
+    Stream* s, const Pipe* pipe, Py_ssize_t film, double flow, double dt, bint forward
+) noexcept nogil:
     """Contact with a stream: it decays, and evens out with the wall towards the ratio of a steady stream."""
-    cdef Stream s
     cdef Contact c = contact(pipe, film, flow)
     cdef double by_water = pipe.kelvin_per_heat * FILM[film].volume
     cdef double both = c.conductance_w_k + pipe.loss_w_k
@@ -264,15 +267,14 @@ cdef inline Stream streaming(const Pipe* pipe, Py_ssize_t film, double flow, dou
     s.exponent = lasting * by_water * dt
     s.decay = gone(s.exponent)
     s.decay_bend = s.exponent * (1.0 - s.decay) - s.decay
-    s.time = evening_time(&s, dt)
+    s.time = evening_time(s, dt)
     s.fall = lasting / (HEAT_CAPACITY * flow)
     if s.fall > LARGEST_FALL:
         s.fall = LARGEST_FALL
     s.dispersion = c.dispersion_m2_s * dt * pipe.per_cell_area
     s.density = c.density
     s.moves = 1.0
-    set_profile(&s, forward)
-    return s
+    set_profile(s, forward)
 
 
 cdef inline void set_profile(Stream* s, bint forward) noexcept nogil:
@@ -319,7 +321,10 @@ cdef inline Stream* stream_of(
     cdef Stream* kept = <Stream*> (memo + 3)
     cdef double signed_flow = flow if forward else -flow
     if memo[0] != signed_flow or memo[1] != dt or memo[2] != film:
-        kept[0] = streaming(pipe, film, flow, dt, forward) if flow > 0.0 else standing(pipe, film, dt)
+        if flow > 0.0:
+            streaming(kept, pipe, film, flow, dt, forward)
+        else:
+            standing(kept, pipe, film, dt)
         memo[0] = signed_flow
         memo[1] = dt
         memo[2] = film
@@ -333,7 +338,7 @@ cdef inline double limited(double back, double ahead) noexcept nogil:
     back = MOST_SLOPE * back
     ahead = MOST_SLOPE * ahead
     low = back if back < ahead else ahead
-    high = ahead if back < ahead else back
+    high = back if back > ahead else ahead
     low = mean if mean < low else low
     high = mean if mean > high else high
     return (low if low > 0.0 else 0.0) + (high if high < 0.0 else 0.0)
@@ -342,7 +347,7 @@ cdef inline double limited(double back, double ahead) noexcept nogil:
 cdef inline double lesser(double one, double other) noexcept nogil:
     """The smaller of two values of the same sign, else nothing."""
     cdef double low = one if one < other else other
-    cdef double high = other if one < other else one
+    cdef double high = one if one > other else other
     return (low if low > 0.0 else 0.0) + (high if high < 0.0 else 0.0)
 
 
@@ -656,7 +661,7 @@ cdef double settle(const Pipe* pipe, double* record, double ambient) noexcept no
     cdef double time
     if dt == 0.0:
         return 0.0
-    s = streaming(pipe, film_of(record[1]), flow, dt, record[OWED_FLOW] > 0.0)
+    streaming(&s, pipe, film_of(record[1]), flow, dt, record[OWED_FLOW] > 0.0)
     time = bounded_time(pipe, &s, s.time, record[OWED_DECAY], 0.0)
     record[OWED_TIME] = 0.0
     return exchange(pipe, record, &s, time, False, record[OWED_MISSED], ambient)
