@@ -1,12 +1,20 @@
 """Darcy friction factor and pressure drop of pipes.
 
-Laminar flow up to Re 2000: 64 / Re. From Re 4000 Colebrook-White, solved by two Newton steps from Haaland's formula, or
-the explicit formula of Swamee and Jain (1976). In between a cubic in Re that has value and slope of both ends (Dunlop
-1991, as in EPANET). Nikuradse: 64 / Re plus the value of a fully rough pipe, everywhere.
+Laminar flow up to Re 2000: 64 / Re. From Re 4000 Colebrook-White, or the explicit formula of Swamee and Jain (1976). In
+between a cubic in Re that has value and slope of both ends (Dunlop 1991, as in EPANET). Nikuradse: 64 / Re plus the value
+of a fully rough pipe, everywhere.
+
+Colebrook-White has a closed form in the Wright omega function (Brkic and Praks 2019): with c = 2 / ln(10),
+s = Re / (2.51 c), r = relative roughness / 3.7 and omega + ln(omega) = z = r s + ln(s),
+
+    1 / sqrt(factor) = c (ln(s) - ln(omega)),   d ln(factor) / d ln(Re) = -2 / (1 + omega).
+
+ln(s) and ln(omega), as a function of z, are read from tables of Taylor polynomials: no iteration, within 1e-11.
 """
 
 from libc.math cimport fabs, log, pow
 from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
 import numpy as np
 
@@ -14,40 +22,121 @@ from uem.twin_core.errors import InvalidInput
 
 cdef double LAMINAR = 2000.0
 cdef double TURBULENT = 4000.0
-cdef double PER_LN10 = 0.8685889638065036  # 2 / ln(10)
-cdef union Bits:
-    double real
-    uint64_t bits
+cdef double PER_LN10 = 0.8685889638065036  # c
+cdef double PER_REYNOLDS = 1.0 / (2.51 * PER_LN10)  # s / Re
+cdef double PER_ROOT = 1.0 / (PER_LN10 * PER_LN10)
+cdef double LN2 = 0.6931471805599453
 
 LAWS = ("colebrook", "swamee-jain", "nikuradse")
+
+# ln(mantissa) about the middles of 64 equal parts of 1 .. 2: 1 / middle and its logarithm.
+cdef double[128] LN_MIDDLE
+# ln(omega) about the middles of 32 equal parts of each octave of z from 4 to 2**20: six coefficients in z - middle.
+cdef enum:
+    OMEGA_FIRST = 32 * (1023 + 2)
+    OMEGA_PARTS = 32 * 18
+cdef double[6 * OMEGA_PARTS] LN_OMEGA
+
+
+cdef inline uint64_t bits_of(double value) noexcept nogil:
+    cdef uint64_t bits
+    memcpy(&bits, &value, sizeof(bits))
+    return bits
+
+
+cdef inline double of_bits(uint64_t bits) noexcept nogil:
+    cdef double value
+    memcpy(&value, &bits, sizeof(value))
+    return value
+
+
+cdef double wright_omega(double z) noexcept nogil:
+    """The solution of omega + ln(omega) = z, for z above 1, by Newton."""
+    cdef double omega = z if z < 4.0 else z - log(z)
+    cdef int i
+    for i in range(6):
+        omega *= (1.0 + z - log(omega)) / (1.0 + omega)
+    return omega
+
+
+cdef void fill_tables() noexcept nogil:
+    cdef Py_ssize_t i, j, k
+    cdef double middle
+    cdef double[6] omega
+    for i in range(64):
+        middle = 1.0 + (i + 0.5) / 64.0
+        LN_MIDDLE[2 * i] = 1.0 / middle
+        LN_MIDDLE[2 * i + 1] = log(middle)
+    for i in range(OMEGA_PARTS):
+        middle = of_bits((<uint64_t>(OMEGA_FIRST + i) << 47) | (<uint64_t>1 << 46))
+        # Taylor coefficients of omega from (1 + omega) omega' = omega; then ln(omega) = z - omega.
+        omega[0] = wright_omega(middle)
+        for k in range(5):
+            omega[k + 1] = omega[k]
+            for j in range(1, k + 1):
+                omega[k + 1] -= omega[j] * (k + 1 - j) * omega[k + 1 - j]
+            omega[k + 1] /= (1.0 + omega[0]) * (k + 1)
+        for k in range(6):
+            LN_OMEGA[6 * i + k] = -omega[k]
+        LN_OMEGA[6 * i] += middle
+        LN_OMEGA[6 * i + 1] += 1.0
+
+
+fill_tables()
+
+
+cdef inline double quick_ln(double value) noexcept nogil:
+    """Natural logarithm of a normal number above 0, within 1e-13."""
+    cdef uint64_t bits = bits_of(value)
+    cdef const double* middle = &LN_MIDDLE[2 * ((bits >> 46) & 63)]
+    cdef double exponent = <double>(<int>(bits >> 52) - 1023)
+    cdef double r = of_bits((bits & 0x000FFFFFFFFFFFFFULL) | 0x3FF0000000000000ULL) * middle[0] - 1.0
+    return exponent * LN2 + middle[1] + r * (1.0 + r * (-0.5 + r * (1.0 / 3.0 + r * (-0.25 + r * 0.2))))
+
+
+cdef inline double ln_omega(double z) noexcept nogil:
+    """Logarithm of the Wright omega function, z from 4."""
+    cdef uint64_t bits = bits_of(z)
+    cdef uint64_t part = (bits >> 47) - OMEGA_FIRST
+    cdef double t
+    cdef const double* k
+    if part >= OMEGA_PARTS:
+        return log(wright_omega(z))
+    k = &LN_OMEGA[6 * part]
+    t = z - of_bits((bits & 0xFFFF800000000000ULL) | 0x0000400000000000ULL)
+    return k[0] + t * (k[1] + t * (k[2] + t * (k[3] + t * (k[4] + t * k[5]))))
+
+
+cdef inline double colebrook(double rough, double reynolds, double* exponent) noexcept nogil:
+    """Factor and d ln(factor) / d ln(Re); reynolds not below 4000."""
+    cdef double s = reynolds * PER_REYNOLDS
+    cdef double logarithm = quick_ln(s)
+    cdef double z = rough * s + logarithm
+    cdef double omega = ln_omega(z)
+    cdef double root = logarithm - omega
+    omega = 1.0 + (z - omega)
+    cdef double both = 1.0 / (root * root * omega)
+    exponent[0] = -2.0 * both * root * root
+    return PER_ROOT * both * omega
 
 
 cdef double turbulent(int law, const Wall* wall, double reynolds, double* slope) noexcept nogil:
     """Factor and d factor / d Re; reynolds not below 4000."""
-    cdef double x, inside, part, derivative, by_reynolds
-    cdef int i
+    cdef double x, inside, part, factor
     if law == SWAMEE_JAIN:
         part = 5.74 / pow(reynolds, 0.9)
         inside = wall.rough + part
         x = -PER_LN10 * log(inside)
         slope[0] = -2.0 / (x * x * x) * PER_LN10 * 0.9 * part / (inside * reynolds)
         return 1.0 / (x * x)
-    x = -0.9 * PER_LN10 * log(wall.haaland + 6.9 / reynolds)
-    part = 2.51 / reynolds
-    for i in range(2):
-        inside = wall.rough + part * x
-        x -= (x + PER_LN10 * log(inside)) / (1.0 + PER_LN10 * part / inside)
-    inside = wall.rough + part * x
-    derivative = 1.0 + PER_LN10 * part / inside
-    by_reynolds = PER_LN10 * part * x / (inside * reynolds) / derivative  # dx / dRe
-    slope[0] = -2.0 / (x * x * x) * by_reynolds
-    return 1.0 / (x * x)
+    factor = colebrook(wall.rough, reynolds, &x)
+    slope[0] = x * factor / reynolds
+    return factor
 
 
 cdef void make_wall(int law, double relative_roughness, Wall* wall) noexcept nogil:
     cdef double slope = 0.0
     wall.rough = relative_roughness / 3.7
-    wall.haaland = pow(wall.rough, 1.11)
     if law == NIKURADSE:
         # Without roughness the rough part is none at all.
         wall.factor_4000 = 1.0 / (PER_LN10 * log(wall.rough)) ** 2 if wall.rough > 0.0 else 0.0
@@ -76,60 +165,21 @@ cdef double friction_factor(int law, const Wall* wall, double reynolds, double* 
     return 0.032 + r * (-0.032 + r * ((a - b) + r * b))
 
 
-cdef inline double quick_log(double value) noexcept nogil:
-    """Natural logarithm of a normal number above 0, within 1e-12; in a form that compilers can do several at a time."""
-    cdef Bits number, exponent
-    cdef double mantissa, u, square
-    number.real = value
-    exponent.bits = (number.bits >> 52) | 0x4330000000000000ULL  # 2**52 + biased exponent, as a real number
-    number.bits = (number.bits & 0x000FFFFFFFFFFFFFULL) | 0x3FE0000000000000ULL  # 0.5 .. 1
-    mantissa = number.real
-    # Centred on 1 by the fixed factor sqrt(2): u in -0.172 .. 0.172.
-    u = (1.4142135623730951 * mantissa - 1.0) / (1.4142135623730951 * mantissa + 1.0)
-    square = u * u
-    return (exponent.real - 4503599627371518.0) * 0.6931471805599453 - 0.34657359027997264 + 2.0 * u * (
-        1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square * (
-            1.0 / 9.0 + square * (1.0 / 11.0 + square * (1.0 / 13.0 + square * (1.0 / 15.0)))
-        ))))
-    )
-
-
 cdef void pressure_drops(
-    int law, Py_ssize_t count, const Wall* wall, const double* rough, const double* haaland,
-    const double* reynolds_per_flow, const double* friction, const double* local, const double* flow_kg_s,
-    double* drop_pa, double* slope
+    int law, Py_ssize_t count, const Wall* wall, const double* reynolds_per_flow, const double* friction,
+    const double* local, const double* flow_kg_s, double* drop_pa, double* slope
 ) noexcept nogil:
     """Fill drop_pa with the sign of the flow, and slope with d drop / d flow."""
     cdef Py_ssize_t i
-    cdef double q, reynolds, factor, by_reynolds = 0.0, inverse, x, part, inside, logarithm, u, both
-    if law == COLEBROOK:
-        # All as if turbulent, without a branch; the few that are not are done again below.
-        for i in range(count):
-            q = fabs(flow_kg_s[i])
-            reynolds = q * reynolds_per_flow[i]
-            inverse = 2.0 / (reynolds + TURBULENT + fabs(reynolds - TURBULENT))  # of the larger one, without a branch
-            part = 2.51 * inverse
-            x = -0.9 * PER_LN10 * quick_log(haaland[i] + 6.9 * inverse)
-            inside = rough[i] + part * x
-            logarithm = quick_log(inside)
-            both = 1.0 / inside
-            u = -(x + PER_LN10 * logarithm) / (1.0 + PER_LN10 * part * both)
-            x += u
-            u *= part * both  # the argument of the logarithm moved by this part of itself, 2 % at most
-            logarithm += u * (1.0 + u * (-0.5 + u * (1.0 / 3.0 + u * (-0.25 + u * (0.2 - u * (1.0 / 6.0))))))
-            inside = rough[i] + part * x
-            both = 1.0 / (inside + PER_LN10 * part)
-            x -= (x + PER_LN10 * logarithm) * inside * both
-            factor = friction[i] / (x * x)
-            # d factor / dRe * Re = -2 factor / x * dx / dRe * Re, and dx / dRe * Re = PER_LN10 part x / (...).
-            drop_pa[i] = (factor + local[i]) * q * flow_kg_s[i]
-            slope[i] = 2.0 * (factor * (1.0 - PER_LN10 * part * both) + local[i]) * q
+    cdef double q, reynolds, factor, by_reynolds = 0.0
     for i in range(count):
         q = fabs(flow_kg_s[i])
         reynolds = q * reynolds_per_flow[i]
         if law == COLEBROOK and reynolds >= TURBULENT:
-            continue
-        if reynolds <= LAMINAR or law == NIKURADSE:  # factor times flow: linear where the water stands
+            factor = friction[i] * colebrook(wall[i].rough, reynolds, &by_reynolds)
+            drop_pa[i] = (factor + local[i]) * q * flow_kg_s[i]
+            slope[i] = (factor * (2.0 + by_reynolds) + 2.0 * local[i]) * q
+        elif reynolds <= LAMINAR or law == NIKURADSE:  # factor times flow: linear where the water stands
             factor = 64.0 / reynolds_per_flow[i]
             by_reynolds = 0.0
             if law == NIKURADSE:
@@ -137,10 +187,10 @@ cdef void pressure_drops(
                 by_reynolds = wall[i].factor_4000
             drop_pa[i] = (friction[i] * factor + local[i] * q) * flow_kg_s[i]
             slope[i] = friction[i] * (factor + by_reynolds * q) + 2.0 * local[i] * q
-            continue
-        factor = friction_factor(law, &wall[i], reynolds, &by_reynolds)
-        drop_pa[i] = (friction[i] * factor + local[i]) * q * flow_kg_s[i]
-        slope[i] = (2.0 * (friction[i] * factor + local[i]) + friction[i] * by_reynolds * reynolds) * q
+        else:
+            factor = friction_factor(law, &wall[i], reynolds, &by_reynolds)
+            drop_pa[i] = (friction[i] * factor + local[i]) * q * flow_kg_s[i]
+            slope[i] = (2.0 * (friction[i] * factor + local[i]) + friction[i] * by_reynolds * reynolds) * q
 
 
 def pressure_drops_of(str law, const double[::1] relative_roughness, const double[::1] reynolds_per_flow,
@@ -152,17 +202,12 @@ def pressure_drops_of(str law, const double[::1] relative_roughness, const doubl
     cdef Py_ssize_t i, n = flow_kg_s.shape[0]
     cdef double[::1] ones = np.ones(n)
     cdef double[::1] none = np.zeros(n)
-    cdef double[::1] haaland = np.zeros(n)
-    cdef double[::1] rough = np.zeros(n)
-    cdef double[::1] walls = np.zeros(4 * n)
+    cdef double[::1] walls = np.zeros(n * sizeof(Wall) // sizeof(double) + 1)
     cdef Wall* wall = <Wall*>&walls[0]
     for i in range(n):
         make_wall(LAWS.index(law), relative_roughness[i], &wall[i])
-        rough[i] = wall[i].rough
-        haaland[i] = wall[i].haaland
     pressure_drops(
-        LAWS.index(law), n, wall, &rough[0], &haaland[0], &reynolds_per_flow[0], &ones[0], &none[0], &flow_kg_s[0],
-        &drop_pa[0], &slope[0],
+        LAWS.index(law), n, wall, &reynolds_per_flow[0], &ones[0], &none[0], &flow_kg_s[0], &drop_pa[0], &slope[0]
     )
 
 

@@ -105,8 +105,6 @@ cdef class Parts:
     cdef double *first_flow
     cdef double *gravity
     cdef Wall *wall
-    cdef double *rough
-    cdef double *haaland
     cdef Element *element
 
     cdef Work work(self, list kept) except *

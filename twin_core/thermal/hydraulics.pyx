@@ -197,11 +197,6 @@ cdef class Parts:
         self.wall = <Wall*>room_for(kept, self.pipes * sizeof(Wall))
         for i in range(self.pipes):
             make_wall(number, graph.roughness_m[edge[i]] / diameter[i], &self.wall[i])
-        self.rough = zeros(kept, self.pipes)
-        self.haaland = zeros(kept, self.pipes)
-        for i in range(self.pipes):
-            self.rough[i] = self.wall[i].rough
-            self.haaland[i] = self.wall[i].haaland
         place = {node: i for i, node in enumerate(shape.core_node.tolist())}
         self.criticals = 0
         self.element = <Element*>room_for(kept, self.elements * sizeof(Element))
@@ -364,7 +359,7 @@ cdef class Parts:
                 if cold:
                     work.flow[i] = self.first_flow[i]
         pressure_drops(
-            law, self.pipes - first, &self.wall[first], &self.rough[first], &self.haaland[first], &work.reynolds[first], &work.friction[first],
+            law, self.pipes - first, &self.wall[first], &work.reynolds[first], &work.friction[first],
             &work.local[first], &work.flow[first], &work.drop[first], &work.slope[first]
         )
         for c in range(self.chains):
@@ -666,7 +661,7 @@ cdef class Parts:
         for i in range(first, first + count):
             work.flow[i] = flow_kg_s + work.offset[i]
         pressure_drops(
-            law, count, &self.wall[first], &self.rough[first], &self.haaland[first], &work.reynolds[first], &work.friction[first], &work.local[first],
+            law, count, &self.wall[first], &work.reynolds[first], &work.friction[first], &work.local[first],
             &work.flow[first], &work.drop[first], &work.slope[first]
         )
         slope[0] = 0.0
@@ -843,7 +838,7 @@ cdef class Parts:
         for i in range(self.cores):
             found.pressure_pa[self.core_node[i]] = work.pressure[i]
         pressure_drops(
-            law, self.forest, self.wall, self.rough, self.haaland, work.reynolds, work.friction, work.local, work.flow,
+            law, self.forest, self.wall, work.reynolds, work.friction, work.local, work.flow,
             work.drop, work.slope
         )
         for i in range(self.forest):
