@@ -29,13 +29,27 @@ cdef double LN2 = 0.6931471805599453
 
 LAWS = ("colebrook", "swamee-jain", "nikuradse")
 
-# ln(mantissa) about the middles of 64 equal parts of 1 .. 2: 1 / middle and its logarithm.
-cdef double[128] LN_MIDDLE
-# ln(omega) about the middles of 32 equal parts of each octave of z from 4 to 2**20: six coefficients in z - middle.
+# Tables stand at the middles of equal parts of octaves: PARTS of them, from 2**10 for s and from 4 for z. Beyond their
+# ends (never in a plant) the functions are worked out.
 cdef enum:
-    OMEGA_FIRST = 32 * (1023 + 2)
-    OMEGA_PARTS = 32 * 18
-cdef double[6 * OMEGA_PARTS] LN_OMEGA
+    PARTS_BITS = 6
+    PARTS = 1 << PARTS_BITS
+    SHIFT = 52 - PARTS_BITS
+    LN_FIRST = PARTS * (1023 + 10)
+    LN_PARTS = PARTS * 30
+    OMEGA_FIRST = PARTS * (1023 + 2)
+    OMEGA_PARTS = PARTS * 18
+
+cdef struct LnPart:
+    double inverse
+    double ln
+
+cdef struct OmegaPart:
+    double middle
+    double[5] ln_omega  # coefficients in z - middle
+
+cdef LnPart[LN_PARTS] LN
+cdef OmegaPart[OMEGA_PARTS] LN_OMEGA
 
 
 cdef inline uint64_t bits_of(double value) noexcept nogil:
@@ -44,7 +58,8 @@ cdef inline uint64_t bits_of(double value) noexcept nogil:
     return bits
 
 
-cdef inline double of_bits(uint64_t bits) noexcept nogil:
+cdef inline double middle_of(uint64_t part) noexcept nogil:
+    cdef uint64_t bits = (part << SHIFT) | (<uint64_t>1 << (SHIFT - 1))
     cdef double value
     memcpy(&value, &bits, sizeof(value))
     return value
@@ -62,62 +77,63 @@ cdef double wright_omega(double z) noexcept nogil:
 cdef void fill_tables() noexcept nogil:
     cdef Py_ssize_t i, j, k
     cdef double middle
-    cdef double[6] omega
-    for i in range(64):
-        middle = 1.0 + (i + 0.5) / 64.0
-        LN_MIDDLE[2 * i] = 1.0 / middle
-        LN_MIDDLE[2 * i + 1] = log(middle)
+    cdef double[5] omega
+    for i in range(LN_PARTS):
+        middle = middle_of(LN_FIRST + i)
+        LN[i].inverse = 1.0 / middle
+        LN[i].ln = log(middle)
     for i in range(OMEGA_PARTS):
-        middle = of_bits((<uint64_t>(OMEGA_FIRST + i) << 47) | (<uint64_t>1 << 46))
+        middle = middle_of(OMEGA_FIRST + i)
         # Taylor coefficients of omega from (1 + omega) omega' = omega; then ln(omega) = z - omega.
         omega[0] = wright_omega(middle)
-        for k in range(5):
+        for k in range(4):
             omega[k + 1] = omega[k]
             for j in range(1, k + 1):
                 omega[k + 1] -= omega[j] * (k + 1 - j) * omega[k + 1 - j]
             omega[k + 1] /= (1.0 + omega[0]) * (k + 1)
-        for k in range(6):
-            LN_OMEGA[6 * i + k] = -omega[k]
-        LN_OMEGA[6 * i] += middle
-        LN_OMEGA[6 * i + 1] += 1.0
+        LN_OMEGA[i].middle = middle
+        for k in range(5):
+            LN_OMEGA[i].ln_omega[k] = -omega[k]
+        LN_OMEGA[i].ln_omega[0] += middle
+        LN_OMEGA[i].ln_omega[1] += 1.0
 
 
 fill_tables()
 
 
-cdef inline double quick_ln(double value) noexcept nogil:
-    """Natural logarithm of a normal number above 0, within 1e-13."""
-    cdef uint64_t bits = bits_of(value)
-    cdef const double* middle = &LN_MIDDLE[2 * ((bits >> 46) & 63)]
-    cdef double exponent = <double>(<int>(bits >> 52) - 1023)
-    cdef double r = of_bits((bits & 0x000FFFFFFFFFFFFFULL) | 0x3FF0000000000000ULL) * middle[0] - 1.0
-    return exponent * LN2 + middle[1] + r * (1.0 + r * (-0.5 + r * (1.0 / 3.0 + r * (-0.25 + r * 0.2))))
+cdef inline double quick_ln(double s) noexcept nogil:
+    """Natural logarithm, within 1e-13."""
+    cdef uint64_t part = (bits_of(s) >> SHIFT) - LN_FIRST
+    cdef double r
+    if part >= LN_PARTS:
+        return log(s)
+    r = s * LN[part].inverse - 1.0
+    return LN[part].ln + r * (1.0 + r * (-0.5 + r * (1.0 / 3.0 + r * (-0.25 + r * 0.2))))
 
 
 cdef inline double ln_omega(double z) noexcept nogil:
-    """Logarithm of the Wright omega function, z from 4."""
-    cdef uint64_t bits = bits_of(z)
-    cdef uint64_t part = (bits >> 47) - OMEGA_FIRST
+    """Logarithm of the Wright omega function, within 1e-11."""
+    cdef uint64_t part = (bits_of(z) >> SHIFT) - OMEGA_FIRST
     cdef double t
     cdef const double* k
     if part >= OMEGA_PARTS:
         return log(wright_omega(z))
-    k = &LN_OMEGA[6 * part]
-    t = z - of_bits((bits & 0xFFFF800000000000ULL) | 0x0000400000000000ULL)
-    return k[0] + t * (k[1] + t * (k[2] + t * (k[3] + t * (k[4] + t * k[5]))))
+    k = LN_OMEGA[part].ln_omega
+    t = z - LN_OMEGA[part].middle
+    return k[0] + t * (k[1] + t * (k[2] + t * (k[3] + t * k[4])))
 
 
-cdef inline double colebrook(double rough, double reynolds, double* exponent) noexcept nogil:
-    """Factor and d ln(factor) / d ln(Re); reynolds not below 4000."""
+cdef inline double colebrook(double rough, double reynolds, double* slow) noexcept nogil:
+    """Factor; reynolds not below 4000. `slow`: the factor times d ln(factor) / d ln(Re)."""
     cdef double s = reynolds * PER_REYNOLDS
-    cdef double logarithm = quick_ln(s)
-    cdef double z = rough * s + logarithm
-    cdef double omega = ln_omega(z)
-    cdef double root = logarithm - omega
-    omega = 1.0 + (z - omega)
-    cdef double both = 1.0 / (root * root * omega)
-    exponent[0] = -2.0 * both * root * root
-    return PER_ROOT * both * omega
+    cdef double ln_s = quick_ln(s)
+    cdef double z = rough * s + ln_s
+    cdef double ln_w = ln_omega(z)
+    cdef double root = ln_s - ln_w
+    cdef double beyond = 1.0 + (z - ln_w)  # 1 + omega
+    cdef double both = PER_ROOT / (root * root * beyond)
+    slow[0] = -2.0 * both
+    return both * beyond
 
 
 cdef double turbulent(int law, const Wall* wall, double reynolds, double* slope) noexcept nogil:
@@ -130,7 +146,7 @@ cdef double turbulent(int law, const Wall* wall, double reynolds, double* slope)
         slope[0] = -2.0 / (x * x * x) * PER_LN10 * 0.9 * part / (inside * reynolds)
         return 1.0 / (x * x)
     factor = colebrook(wall.rough, reynolds, &x)
-    slope[0] = x * factor / reynolds
+    slope[0] = x / reynolds
     return factor
 
 
@@ -176,9 +192,9 @@ cdef void pressure_drops(
         q = fabs(flow_kg_s[i])
         reynolds = q * reynolds_per_flow[i]
         if law == COLEBROOK and reynolds >= TURBULENT:
-            factor = friction[i] * colebrook(wall[i].rough, reynolds, &by_reynolds)
-            drop_pa[i] = (factor + local[i]) * q * flow_kg_s[i]
-            slope[i] = (factor * (2.0 + by_reynolds) + 2.0 * local[i]) * q
+            factor = friction[i] * colebrook(wall[i].rough, reynolds, &by_reynolds) + local[i]
+            drop_pa[i] = factor * q * flow_kg_s[i]
+            slope[i] = (2.0 * factor + friction[i] * by_reynolds) * q
         elif reynolds <= LAMINAR or law == NIKURADSE:  # factor times flow: linear where the water stands
             factor = 64.0 / reynolds_per_flow[i]
             by_reynolds = 0.0

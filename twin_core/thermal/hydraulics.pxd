@@ -1,5 +1,7 @@
 # Flows and pressures of a network, one member at a time. All arrays are contiguous and in the order of the graph.
 
+cimport cython
+
 from uem.twin_core.thermal.friction cimport Wall
 
 cdef enum:
@@ -74,6 +76,7 @@ cdef struct Work:
     # [criticals]
     double *rise
 
+@cython.final
 cdef class Parts:
     """A Shape with the numbers of its pipes and elements: fixed for its life."""
 
@@ -112,7 +115,7 @@ cdef class Parts:
     cdef Py_ssize_t shut_elements(self, Work* work, const double* setting) noexcept nogil
     cdef Py_ssize_t find_lost(self, Work* work, Py_ssize_t* frontier) noexcept nogil
     cdef void gather_demands(self, Work* work, double* outflow) noexcept nogil
-    cdef bint idle(self, Py_ssize_t link, const Work* work) noexcept nogil
+    cdef inline bint idle(self, Py_ssize_t link, const Work* work) noexcept nogil
     cdef void heads(self, int law, Work* work, const double* setting, bint fresh, bint cold) noexcept nogil
     cdef double rise_of(self, const Work* work, const Element* element, const double* setting) noexcept nogil
     cdef void factorise(self, Work* work) noexcept nogil
@@ -141,6 +144,7 @@ cdef class Parts:
     cdef Py_ssize_t worst_leak(self, const Work* work, const double* setting) noexcept nogil
     cdef void report(self, int law, Work* work, const Given* given, Found* found) noexcept nogil
 
+@cython.final
 cdef class Room:
     """Where one thread solves: nothing in it outlives a solve but the properties of water of known temperatures."""
 
@@ -150,6 +154,7 @@ cdef class Room:
     cdef double* outflow  # [nodes]
     cdef Py_ssize_t* frontier  # [nodes]
 
+@cython.final
 cdef class HydraulicPlan:
     """A network compiled for repeated solves: shared by all members and threads."""
 

@@ -4,8 +4,9 @@ Newton on the flows of links and the pressures of junctions (global gradient met
 for: dead ends are summed up, pipes in series are one link. A step allocates nothing. SI units, temperatures in K.
 """
 
+cimport cython
 from libc.math cimport fabs, pi, sqrt
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -152,6 +153,7 @@ cdef Py_ssize_t element_law(
     return 0
 
 
+@cython.final
 cdef class Parts:
     def __init__(self, graph, shape, str law):
         cdef Py_ssize_t i
@@ -342,7 +344,7 @@ cdef class Parts:
                     taken += outflow[self.pipe_head[i]]
             work.demand[self.link_b[c]] += taken  # of a fixed node nobody asks
 
-    cdef bint idle(self, Py_ssize_t link, const Work* work) noexcept nogil:
+    cdef inline bint idle(self, Py_ssize_t link, const Work* work) noexcept nogil:
         """Whether nothing can flow in this link."""
         if link >= self.chains and work.shut[link - self.chains]:
             return True
@@ -859,6 +861,7 @@ cdef Py_ssize_t branch_of(const Element* element, double setting, double flow_kg
     return 0
 
 
+@cython.final
 cdef class Room:
     def __init__(self, HydraulicPlan plan):
         self.kept = []
@@ -868,6 +871,7 @@ cdef class Room:
         self.frontier = integers(self.kept, np.zeros(plan.nodes))
 
 
+@cython.final
 cdef class HydraulicPlan:
     def __init__(self, graph, friction="colebrook"):
         """Compile `graph` (a HydraulicGraph) with a law of friction (FrictionLaw).
@@ -985,11 +989,12 @@ cdef class HydraulicPlan:
                 found.flow_kg_s[edge] = 0.0
         for i in range(parts.criticals):
             found.memory[1 + i] = work.rise[i]
-        for i in range(self.nodes):
-            found.unsupplied[i] = lost > 0 and work.lost[parts.home[i]]
-            if found.unsupplied[i]:
-                found.pressure_pa[i] = 0.0
+        memset(found.unsupplied, 0, self.nodes)
         if lost > 0:
+            for i in range(self.nodes):
+                if work.lost[parts.home[i]]:
+                    found.unsupplied[i] = 1
+                    found.pressure_pa[i] = 0.0
             for i in range(passing):
                 edge = self.given_edge[i]
                 if found.unsupplied[self.start[edge]] or found.unsupplied[self.end[edge]]:
@@ -1001,8 +1006,7 @@ cdef class HydraulicPlan:
     ) noexcept nogil:
         cdef Py_ssize_t i, edge, start, end
         cdef double flow
-        for i in range(self.nodes):
-            room.outflow[i] = given.demand_kg_s[i]
+        memcpy(room.outflow, given.demand_kg_s, self.nodes * sizeof(double))
         if lost > 0:
             for i in range(self.nodes):
                 if work.lost[parts.home[i]]:
@@ -1142,13 +1146,20 @@ cdef class HydraulicPlan:
         return found.iterations
 
     cdef const double[::1] checked(self, str what, values, Py_ssize_t size) except *:
-        cdef const double[::1] view = np.ascontiguousarray(values, np.float64).reshape(-1)
-        cdef Py_ssize_t i, wrong = -1
+        cdef const double[::1] view
+        cdef double nothing = 0.0
+        cdef Py_ssize_t i
+        try:
+            view = values
+        except (TypeError, ValueError):
+            view = np.ascontiguousarray(values, np.float64).reshape(-1)
         if view.shape[0] != size:
             raise InvalidInput(f"network {self.graph.name}: {what} of shape ({view.shape[0]},); ({size},) is needed")
         for i in range(size):
-            if not view[i] - view[i] == 0.0:
-                wrong = i
-        if wrong >= 0:
-            raise InvalidInput(f"network {self.graph.name}: {what} {view[wrong]} is no number")
-        return view
+            nothing += view[i] - view[i]
+        if nothing == 0.0:
+            return view
+        for i in range(size):
+            if view[i] - view[i] != 0.0:
+                break
+        raise InvalidInput(f"network {self.graph.name}: {what} {view[i]} is no number")
