@@ -171,9 +171,9 @@ class Shape:
     stand in the order of elimination): `chains` of pipes first, chain c has pipes `chain_start[c]` up to
     `chain_start[c + 1]`, the water leaves pipe k of a chain at node `pipe_head[k]`; then one link per element.
     The lower triangle of the system is stored by columns: column k has rows `row` from `column[k]` to `column[k + 1]`,
-    and row k meets the columns `cross_column` at the entries `cross_entry`. `link_entry` is where a link belongs
-    (-1: nowhere off the diagonal). `span_link`: links of a spanning forest from the fixed nodes, outermost first,
-    `span_node` the core node each leads to. `home`: core node on which a node depends, for what has no supply.
+    and row k meets the columns `cross_column` at the entries `cross_entry`; where `alike` is 4 that column and the next
+    three have the same rows from there on, else it is 1. `link_entry` is where a link belongs (-1: nowhere off the
+    diagonal). `span_link`: links of a spanning forest from the fixed nodes, outermost first, `span_node` the core node each leads to. `home`: core node on which a node depends, for what has no supply.
     """
 
     forest: int
@@ -193,6 +193,7 @@ class Shape:
     cross: Ints
     cross_column: Ints
     cross_entry: Ints
+    alike: Ints
     link_entry: Ints
     span_link: Ints
     span_node: Ints
@@ -304,6 +305,34 @@ def _elimination(neighbours: list[set[int]]) -> tuple[list[int], list[list[int]]
     return order, later
 
 
+def _postorder(later: list[list[int]]) -> list[int]:
+    """Columns so that those with the same rows stand beside each other: children before parents, one after another.
+
+    `later`: by column, the columns its node meets afterwards; the first of them is its parent. Fill stays the same.
+    """
+    children: list[list[int]] = [[] for _ in later]
+    roots: list[int] = []
+    for column, some in enumerate(later):
+        (children[min(some)] if some else roots).append(column)
+    order: list[int] = []
+    stack = roots[::-1]
+    while stack:
+        column = stack.pop()
+        order.append(column)
+        # Taken down from the parent, so reversed at the end; the child with most rows comes next to it.
+        stack.extend(sorted(children[column], key=lambda child: len(later[child])))
+    return order[::-1]
+
+
+def _quads(alike: list[bool]) -> list[int]:
+    """4 where four in a row begin that are alike, else 1. What is inside of four does not count again."""
+    found: list[int] = []
+    for k in range(len(alike)):
+        inside = 4 in found[-3:]
+        found.append(4 if not inside and k + 3 < len(alike) and all(alike[k : k + 3]) else 1)
+    return found
+
+
 def take_apart(graph: HydraulicGraph, live: Sequence[bool]) -> Shape:
     """The shape of `graph` when the edges that are not `live` pass a given flow."""
     nodes, edges = len(graph.nodes), len(graph.edges)
@@ -326,6 +355,9 @@ def take_apart(graph: HydraulicGraph, live: Sequence[bool]) -> Shape:
             neighbours[number[b]].add(number[a])
     order, later = _elimination(neighbours)
     rank = {old: new for new, old in enumerate(order)}
+    moved = _postorder([[rank[other] for other in some] for some in later])
+    order, later = [order[k] for k in moved], [later[k] for k in moved]
+    rank = {old: new for new, old in enumerate(order)}
     core_node = [unknown[old] for old in order] + [node for node in core.junctions if fixed[node]]
     place = {node: i for i, node in enumerate(core_node)}
     columns = [sorted(rank[other] for other in some) for some in later]
@@ -334,6 +366,11 @@ def take_apart(graph: HydraulicGraph, live: Sequence[bool]) -> Shape:
     crossing: list[list[tuple[int, int]]] = [[] for _ in order]
     for (k, r), where in entry.items():
         crossing[r].append((k, where))
+    alike = [
+        first + 1 == second and columns[first] == [second, *columns[second]]
+        for some in crossing
+        for (first, _), (second, _) in zip(some, [*some[1:], (-1, -1)], strict=False)
+    ]
     link_ends = [(place[a], place[b]) for a, b in links]
     count = len(order)
     link_entry = [-1 if a == b or a >= count or b >= count else entry[min(a, b), max(a, b)] for a, b in link_ends]
@@ -371,6 +408,7 @@ def take_apart(graph: HydraulicGraph, live: Sequence[bool]) -> Shape:
         cross=np.cumsum([0, *map(len, crossing)]).astype(np.intp),
         cross_column=ints([k for some in crossing for k, _ in some]),
         cross_entry=ints([where for some in crossing for _, where in some]),
+        alike=ints(_quads(alike)),
         link_entry=ints(link_entry),
         span_link=ints([link for link, _ in span]),
         span_node=ints([node for _, node in span]),

@@ -95,6 +95,7 @@ cdef class Parts:
     cdef Py_ssize_t *cross
     cdef Py_ssize_t *cross_column
     cdef Py_ssize_t *cross_entry
+    cdef Py_ssize_t *alike
     cdef Py_ssize_t *link_entry
     cdef Py_ssize_t *span_link
     cdef Py_ssize_t *span_node
@@ -119,6 +120,7 @@ cdef class Parts:
     cdef void heads(self, int law, Work* work, const double* setting, bint fresh, bint cold) noexcept nogil
     cdef double rise_of(self, const Work* work, const Element* element, const double* setting) noexcept nogil
     cdef void factorise(self, Work* work) noexcept nogil
+    cdef double take_four(self, Work* work, Py_ssize_t t) noexcept nogil
     cdef void solve(self, const Work* work, double* right) noexcept nogil
     cdef void respond(self, Work* work) noexcept nogil
     cdef void pressures(self, Work* work) noexcept nogil

@@ -6,6 +6,7 @@ for: dead ends are summed up, pipes in series are one link. A step allocates not
 
 cimport cython
 from libc.math cimport fabs, pi, sqrt
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -182,6 +183,7 @@ cdef class Parts:
         self.cross = integers(kept, shape.cross)
         self.cross_column = integers(kept, shape.cross_column)
         self.cross_entry = integers(kept, shape.cross_entry)
+        self.alike = integers(kept, shape.alike)
         self.link_entry = integers(kept, shape.link_entry)
         self.span_link = integers(kept, shape.span_link)
         self.span_node = integers(kept, shape.span_node)
@@ -424,12 +426,18 @@ cdef class Parts:
             for p in range(self.column[k], end):
                 work.scratch[self.row[p]] = work.weights[p]
             total = work.excess[k]
-            for t in range(self.cross[k], self.cross[k + 1]):
+            t = self.cross[k]
+            while t < self.cross[k + 1]:
+                if self.alike[t] == 4:  # columns of the same rows, four at a time: half the work is finding the rows
+                    total += self.take_four(work, t)
+                    t += 4
+                    continue
                 p = self.cross_entry[t]
                 factor = work.lower[p]
                 total += factor * work.excess[self.cross_column[t]]
                 for i in range(p + 1, self.column[self.cross_column[t] + 1]):
                     work.scratch[self.row[i]] += factor * work.weights[i]
+                t += 1
             work.excess[k] = total
             for p in range(self.column[k], end):
                 work.weights[p] = work.scratch[self.row[p]]
@@ -438,6 +446,22 @@ cdef class Parts:
             work.inverse[k] = 1.0 / total if total > 0.0 else 0.0
             for p in range(self.column[k], end):
                 work.lower[p] = work.weights[p] * work.inverse[k]
+
+    cdef double take_four(self, Work* work, Py_ssize_t t) noexcept nogil:
+        """What the columns of cross t to t + 3 bring to a row, whose excess is returned."""
+        cdef Py_ssize_t i, c = self.cross_column[t], p = self.cross_entry[t] + 1
+        cdef Py_ssize_t count = self.column[c + 1] - p
+        cdef const Py_ssize_t* row = &self.row[p]
+        cdef const double* a = &work.weights[p]
+        cdef const double* b = &work.weights[self.cross_entry[t + 1] + 1]
+        cdef const double* d = &work.weights[self.cross_entry[t + 2] + 1]
+        cdef const double* e = &work.weights[self.cross_entry[t + 3] + 1]
+        cdef double fa = work.lower[p - 1], fb = work.lower[self.cross_entry[t + 1]]
+        cdef double fd = work.lower[self.cross_entry[t + 2]], fe = work.lower[self.cross_entry[t + 3]]
+        cdef double* scratch = work.scratch
+        for i in range(count):
+            scratch[row[i]] += (fa * a[i] + fb * b[i]) + (fd * d[i] + fe * e[i])
+        return (fa * work.excess[c] + fb * work.excess[c + 1]) + (fd * work.excess[c + 2] + fe * work.excess[c + 3])
 
     cdef void solve(self, const Work* work, double* right) noexcept nogil:
         cdef Py_ssize_t k, p
@@ -1147,7 +1171,8 @@ cdef class HydraulicPlan:
 
     cdef const double[::1] checked(self, str what, values, Py_ssize_t size) except *:
         cdef const double[::1] view
-        cdef double nothing = 0.0
+        cdef const uint64_t* bits
+        cdef uint64_t odd = 0
         cdef Py_ssize_t i
         try:
             view = values
@@ -1155,9 +1180,11 @@ cdef class HydraulicPlan:
             view = np.ascontiguousarray(values, np.float64).reshape(-1)
         if view.shape[0] != size:
             raise InvalidInput(f"network {self.graph.name}: {what} of shape ({view.shape[0]},); ({size},) is needed")
+        # Numbers that are none have the largest exponent: one more and it runs over into the sign.
+        bits = <const uint64_t*>&view[0] if size else NULL
         for i in range(size):
-            nothing += view[i] - view[i]
-        if nothing == 0.0:
+            odd |= (bits[i] & 0x7FF0000000000000ULL) + 0x0010000000000000ULL
+        if odd < 0x8000000000000000ULL:
             return view
         for i in range(size):
             if view[i] - view[i] != 0.0:
