@@ -173,7 +173,8 @@ class Shape:
     The lower triangle of the system is stored by columns: column k has rows `row` from `column[k]` to `column[k + 1]`,
     and row k meets the columns `cross_column` at the entries `cross_entry`; where `alike` is 4 that column and the next
     three have the same rows from there on, else it is 1. `link_entry` is where a link belongs (-1: nowhere off the
-    diagonal). `span_link`: links of a spanning forest from the fixed nodes, outermost first, `span_node` the core node each leads to. `home`: core node on which a node depends, for what has no supply.
+    diagonal). `span_link`: links of a spanning forest from the fixed nodes, outermost first, `span_node` the core node
+    each leads to. `home`: core node on which a node depends, for what has no supply.
     """
 
     forest: int
