@@ -1,8 +1,9 @@
 """What a validation case is: a function that yields results, of a file that it reads or of a calculation.
 
-A module of cases exposes `SUITES`: file name pattern -> case, and `CALCULATIONS`: name -> case that needs no file. A
-case that cannot use a file raises `UnusableFile`, which names the file and the column or row that is wrong; any of our
-other errors counts as a failed case too. A case whose peer is not installed raises `LeftOut`.
+A module of cases exposes `SUITES`: file name pattern -> case, `TABLES`: first line of a CSV file -> case, and
+`CALCULATIONS`: name -> case that needs no file. A case that cannot use a file raises `UnusableFile`, which names the
+file and the column or row that is wrong; any of our other errors counts as a failed case too. A case whose peer is not
+installed raises `LeftOut`.
 """
 
 import csv

@@ -1,7 +1,7 @@
 """`uem validate`: run every known validation case and hold each figure against its bar.
 
-A module beside this one that exposes `SUITES` (file name pattern -> case) or `CALCULATIONS` (name -> case without a
-file) is a suite and is found by itself.
+A module beside this one that exposes `SUITES` (file name pattern -> case), `TABLES` (first line of a CSV file -> case)
+or `CALCULATIONS` (name -> case without a file) is a suite and is found by itself.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from importlib import import_module
@@ -31,10 +31,18 @@ from uem.twin_core.errors import InvalidInput, TwinError
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Cases by the pattern of the names of their files, and calculations by their names."""
+    """Cases by the pattern of the names of their files or by their first line, and calculations by their names."""
 
     cases: dict[str, Case]
     calculations: dict[str, Calculation]
+    tables: dict[str, Case] = field(default_factory=dict)
+
+    def wants(self, path: Path) -> list[Case]:
+        """The cases for a file."""
+        first = _first_line(path) if self.tables and path.suffix == ".csv" else ""
+        return [case for pattern, case in self.cases.items() if fnmatch(path.name, pattern)] + [
+            case for header, case in self.tables.items() if first == header
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,8 @@ def suites() -> dict[str, Suite]:
     for info in iter_modules(package.__path__):
         if info.name not in ("main", "case"):
             module = import_module(f"{package.__name__}.{info.name}")
-            suite = Suite(getattr(module, "SUITES", {}), getattr(module, "CALCULATIONS", {}))
-            if suite.cases or suite.calculations:
+            suite = Suite(*(getattr(module, name, {}) for name in ("SUITES", "CALCULATIONS", "TABLES")))
+            if suite.cases or suite.calculations or suite.tables:
                 found[info.name] = suite
     return found
 
@@ -72,16 +80,20 @@ def tasks(folder: Path, chosen: dict[str, Suite]) -> tuple[list[Task], list[Path
     """Files with the cases that want them, in the order of their paths, and the data files that no case wants."""
     wanted, left = [], []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        cases = [
-            Task.of_file(name, path, case)
-            for name, suite in chosen.items()
-            for pattern, case in suite.cases.items()
-            if fnmatch(path.name, pattern)
-        ]
+        cases = [Task.of_file(name, path, case) for name, suite in chosen.items() for case in suite.wants(path)]
         wanted += cases
         if not cases and path.name.endswith((".csv", ".csv.gz")):
             left.append(path)
     return wanted, left
+
+
+def _first_line(path: Path) -> str:
+    """The first line of a file without the mark of its encoding; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(1000).decode("utf-8-sig", "replace").strip()
+    except OSError:
+        return ""
 
 
 def run_task(task: Task, complaints: list[str], left_out: list[str]) -> list[Result]:
@@ -147,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.verbose:
         for path in left:
             errors.print(f"{path}: no case for it")
-    patterns = ", ".join(pattern for suite in chosen.values() for pattern in suite.cases)
+    patterns = ", ".join(pattern for suite in chosen.values() for pattern in [*suite.cases, *suite.tables])
     if not of_files and (patterns or not found):
         errors.print(f"uem validate: error: no file of a known kind below {arguments.data}; known are {patterns}")
         return 1

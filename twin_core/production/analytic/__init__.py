@@ -1,0 +1,1 @@
+"""Instant answers about lines, queues and crews: closed forms, exact Markov chains and decomposition."""
