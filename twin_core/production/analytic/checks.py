@@ -25,7 +25,7 @@ def not_negative(**numbers: float) -> None:
             raise InvalidInput(f"{name} = {value} must be finite and not negative")
 
 
-def whole(least: int, **numbers: float) -> None:
+def whole(least: int, /, **numbers: float) -> None:
     """InvalidInput for the first number that is not whole or below `least`."""
     for name, value in numbers.items():
         if not (math.isfinite(value) and value == int(value) and value >= least):

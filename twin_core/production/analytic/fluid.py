@@ -6,15 +6,20 @@ other fails less often in proportion to its speed. Sources: Gershwin & Schick 19
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.production.analytic.checks import Array, not_negative, positive_vector
 
 # The four states of the two machines, (first up, second up).
-_UP = np.array([(1, 1), (1, 0), (0, 1), (0, 0)], dtype=bool)
+_UP: Final = np.array([(1, 1), (1, 0), (0, 1), (0, 0)], dtype=bool)
+# Speeds nearer than that are taken as equal: their difference would be rounding.
+SAME_SPEED: Final = 1e-10
+_SECOND_DOWN: Final = 1
+_FIRST_DOWN: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +27,8 @@ class FluidFigures:
     """Long-run figures: throughput, mean level, and how often the buffer is empty or full.
 
     Shares of the time: `starved`, the second machine is up and waits or is slowed by an empty buffer; `blocked`, the
-    first by a full one. A machine at half its speed counts half.
+    first by a full one. A machine at half its speed counts half. Of these, `starved_by_stop` and `blocked_by_stop` are
+    the shares in which the other machine is down.
     """
 
     throughput: float
@@ -31,6 +37,8 @@ class FluidFigures:
     p_full: float
     starved: float
     blocked: float
+    starved_by_stop: float
+    blocked_by_stop: float
 
 
 def fluid_two_machine(
@@ -54,45 +62,40 @@ def fluid_two_machine(
     fail = positive_vector("failure_rate", failure_rate, 2)
     repair = positive_vector("repair_rate", repair_rate, 2)
     not_negative(buffer=buffer)
-    net = _UP[:, 0] * speed[0] - _UP[:, 1] * speed[1]
-    both = speed.min()
-    # How fast each machine runs at an end, as a share of its speed: what it fails by if failures depend on operation.
-    free = np.ones((4, 2)) * _UP
-    empty, full = free.copy(), free.copy()
-    empty[:, 1] = np.where(_UP[:, 0], np.minimum(free[:, 1], both / speed[1]), 0.0) * _UP[:, 1]
-    full[:, 0] = np.where(_UP[:, 1], np.minimum(free[:, 0], both / speed[0]), 0.0) * _UP[:, 0]
+    empty, full = _shares(speed)
     if buffer == 0:
-        neither = np.minimum(empty, full)
-        p = _balance(_generator(fail, repair, neither if operation_dependent else free))
-        return _figures(speed, p, p, np.zeros(4), 0.0, neither, neither, 0.0)
-    inside = _generator(fail, repair, free)
-    at_empty = _generator(fail, repair, empty if operation_dependent else free)
-    at_full = _generator(fail, repair, full if operation_dependent else free)
+        return _without_buffer(speed, fail, repair, np.minimum(empty, full), operation_dependent)
+    net = _UP[:, 0] * speed[0] - _UP[:, 1] * speed[1]
+    net[np.abs(net) < SAME_SPEED * speed.max()] = 0.0
+    inside = _generator(fail, repair, _UP)
     shapes, exponents = _modes(net, inside)
-    ends = np.array([np.exp(np.minimum(exponents * buffer, 0.0)), np.exp(np.minimum(-exponents * buffer, 0.0))])
-    at_top, at_bottom = ends[0], ends[1]  # a mode that falls is 1 at the bottom, one that grows is 1 at the top
     content, moment = _integrals(exponents, buffer)
-    m = len(exponents)
-    low, high = np.flatnonzero(net <= 0), np.flatnonzero(net >= 0)
+    m, low, high = len(exponents), np.flatnonzero(net <= 0), np.flatnonzero(net >= 0)
+    # Balance of the four states at the empty and at the full buffer, and the sum of all.
     rows = np.zeros((9, m + len(low) + len(high)))
-    rows[0:4, :m] = -net[:, None] * shapes * at_bottom
-    rows[0:4, m : m + len(low)] = at_empty[low].T
-    rows[4:8, :m] = net[:, None] * shapes * at_top
-    rows[4:8, m + len(low) :] = at_full[high].T
+    rows[0:4, :m] = -net[:, None] * shapes * np.exp(np.minimum(-exponents * buffer, 0.0))
+    rows[0:4, m : m + len(low)] = _generator(fail, repair, empty if operation_dependent else _UP)[low].T
+    rows[4:8, :m] = net[:, None] * shapes * np.exp(np.minimum(exponents * buffer, 0.0))
+    rows[4:8, m + len(low) :] = _generator(fail, repair, full if operation_dependent else _UP)[high].T
     rows[8, :m] = shapes.sum(axis=0) * content
     rows[8, m:] = 1.0
-    wanted = np.zeros(9)
-    wanted[8] = 1.0
-    solution, *_ = np.linalg.lstsq(rows, wanted, rcond=None)
+    solution, *_ = np.linalg.lstsq(rows, np.array([0.0] * 8 + [1.0]), rcond=None)
     c, p_low, p_high = np.split(solution, [m, m + len(low)])
     p_empty, p_full = np.zeros(4), np.zeros(4)
     p_empty[low], p_full[high] = p_low, p_high
-    within = shapes @ (c * content)
     mean = float((shapes.sum(axis=0) * moment) @ c + buffer * p_full.sum())
-    return _figures(speed, p_empty, p_full, within, mean, empty, full, float(p_full.sum()))
+    return _figures(speed, p_empty, p_full, shapes @ (c * content), mean, empty, full)
 
 
-def _generator(fail: Array, repair: Array, share: Array) -> Array:
+def _shares(speed: Array) -> tuple[Array, Array]:
+    """How fast each machine runs in the four states at an empty and at a full buffer, as a share of its speed."""
+    empty, full = _UP.astype(float), _UP.astype(float)
+    empty[:, 1] *= np.where(_UP[:, 0], min(speed[0] / speed[1], 1.0), 0.0)
+    full[:, 0] *= np.where(_UP[:, 1], min(speed[1] / speed[0], 1.0), 0.0)
+    return empty, full
+
+
+def _generator(fail: Array, repair: Array, share: Array | NDArray[np.bool_]) -> Array:
     """Rates between the four states; `share` (4, 2) of its failure rate each machine has in each."""
     rates = np.zeros((4, 4))
     for i in range(4):
@@ -144,21 +147,11 @@ def _integrals(exponents: Array, buffer: float) -> tuple[Array, Array]:
 
 
 def _figures(
-    speed: Array, p_empty: Array, p_full: Array, within: Array, mean: float, empty: Array, full: Array, top: float
+    speed: Array, p_empty: Array, p_full: Array, within: Array, mean: float, empty: Array, full: Array
 ) -> FluidFigures:
-    if top == 0.0 and mean == 0.0:  # no buffer: empty and full at the same time
-        works = float(p_empty @ empty[:, 1])
-        starved = float(p_empty @ (_UP[:, 1] - empty[:, 1]))
-        blocked = float(p_empty @ (_UP[:, 0] - empty[:, 0]))
-        return FluidFigures(
-            throughput=float(speed[1] * works),
-            buffer_mean=0.0,
-            p_empty=1.0,
-            p_full=1.0,
-            starved=starved,
-            blocked=blocked,
-        )
-    works = float(p_empty @ empty[:, 1] + within @ _UP[:, 1] + p_full @ _UP[:, 1])
+    """Figures from the probabilities of the four states at an empty buffer, at a full one and between."""
+    idle_empty, idle_full = p_empty @ (_UP - empty), p_full @ (_UP - full)
+    works = p_empty @ empty[:, 1] + within @ _UP[:, 1] + p_full @ full[:, 1]
     if not np.isfinite(works):
         raise InvalidInput("these numbers are too far apart for the spectrum of the chain")
     return FluidFigures(
@@ -166,6 +159,24 @@ def _figures(
         buffer_mean=mean,
         p_empty=float(p_empty.sum()),
         p_full=float(p_full.sum()),
-        starved=float(p_empty @ (_UP[:, 1] - empty[:, 1])),
-        blocked=float(p_full @ (_UP[:, 0] - full[:, 0])),
+        starved=float(idle_empty[1]),
+        blocked=float(idle_full[0]),
+        starved_by_stop=float(p_empty[_FIRST_DOWN]),
+        blocked_by_stop=float(p_full[_SECOND_DOWN]),
+    )
+
+
+def _without_buffer(speed: Array, fail: Array, repair: Array, share: Array, operation_dependent: bool) -> FluidFigures:
+    """Both work at the slower speed while both are up; the buffer is empty and full at the same time."""
+    p = _balance(_generator(fail, repair, share if operation_dependent else _UP.astype(float)))
+    idle = p @ (_UP - share)
+    return FluidFigures(
+        throughput=float(speed[1] * (p @ share[:, 1])),
+        buffer_mean=0.0,
+        p_empty=1.0,
+        p_full=1.0,
+        starved=float(idle[1]),
+        blocked=float(idle[0]),
+        starved_by_stop=float(p[_FIRST_DOWN]),
+        blocked_by_stop=float(p[_SECOND_DOWN]),
     )
