@@ -1,16 +1,21 @@
-"""How the commands end: one message for an error, its exit code, JSON without what JSON has not."""
+"""How the commands speak: a bar while they work, one message for an error, its exit code, JSON without NaN."""
 
 import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import Progress
+
 from uem.twin_core.errors import InvalidInput, TwinError
+
+Tell = Callable[[int, int], None]  # parts done, parts in all
 
 
 @dataclass
@@ -29,6 +34,15 @@ def one_message(program: str) -> Iterator[Done]:
     except TwinError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         done.code = 1
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Tell]:
+    """A bar on stderr where that is a terminal; what it yields is told how far the work is."""
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def can_be_written(path: Path, option: str) -> None:

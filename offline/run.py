@@ -9,7 +9,7 @@ import argparse
 import csv
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from uem.offline.output import can_be_written, one_message, print_json
+from uem.offline.output import Tell, can_be_written, one_message, print_json, progress_bar
 from uem.offline.plot.paper import save
 from uem.offline.plot.values import COLOURED_BY, Moment, values_of
 from uem.offline.run_inputs import Value, bind, read
@@ -149,7 +148,7 @@ def run(
     every_s: float = 300.0,
     settle_hours: float = 3.0,
     fidelity: str = "full",
-    tell: Callable[[int, int], None] = lambda done, of: None,
+    tell: Tell = lambda done, of: None,
 ) -> Run:
     """Run a network of a territory by itself.
 
@@ -348,9 +347,7 @@ def _main(options: argparse.Namespace) -> None:
             can_be_written(path, option)
     values = dict(read(options.inputs)) if options.inputs else {}
     values |= parse_sets(options.set)
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("running", total=None)
+    with progress_bar("running") as tell:
         found = run(
             options.territory,
             options.hours,
@@ -360,7 +357,7 @@ def _main(options: argparse.Namespace) -> None:
             every_s=options.every,
             settle_hours=options.settle,
             fidelity=options.fidelity,
-            tell=lambda done, of: progress.update(task, completed=done, total=of),
+            tell=tell,
         )
     if options.out:
         found.write_csv(options.out, display_units=options.display_units)

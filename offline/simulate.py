@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from uem.offline.output import can_be_written
+from uem.offline.output import Tell, can_be_written, progress_bar
 from uem.offline.series import TIME, Series, read_inputs, read_recording
 from uem.territories.load import load
 from uem.twin_core import units
@@ -35,7 +34,6 @@ from uem.twin_core.twin import AssetTwin, make_twin
 
 Column = NDArray[np.float64]
 STDOUT = Path("-")
-Tell = Callable[[int, int], None]  # rows done, rows in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,16 +262,8 @@ def main(argv: list[str] | None = None) -> int:
         if not to_stdout:
             can_be_written(options.out, "--out")
             _refuse_what_is_read(options.out, options.inputs, territory)
-        errors = Console(stderr=True)
-        with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-            task = progress.add_task("simulating", total=None)
-            run = simulate(
-                territory,
-                options.inputs,
-                asset=options.asset,
-                step_s=options.step,
-                tell=lambda done, of: progress.update(task, completed=done, total=of),
-            )
+        with progress_bar("simulating") as tell:
+            run = simulate(territory, options.inputs, asset=options.asset, step_s=options.step, tell=tell)
         write_csv(run, options.out, display_units=options.display_units)
     except TwinError as error:
         print(f"uem simulate: error: {error}", file=sys.stderr)

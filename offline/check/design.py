@@ -6,6 +6,7 @@ from math import pi
 from typing import Any
 
 from uem.offline.check.finding import Finding, Severity
+from uem.offline.output import Tell
 from uem.offline.run import Run, run
 from uem.offline.run_inputs import Value
 from uem.offline.sides import is_consumer
@@ -27,12 +28,14 @@ IDLE_KG_S = 1e-3
 MOST_TURNED = 8  # pumps that are tried the other way round
 
 
-def findings(territory: Territory, network: Network) -> tuple[list[Finding], dict[str, Any]]:
-    """What the design day tells, and its figures (empty where it cannot be computed)."""
-    day, failed = _run(territory, network, design_inputs(network), "design")
+def findings(
+    territory: Territory, network: Network, tell: Tell = lambda done, of: None
+) -> tuple[list[Finding], dict[str, Any]]:
+    """What the design day tells, and its figures (empty where it cannot be computed). `tell`: see `run`."""
+    day, failed = _run(territory, network, design_inputs(network), "design", tell)
     wrong = failed if day is None else [*pressures(day), *deliveries(day)]
     standing_pumps = network.pumps if day is None else tuple(idle_pumps(day))
-    if turned := list(reversed_pumps(territory, network, standing_pumps, _errors(wrong))):
+    if turned := list(reversed_pumps(territory, network, standing_pumps, _errors(wrong), tell)):
         return turned, {}  # the rest follows from it
     if day is None:
         return failed, {}
@@ -40,7 +43,7 @@ def findings(territory: Territory, network: Network) -> tuple[list[Finding], dic
     if any(f.severity is Severity.ERROR and f.check == "pressures" for f in found):
         return found, figures(day)
     if mild := mild_inputs(network):
-        day_of_least, failed = _run(territory, network, mild, "minimum load")
+        day_of_least, failed = _run(territory, network, mild, "minimum load", tell)
         found += failed if day_of_least is None else standing(day_of_least)
     return found, figures(day)
 
@@ -62,7 +65,7 @@ def standing_still(day: Run) -> Iterator[Finding]:
 
 
 def reversed_pumps(
-    territory: Territory, network: Network, pumps: Sequence[Pump], error_count: int
+    territory: Territory, network: Network, pumps: Sequence[Pump], error_count: int, tell: Tell
 ) -> Iterator[Finding]:
     """Those of `pumps` whose turning round takes away at least half of the errors of the design day.
 
@@ -71,7 +74,7 @@ def reversed_pumps(
     for pump in pumps[:MOST_TURNED] if error_count else ():
         other = replace(pump, start=pump.end, end=pump.start)
         turned = replace(network, pumps=tuple(other if p is pump else p for p in network.pumps))
-        day, _ = _run(replace(territory, networks=(turned,)), turned, design_inputs(turned), "design")
+        day, _ = _run(replace(territory, networks=(turned,)), turned, design_inputs(turned), "design", tell)
         left = error_count if day is None else _errors([*pressures(day), *deliveries(day)])
         if 2 * left <= error_count:
             text = f"is drawn the wrong way round: turned, {error_count - left} of {error_count} errors of the design "
@@ -84,11 +87,19 @@ def _errors(found: Sequence[Finding]) -> int:
 
 
 def _run(
-    territory: Territory, network: Network, inputs: Mapping[str, Value], which: str
+    territory: Territory, network: Network, inputs: Mapping[str, Value], which: str, tell: Tell
 ) -> tuple[Run | None, list[Finding]]:
     """A day, or what kept it from being computed."""
     try:
-        day = run(territory, HOURS, inputs=inputs, network=network.name, settle_hours=SETTLE_HOURS, fidelity="planning")
+        day = run(
+            territory,
+            HOURS,
+            inputs=inputs,
+            network=network.name,
+            settle_hours=SETTLE_HOURS,
+            fidelity="planning",
+            tell=tell,
+        )
     except NotConverged as error:
         remedy = "look at this element: a closed way, a pump without water, a flow that cannot be"
         return None, [Finding(Severity.ERROR, which, "network", str(error), remedy)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from uem.offline.check import design, sizes, survey, topology
 from uem.offline.check.finding import Finding, Severity
-from uem.offline.output import one_message, print_json
+from uem.offline.output import Tell, one_message, print_json, progress_bar
 from uem.territories.load import load
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.territory import Territory
@@ -16,8 +16,10 @@ _MOST_ALIKE = 8
 _BREAKING = ("islands", "feeds", "crossed", "unreachable")
 
 
-def check(territory: Territory, network: Network, *, with_design: bool = True) -> tuple[list[Finding], dict[str, Any]]:
-    """All findings of a network, the worst first, and the figures of its design day.
+def check(
+    territory: Territory, network: Network, *, with_design: bool = True, tell: Tell = lambda done, of: None
+) -> tuple[list[Finding], dict[str, Any]]:
+    """All findings of a network, the worst first, and the figures of its design day. `tell`: steps done, steps in all.
 
     The design day is left out where the graph has errors: its figures would mislead.
     """
@@ -25,7 +27,7 @@ def check(territory: Territory, network: Network, *, with_design: bool = True) -
     figures: dict[str, Any] = {}
     broken = any(f.severity is Severity.ERROR and f.check in _BREAKING for f in found)
     if with_design and not broken and not network.flows_are_imposed:
-        more, figures = design.findings(territory, network)
+        more, figures = design.findings(territory, network, tell)
         found += more
     return sorted(found, key=lambda f: _ORDER.index(f.severity)), figures
 
@@ -47,7 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     with one_message("uem check") as done:
         territory = load(options.territory)
-        checked = [(n, *check(territory, n, with_design=not options.no_design)) for n in territory.networks]
+        with progress_bar("checking") as tell:
+            checked = [
+                (n, *check(territory, n, with_design=not options.no_design, tell=tell)) for n in territory.networks
+            ]
         if options.json:
             print_json({"networks": [_document(*item) for item in checked]})
         else:

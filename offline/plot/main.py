@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from uem.offline.output import can_be_written, one_message, print_json
+from uem.offline.output import can_be_written, one_message, print_json, progress_bar
 from uem.offline.plot.paper import save
 from uem.offline.plot.values import COLOURED_BY, values_of
 from uem.offline.run import network_of, parse_sets, run
@@ -42,7 +42,8 @@ def _plot(options: argparse.Namespace) -> None:
     network = network_of(territory, options.network)
     moment = None
     if options.by != "diameter":
-        found = run(territory, options.hours, inputs=parse_sets(options.set), network=network.name)
+        with progress_bar("running") as tell:
+            found = run(territory, options.hours, inputs=parse_sets(options.set), network=network.name, tell=tell)
         moment = found.moment()
     path = save(network, values_of(network, options.by, moment), options.out or Path(f"{network.name}.svg"))
     if options.json:
