@@ -50,7 +50,7 @@ async def delivered(address, spool):
     uplink = Uplink(address, spool)
     task = asyncio.create_task(uplink.run())
     try:
-        end = asyncio.get_running_loop().time() + 20
+        end = asyncio.get_running_loop().time() + 60
         while spool.batch_count:
             assert asyncio.get_running_loop().time() < end, f"{spool.batch_count} batches wait still"
             await asyncio.sleep(0.01)

@@ -22,7 +22,7 @@ def main(folder):
     acknowledged, errors = 0, []
     for _ in range(100):
         try:
-            store.append("p", acknowledged + 1, batch(acknowledged + 1)).result(10)
+            store.append("p", acknowledged + 1, batch(acknowledged + 1)).result(60)
             acknowledged += 1
         except StorageError as error:
             errors.append(str(error))
@@ -30,7 +30,7 @@ def main(folder):
                 break
     problem = store.problem()
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    store.append("p", acknowledged + 1, batch(acknowledged + 1)).result(10)
+    store.append("p", acknowledged + 1, batch(acknowledged + 1)).result(60)
     found = {"acknowledged": acknowledged, "errors": errors, "problem": problem, "after": store.problem()}
     print(json.dumps(found | {"rows": len(store.read(["tag/7"], 0, 2**63 - 1))}))
     store.close()

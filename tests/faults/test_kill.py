@@ -60,11 +60,11 @@ class Producer:
 async def acknowledged_more(producers, batches):
     """Wait until so many more batches are acknowledged."""
     enough = sum(producer.acknowledged for producer in producers) + batches
-    for _ in range(2000):
+    for _ in range(6000):
         if sum(producer.acknowledged for producer in producers) >= enough:
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("no acknowledgements for 20 s")
+    raise AssertionError("no acknowledgements for a minute")
 
 
 async def test_twenty_kills_under_load_lose_no_acknowledged_sample_and_store_none_twice(tmp_path):

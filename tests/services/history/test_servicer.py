@@ -16,7 +16,7 @@ async def read(site, *tags, start=0, end=0, limit=0):
 
 
 def fill(site, samples):
-    site.store.append("p", 1, samples).result(10)
+    site.store.append("p", 1, samples).result(60)
 
 
 async def refusal(call):

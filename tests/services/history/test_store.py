@@ -38,7 +38,7 @@ def any_store(make):
 
 
 def put(store, producer, sequence, samples):
-    return store.append(producer, sequence, samples).result(10)
+    return store.append(producer, sequence, samples).result(60)
 
 
 def rows(store, *tags, limit=0, start=ALL[0], end=ALL[1]):
@@ -215,9 +215,9 @@ def test_random_batches_resent_or_reordered_have_effect_exactly_once(tmp_path_fa
             future = store.append(producer, sequence, Samples.from_rows((n, t, float(v), 0) for n, t, v in batch))
             if sequence > last[producer] + 1:
                 with pytest.raises(SequenceGap):
-                    future.result(10)
+                    future.result(60)
                 continue
-            assert future.result(10).duplicate == (sequence <= last[producer])
+            assert future.result(60).duplicate == (sequence <= last[producer])
             if sequence == last[producer] + 1:
                 last[producer] = sequence
                 truth.update({(name, time): float(value) for name, time, value in batch})
@@ -238,7 +238,7 @@ def test_random_batches_resent_or_reordered_have_effect_exactly_once(tmp_path_fa
 
 def settle(store):
     """Wait until an eager store has nothing left to move into chunks."""
-    for _ in range(1000):
+    for _ in range(6000):
         if store._move is None and store._tail.rows < max(20, len(store.tags())):
             break
         sleep(0.01)
@@ -259,19 +259,19 @@ def test_the_file_is_in_wal_mode_with_full_sync(store):
 
 def test_batches_that_arrive_together_share_a_commit(path, samples):
     metrics = Metrics()
-    with closing(SqliteStore(path, metrics, Tuning(linger_s=0.3))) as store:
+    with closing(SqliteStore(path, metrics, Tuning(linger_s=60.0, commit_rows=100))) as store:
         futures = [store.append("p", i, samples(("a", i, 1.0))) for i in range(1, 101)]
-        assert [future.result(10).row_count for future in futures] == [1] * 100
+        assert [future.result(60).row_count for future in futures] == [1] * 100
     assert metrics._metrics["uem_history_commit_duration_seconds"].count() == 1
 
 
 def test_a_batch_cancelled_before_its_commit_is_not_stored(path, samples):
-    with closing(SqliteStore(path, Metrics(), Tuning(linger_s=0.2))) as store:
+    with closing(SqliteStore(path, Metrics(), Tuning(linger_s=1.0))) as store:
         put(store, "p", 1, samples(("a", 0, 1.0)))
         first = store.append("p", 2, samples(("a", 1, 1.0)))
         second = store.append("q", 1, samples(("a", 2, 1.0)))
         assert second.cancel()
-        assert first.result(10).row_count == 1
+        assert first.result(60).row_count == 1
         assert store.last_sequence("q") == 0
 
 
@@ -295,7 +295,7 @@ def test_rows_committed_while_older_ones_move_survive_a_restart(path, samples):
     with closing(SqliteStore(path, Metrics(), tuning)) as store:
         # All at once: so every commit has the next one waiting, and a step of the move comes in between.
         futures = [store.append("p", i, samples(*((name, i, i) for name in names))) for i in range(1, 101)]
-        assert [future.result(20).row_count for future in futures] == [6] * 100
+        assert [future.result(60).row_count for future in futures] == [6] * 100
     with closing(SqliteStore(path, Metrics(), tuning)) as store:
         assert {name: stats.sample_count for name, stats in store.tags().items()} == dict.fromkeys(names, 100)
         for name in names:
@@ -346,9 +346,9 @@ def test_a_full_disk_acknowledges_nothing_and_passes_when_there_is_space_again(p
         big = samples(*((f"t{i}", j, i * j) for i in range(30) for j in range(100)))
         futures = [store.append("p", 2, big), store.append("p", 3, samples(("a", 1, 1.0)))]
         with pytest.raises(StorageFull, match="no space left"):
-            futures[0].result(10)
+            futures[0].result(60)
         with pytest.raises((StorageFull, SequenceGap)):
-            futures[1].result(10)
+            futures[1].result(60)
         assert "no space left" in store.problem()
         assert (store.last_sequence("p"), len(store.read(["a"], *ALL))) == (1, 1)
         store._writer.execute("PRAGMA max_page_count=1000000")

@@ -192,7 +192,9 @@ async def test_a_history_that_cannot_be_read_does_not_keep_the_twin_from_startin
     bus, states = SampleBus(), LatestBus()
     worker = Worker(make_twins(PONGAU), Broken(), bus, states, Metrics())
     running = asyncio.create_task(worker.run())
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(60):
+        while not bus._subscriptions:
+            await asyncio.sleep(0.01)
     bus.publish(recorded("washer", 0, 50))
     async with asyncio.timeout(60):
         await anext(aiter(states.subscribe()))
