@@ -119,7 +119,7 @@ class _Drawing:
         # Names at the edge need room of their own: the paper grows, and the legend goes aside.
         edge = max((text.left + text.width for text in self.scene.texts), default=0.0)
         self.legend_x = max(WIDTH - LEGEND + 34.0, edge + 20.0)
-        self.scene.width = self.legend_x + LEGEND - 34.0
+        self.scene.width = ceil(self.legend_x + LEGEND - 34.0)
         self._head()
         self._legend()
         self._grow()
@@ -129,7 +129,7 @@ class _Drawing:
         scene = self.scene
         aside = max((MARGIN / 6.0 - text.left for text in scene.texts), default=0.0)
         if aside > 0.0:
-            scene.width += aside
+            scene.width += ceil(aside)
             scene.strokes = [s._replace(points=tuple((x + aside, y) for x, y in s.points)) for s in scene.strokes]
             scene.shapes = [s._replace(points=tuple((x + aside, y) for x, y in s.points)) for s in scene.shapes]
             scene.texts = [text._replace(x=text.x + aside) for text in scene.texts]
