@@ -143,7 +143,7 @@ cdef inline double clip(double value, double low, double high) noexcept nogil:
 
 cdef inline double bend(double z) noexcept nogil:
     """(z - 1 + exp(-z)) / z^2, by its series: exact to 1e-9 for |z| <= 0.3, to 2e-7 at the bound of 0.7."""
-    if -SMALL < z < SMALL:  # nearly always; exact to 1e-10
+    if fabs(z) < SMALL:  # nearly always; exact to 1e-10
         return 0.5 - z * (1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0)))
     return 0.5 - z * (
         1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0 - z * (1.0 / 720.0 - z * (1.0 / 5040.0 - z * (1.0 / 40320.0)))))
@@ -334,14 +334,12 @@ cdef inline Stream* stream_of(
 cdef inline double limited(double back, double ahead) noexcept nogil:
     """Mean of two slopes of the same sign, at most 1.75 of the smaller, else nothing, to stay between neighbours."""
     cdef double mean = 0.5 * (back + ahead)
-    cdef double low, high
-    back = MOST_SLOPE * back
-    ahead = MOST_SLOPE * ahead
-    low = back if back < ahead else ahead
-    high = back if back > ahead else ahead
-    low = mean if mean < low else low
-    high = mean if mean > high else high
-    return (low if low > 0.0 else 0.0) + (high if high < 0.0 else 0.0)
+    cdef double high = MOST_SLOPE * (back if back < ahead else ahead)
+    cdef double low = MOST_SLOPE * (back if back > ahead else ahead)
+    high = high if high > 0.0 else 0.0
+    low = low if low < 0.0 else 0.0
+    high = mean if mean < high else high
+    return high if high > low else low
 
 
 cdef inline double lesser(double one, double other) noexcept nogil:
