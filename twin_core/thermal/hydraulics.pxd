@@ -127,7 +127,8 @@ cdef class Parts:
     cdef void hold_critical(self, Work* work, const double* setting) noexcept nogil
     cdef bint span_is_open(self, const Work* work) noexcept nogil
     cdef Py_ssize_t span(self, Work* work) noexcept nogil
-    cdef void balance(self, Work* work) noexcept nogil
+    cdef double leave_over(self, Work* work) noexcept nogil
+    cdef void balance(self, Work* work, double tolerance) noexcept nogil
     cdef void pass_on(self, Work* work, Py_ssize_t node, Py_ssize_t link) noexcept nogil
     cdef double move(
         self, const Work* work, const double* setting, double tolerance, double rounding, bint* turned,
@@ -187,6 +188,7 @@ cdef class HydraulicPlan:
         self, Parts parts, Work* work, Room room, const Given* given, Found* found, Py_ssize_t passing, Py_ssize_t lost
     ) noexcept nogil
     cdef int flows_and_pressures(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil
+    cdef int settle(self, Parts parts, Work* work, const Given* given, Found* found, bint cold) noexcept nogil
     cdef bint newton(
         self, Parts parts, Work* work, const Given* given, Found* found, bint cold, Py_ssize_t free, bint hold,
         Py_ssize_t* worst

@@ -37,6 +37,7 @@ cdef double MOST_FLOW_KG_S = 1e7  # bound of the search for the flow of a link
 cdef double MOST_RISE_PA = 1e7  # of a pump that holds the pressure of a critical pair
 cdef double LEAST_MISMATCH_PA = 0.3  # between what drives an element and what its law says
 cdef double ROUNDING = 1e-15  # of pressures: what flows change by that counts as none where steps do not settle
+cdef double MOST_LEFT_OVER = 1e-13  # of all flows, at a node: what is more than the rounding of flows
 cdef double LEAST_HOLD = 1e-4  # change of a critical pair with the rise of its pump, below which there is no hold
 cdef Py_ssize_t MOST_ITERATIONS = 40
 cdef Py_ssize_t FREE_STEPS = 10  # Newton steps that are not checked for whether they gain
@@ -588,16 +589,39 @@ cdef class Parts:
             if found == through:
                 return found
 
-    cdef void balance(self, Work* work) noexcept nogil:
-        """Make the flows of a spanning forest carry exactly what the demands and the other links leave to them."""
-        cdef Py_ssize_t i, found
+    cdef double leave_over(self, Work* work) noexcept nogil:
+        """Fill `right` with what the flows leave over at the nodes; returns the largest, over the sum of all flows."""
+        cdef Py_ssize_t i
+        cdef double total = 0.0, largest = 0.0
         for i in range(self.unknowns):
             work.right[i] = work.demand[i]
         for i in range(self.links):
+            total += fabs(work.link_flow[i])
             if self.link_a[i] < self.unknowns:
                 work.right[self.link_a[i]] += work.link_flow[i]
             if self.link_b[i] < self.unknowns:
                 work.right[self.link_b[i]] -= work.link_flow[i]
+        for i in range(self.unknowns):
+            largest = fabs(work.right[i]) if fabs(work.right[i]) > largest else largest
+        return largest / total if total > 0.0 else 0.0
+
+    cdef void balance(self, Work* work, double tolerance) noexcept nogil:
+        """Make the flows balance at every node: what rounding left over goes its way through a spanning forest.
+
+        Between two wide pipes under a pressure of 1e10 Pa that is so much that it first goes where the pressures would
+        drive it; the way through the forest is a detour for it.
+        """
+        cdef Py_ssize_t i, found
+        if self.leave_over(work) > MOST_LEFT_OVER + 1e-6 * tolerance:
+            for i in range(self.unknowns):
+                work.right[i] = -work.right[i]
+            self.solve(work, work.right)
+            for i in range(self.links):
+                work.link_flow[i] += work.conductance[i] * (
+                    (work.right[self.link_a[i]] if self.link_a[i] < self.unknowns else 0.0)
+                    - (work.right[self.link_b[i]] if self.link_b[i] < self.unknowns else 0.0)
+                )
+            self.leave_over(work)
         if self.span_is_open(work):
             for i in range(self.spans):
                 self.pass_on(work, self.span_node[i], self.span_link[i])
@@ -1004,7 +1028,7 @@ cdef class HydraulicPlan:
                 if code != SOLVED:
                     return code
             break
-        parts.balance(work)
+        parts.balance(work, given.tolerance)
         parts.report(self.law, work, given, found)
         for i in range(passing):
             edge = self.given_edge[i]
@@ -1049,14 +1073,28 @@ cdef class HydraulicPlan:
         parts.gather_demands(work, room.outflow)
 
     cdef int flows_and_pressures(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil:
-        """Flows of links and pressures of core nodes: by Newton steps, and where these run in circles by descent."""
-        cdef Py_ssize_t i, worst = 0
-        cdef double moving = 0.0, closeness = 1e-2
+        """Flows of links and pressures of core nodes, from the flows of the last step or, where these mislead, from rest."""
+        cdef Py_ssize_t i
+        cdef int code
+        cdef double moving = 0.0
         for i in range(parts.links):
             if parts.idle(i, work):
                 work.link_flow[i] = 0.0
             moving += fabs(work.link_flow[i])
-        if self.newton(parts, work, given, found, moving == 0.0, FREE_STEPS, True, &worst):
+        code = self.settle(parts, work, given, found, moving == 0.0)
+        if code == SOLVED or moving == 0.0 or parts.worst_leak(work, given.setting) >= 0:
+            return code
+        memset(work.link_flow, 0, parts.links * sizeof(double))
+        memset(work.rise, 0, parts.criticals * sizeof(double))
+        return self.settle(parts, work, given, found, True)
+
+    cdef int settle(
+        self, Parts parts, Work* work, const Given* given, Found* found, bint cold
+    ) noexcept nogil:
+        """By Newton steps, and where these run in circles by descent."""
+        cdef Py_ssize_t i, worst = 0
+        cdef double closeness = 1e-2
+        if self.newton(parts, work, given, found, cold, FREE_STEPS, True, &worst):
             return SOLVED
         for i in range(MOST_ROUNDS):
             if parts.worst_leak(work, given.setting) >= 0:
