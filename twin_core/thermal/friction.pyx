@@ -29,16 +29,16 @@ cdef double LN2 = 0.6931471805599453
 
 LAWS = ("colebrook", "swamee-jain", "nikuradse")
 
-# Tables stand at the middles of equal parts of octaves: PARTS of them, from 2**10 for s and from 4 for z. Beyond their
-# ends (never in a plant) the functions are worked out.
+# Tables stand at the middles of equal parts of octaves: PARTS of them, s from 2**10 to 2**50 and z from 4 to 2**48.
 cdef enum:
     PARTS_BITS = 6
     PARTS = 1 << PARTS_BITS
     SHIFT = 52 - PARTS_BITS
     LN_FIRST = PARTS * (1023 + 10)
-    LN_PARTS = PARTS * 30
+    LN_PARTS = PARTS * 40
     OMEGA_FIRST = PARTS * (1023 + 2)
-    OMEGA_PARTS = PARTS * 18
+    OMEGA_PARTS = PARTS * 46
+    BLOCK = 32  # pipes at a time: what is found of them stays next to the processor
 
 cdef struct LnPart:
     double inverse
@@ -50,12 +50,6 @@ cdef struct OmegaPart:
 
 cdef LnPart[LN_PARTS] LN
 cdef OmegaPart[OMEGA_PARTS] LN_OMEGA
-
-
-cdef inline uint64_t bits_of(double value) noexcept nogil:
-    cdef uint64_t bits
-    memcpy(&bits, &value, sizeof(bits))
-    return bits
 
 
 cdef inline double middle_of(uint64_t part) noexcept nogil:
@@ -101,52 +95,63 @@ cdef void fill_tables() noexcept nogil:
 fill_tables()
 
 
-cdef inline double quick_ln(double s) noexcept nogil:
-    """Natural logarithm, within 1e-13."""
-    cdef uint64_t part = (bits_of(s) >> SHIFT) - LN_FIRST
-    cdef double r
-    if part >= LN_PARTS:
-        return log(s)
-    r = s * LN[part].inverse - 1.0
-    return LN[part].ln + r * (1.0 + r * (-0.5 + r * (1.0 / 3.0 + r * (-0.25 + r * 0.2))))
+cdef inline uint64_t part_of(double value, uint64_t first, uint64_t parts) noexcept nogil:
+    cdef uint64_t bits
+    memcpy(&bits, &value, sizeof(bits))
+    bits = (bits >> SHIFT) - first
+    return bits if bits < parts else parts - 1
 
 
-cdef inline double ln_omega(double z) noexcept nogil:
-    """Logarithm of the Wright omega function, within 1e-11."""
-    cdef uint64_t part = (bits_of(z) >> SHIFT) - OMEGA_FIRST
-    cdef double t
-    cdef const double* k
-    if part >= OMEGA_PARTS:
-        return log(wright_omega(z))
-    k = LN_OMEGA[part].ln_omega
-    t = z - LN_OMEGA[part].middle
-    return k[0] + t * (k[1] + t * (k[2] + t * (k[3] + t * k[4])))
+cdef void colebrook(
+    Py_ssize_t count, const double* rough, const double* reynolds, double* factor, double* slow
+) noexcept nogil:
+    """Factors of at most BLOCK pipes, Re from 4000, and by how much they change with ln(Re).
 
-
-cdef inline double colebrook(double rough, double reynolds, double* slow) noexcept nogil:
-    """Factor; reynolds not below 4000. `slow`: the factor times d ln(factor) / d ln(Re)."""
-    cdef double s = reynolds * PER_REYNOLDS
-    cdef double ln_s = quick_ln(s)
-    cdef double z = rough * s + ln_s
-    cdef double ln_w = ln_omega(z)
-    cdef double root = ln_s - ln_w
-    cdef double beyond = 1.0 + (z - ln_w)  # 1 + omega
-    cdef double both = PER_ROOT / (root * root * beyond)
-    slow[0] = -2.0 * both
-    return both * beyond
+    Loops that read tables stand apart from those that compute, which compilers can do several pipes at a time.
+    """
+    cdef Py_ssize_t i
+    cdef double r, w, root, both
+    cdef double[BLOCK] s, inverse, ln_s, z, t, k0, k1, k2, k3, k4
+    cdef const LnPart* ln
+    cdef const OmegaPart* omega
+    for i in range(count):
+        s[i] = reynolds[i] * PER_REYNOLDS
+    for i in range(count):
+        ln = &LN[part_of(s[i], LN_FIRST, LN_PARTS)]
+        inverse[i] = ln.inverse
+        ln_s[i] = ln.ln
+    for i in range(count):
+        r = s[i] * inverse[i] - 1.0
+        ln_s[i] += r * (1.0 + r * (-0.5 + r * (1.0 / 3.0 + r * (-0.25 + r * 0.2))))
+        z[i] = rough[i] * s[i] + ln_s[i]
+    for i in range(count):
+        omega = &LN_OMEGA[part_of(z[i], OMEGA_FIRST, OMEGA_PARTS)]
+        t[i] = z[i] - omega.middle
+        k0[i] = omega.ln_omega[0]
+        k1[i] = omega.ln_omega[1]
+        k2[i] = omega.ln_omega[2]
+        k3[i] = omega.ln_omega[3]
+        k4[i] = omega.ln_omega[4]
+    for i in range(count):
+        w = k0[i] + t[i] * (k1[i] + t[i] * (k2[i] + t[i] * (k3[i] + t[i] * k4[i])))  # ln(omega)
+        root = ln_s[i] - w
+        w = 1.0 + (z[i] - w)  # 1 + omega
+        both = PER_ROOT / (root * root * w)
+        factor[i] = both * w
+        slow[i] = -2.0 * both
 
 
 cdef double turbulent(int law, const Wall* wall, double reynolds, double* slope) noexcept nogil:
     """Factor and d factor / d Re; reynolds not below 4000."""
-    cdef double x, inside, part, factor
+    cdef double x, inside, part, factor = 0.0
     if law == SWAMEE_JAIN:
         part = 5.74 / pow(reynolds, 0.9)
         inside = wall.rough + part
         x = -PER_LN10 * log(inside)
         slope[0] = -2.0 / (x * x * x) * PER_LN10 * 0.9 * part / (inside * reynolds)
         return 1.0 / (x * x)
-    factor = colebrook(wall.rough, reynolds, &x)
-    slope[0] = x / reynolds
+    colebrook(1, &wall.rough, &reynolds, &factor, slope)
+    slope[0] /= reynolds
     return factor
 
 
@@ -181,32 +186,59 @@ cdef double friction_factor(int law, const Wall* wall, double reynolds, double* 
     return 0.032 + r * (-0.032 + r * ((a - b) + r * b))
 
 
+cdef void pressure_drop(
+    int law, const Wall* wall, double reynolds_per_flow, double friction, double local, double flow_kg_s,
+    double* drop_pa, double* slope
+) noexcept nogil:
+    cdef double q = fabs(flow_kg_s), reynolds = q * reynolds_per_flow, factor, by_reynolds = 0.0
+    if reynolds <= LAMINAR or law == NIKURADSE:  # factor times flow: linear where the water stands
+        factor = 64.0 / reynolds_per_flow
+        if law == NIKURADSE:
+            factor += wall.factor_4000 * q
+            by_reynolds = wall.factor_4000
+        drop_pa[0] = (friction * factor + local * q) * flow_kg_s
+        slope[0] = friction * (factor + by_reynolds * q) + 2.0 * local * q
+        return
+    factor = friction_factor(law, wall, reynolds, &by_reynolds)
+    drop_pa[0] = (friction * factor + local) * q * flow_kg_s
+    slope[0] = (2.0 * (friction * factor + local) + friction * by_reynolds * reynolds) * q
+
+
 cdef void pressure_drops(
     int law, Py_ssize_t count, const Wall* wall, const double* reynolds_per_flow, const double* friction,
     const double* local, const double* flow_kg_s, double* drop_pa, double* slope
 ) noexcept nogil:
     """Fill drop_pa with the sign of the flow, and slope with d drop / d flow."""
-    cdef Py_ssize_t i
-    cdef double q, reynolds, factor, by_reynolds = 0.0
-    for i in range(count):
-        q = fabs(flow_kg_s[i])
-        reynolds = q * reynolds_per_flow[i]
-        if law == COLEBROOK and reynolds >= TURBULENT:
-            factor = friction[i] * colebrook(wall[i].rough, reynolds, &by_reynolds) + local[i]
-            drop_pa[i] = factor * q * flow_kg_s[i]
-            slope[i] = (2.0 * factor + friction[i] * by_reynolds) * q
-        elif reynolds <= LAMINAR or law == NIKURADSE:  # factor times flow: linear where the water stands
-            factor = 64.0 / reynolds_per_flow[i]
-            by_reynolds = 0.0
-            if law == NIKURADSE:
-                factor += wall[i].factor_4000 * q
-                by_reynolds = wall[i].factor_4000
-            drop_pa[i] = (friction[i] * factor + local[i] * q) * flow_kg_s[i]
-            slope[i] = friction[i] * (factor + by_reynolds * q) + 2.0 * local[i] * q
-        else:
-            factor = friction_factor(law, &wall[i], reynolds, &by_reynolds)
-            drop_pa[i] = (friction[i] * factor + local[i]) * q * flow_kg_s[i]
-            slope[i] = (2.0 * (friction[i] * factor + local[i]) + friction[i] * by_reynolds * reynolds) * q
+    cdef Py_ssize_t i, k, size, first = 0
+    cdef double q, whole, less
+    cdef double[BLOCK] rough, reynolds, turbulent_reynolds, factor, slow
+    if law != COLEBROOK:
+        for i in range(count):
+            pressure_drop(
+                law, &wall[i], reynolds_per_flow[i], friction[i], local[i], flow_kg_s[i], &drop_pa[i], &slope[i]
+            )
+        return
+    while first < count:
+        size = count - first if count - first < BLOCK else BLOCK
+        for i in range(size):
+            rough[i] = wall[first + i].rough
+            reynolds[i] = fabs(flow_kg_s[first + i]) * reynolds_per_flow[first + i]
+            less = reynolds[i] - TURBULENT
+            turbulent_reynolds[i] = TURBULENT + 0.5 * (less + fabs(less))  # the larger one, without a branch
+        colebrook(size, rough, turbulent_reynolds, factor, slow)
+        for i in range(size):
+            k = first + i
+            q = fabs(flow_kg_s[k])
+            whole = friction[k] * factor[i] + local[k]
+            drop_pa[k] = whole * q * flow_kg_s[k]
+            slope[k] = (2.0 * whole + friction[k] * slow[i]) * q
+        for i in range(size):
+            k = first + i
+            if reynolds[i] < TURBULENT:
+                pressure_drop(
+                    law, &wall[k], reynolds_per_flow[k], friction[k], local[k], flow_kg_s[k], &drop_pa[k], &slope[k]
+                )
+        first += BLOCK
 
 
 def pressure_drops_of(str law, const double[::1] relative_roughness, const double[::1] reynolds_per_flow,

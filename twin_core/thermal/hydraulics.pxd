@@ -127,8 +127,7 @@ cdef class Parts:
     cdef void hold_critical(self, Work* work, const double* setting) noexcept nogil
     cdef bint span_is_open(self, const Work* work) noexcept nogil
     cdef Py_ssize_t span(self, Work* work) noexcept nogil
-    cdef double leave_over(self, Work* work) noexcept nogil
-    cdef void balance(self, Work* work, double tolerance) noexcept nogil
+    cdef void balance(self, Work* work) noexcept nogil
     cdef void pass_on(self, Work* work, Py_ssize_t node, Py_ssize_t link) noexcept nogil
     cdef double move(
         self, const Work* work, const double* setting, double tolerance, double rounding, bint* turned,

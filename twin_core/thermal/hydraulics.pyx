@@ -37,7 +37,6 @@ cdef double MOST_FLOW_KG_S = 1e7  # bound of the search for the flow of a link
 cdef double MOST_RISE_PA = 1e7  # of a pump that holds the pressure of a critical pair
 cdef double LEAST_MISMATCH_PA = 0.3  # between what drives an element and what its law says
 cdef double ROUNDING = 1e-15  # of pressures: what flows change by that counts as none where steps do not settle
-cdef double MOST_LEFT_OVER = 1e-13  # of all flows, at a node: what is more than the rounding of flows
 cdef double LEAST_HOLD = 1e-4  # change of a critical pair with the rise of its pump, below which there is no hold
 cdef Py_ssize_t MOST_ITERATIONS = 40
 cdef Py_ssize_t FREE_STEPS = 10  # Newton steps that are not checked for whether they gain
@@ -495,35 +494,34 @@ cdef class Parts:
             self.solve(work, response)
 
     cdef void pressures(self, Work* work) noexcept nogil:
-        """Pressures at which the linearised links balance the demands."""
-        cdef Py_ssize_t i, a, b
+        """Move the pressures to where the linearised links balance the demands; link_new: their flows there.
+
+        Flows follow from how far the pressures move (`right`), which is exact to its own rounding: that of a pressure of
+        1e8 Pa would be 1e-6 kg/s through a wide pipe.
+        """
+        cdef Py_ssize_t i
         cdef double flow
-        for i in range(self.unknowns):
-            work.right[i] = -work.demand[i]
+        memset(work.right, 0, self.cores * sizeof(double))
         for i in range(self.links):
-            a = self.link_a[i]
-            b = self.link_b[i]
-            if a == b:
-                continue
-            flow = work.link_flow[i] - work.conductance[i] * work.head[i]
-            if a < self.unknowns:
-                work.right[a] -= flow
-                if b >= self.unknowns:
-                    work.right[a] += work.conductance[i] * work.pressure[b]
-            if b < self.unknowns:
-                work.right[b] += flow
-                if a >= self.unknowns:
-                    work.right[b] += work.conductance[i] * work.pressure[a]
+            flow = work.link_flow[i] + work.conductance[i] * (
+                work.pressure[self.link_a[i]] - work.pressure[self.link_b[i]] - work.head[i]
+            )
+            work.link_new[i] = flow
+            work.right[self.link_a[i]] -= flow
+            work.right[self.link_b[i]] += flow
+        for i in range(self.unknowns):
+            work.right[i] -= work.demand[i]
+        memset(&work.right[self.unknowns], 0, (self.cores - self.unknowns) * sizeof(double))
         self.solve(work, work.right)
         for i in range(self.unknowns):
-            work.pressure[i] = work.right[i]
+            work.pressure[i] += work.right[i]
 
     cdef void hold_critical(self, Work* work, const double* setting) noexcept nogil:
         """Move the rises of critical pumps so that each pair has its pressure difference (one sweep after another)."""
         cdef Py_ssize_t i, k, sweep
         cdef const Element* element
         cdef const double* response
-        cdef double slope, missing, rise
+        cdef double slope, missing, rise, change
         for sweep in range(1 if self.criticals == 1 else 20):
             for i in range(self.elements):
                 element = &self.element[i]
@@ -543,9 +541,12 @@ cdef class Parts:
                     missing -= element.gravity_m2_s2 * work.density[i]
                     rise = missing if missing > rise else rise
                 rise = 0.0 if rise < 0.0 else MOST_RISE_PA if rise > MOST_RISE_PA else rise
-                work.head[self.chains + i] -= rise - work.rise[element.critical]
+                change = rise - work.rise[element.critical]
+                work.head[self.chains + i] -= change
+                work.link_new[self.chains + i] += work.conductance[self.chains + i] * change
                 for k in range(self.unknowns):
-                    work.pressure[k] += (rise - work.rise[element.critical]) * response[k]
+                    work.right[k] += change * response[k]
+                    work.pressure[k] += change * response[k]
                 work.rise[element.critical] = rise
 
     cdef bint span_is_open(self, const Work* work) noexcept nogil:
@@ -589,39 +590,15 @@ cdef class Parts:
             if found == through:
                 return found
 
-    cdef double leave_over(self, Work* work) noexcept nogil:
-        """Fill `right` with what the flows leave over at the nodes; returns the largest, over the sum of all flows."""
-        cdef Py_ssize_t i
-        cdef double total = 0.0, largest = 0.0
-        for i in range(self.unknowns):
-            work.right[i] = work.demand[i]
-        for i in range(self.links):
-            total += fabs(work.link_flow[i])
-            if self.link_a[i] < self.unknowns:
-                work.right[self.link_a[i]] += work.link_flow[i]
-            if self.link_b[i] < self.unknowns:
-                work.right[self.link_b[i]] -= work.link_flow[i]
-        for i in range(self.unknowns):
-            largest = fabs(work.right[i]) if fabs(work.right[i]) > largest else largest
-        return largest / total if total > 0.0 else 0.0
-
-    cdef void balance(self, Work* work, double tolerance) noexcept nogil:
-        """Make the flows balance at every node: what rounding left over goes its way through a spanning forest.
-
-        Between two wide pipes under a pressure of 1e10 Pa that is so much that it first goes where the pressures would
-        drive it; the way through the forest is a detour for it.
-        """
+    cdef void balance(self, Work* work) noexcept nogil:
+        """Make the flows of a spanning forest carry exactly what the demands and the other links leave to them."""
         cdef Py_ssize_t i, found
-        if self.leave_over(work) > MOST_LEFT_OVER + 1e-6 * tolerance:
-            for i in range(self.unknowns):
-                work.right[i] = -work.right[i]
-            self.solve(work, work.right)
-            for i in range(self.links):
-                work.link_flow[i] += work.conductance[i] * (
-                    (work.right[self.link_a[i]] if self.link_a[i] < self.unknowns else 0.0)
-                    - (work.right[self.link_b[i]] if self.link_b[i] < self.unknowns else 0.0)
-                )
-            self.leave_over(work)
+        memset(work.right, 0, self.cores * sizeof(double))
+        for i in range(self.links):
+            work.right[self.link_a[i]] += work.link_flow[i]
+            work.right[self.link_b[i]] -= work.link_flow[i]
+        for i in range(self.unknowns):
+            work.right[i] += work.demand[i]
         if self.span_is_open(work):
             for i in range(self.spans):
                 self.pass_on(work, self.span_node[i], self.span_link[i])
@@ -639,12 +616,11 @@ cdef class Parts:
         else:
             work.link_flow[link] -= missing
             node = self.link_b[link]
-        if node < self.unknowns:
-            work.right[node] += missing
+        work.right[node] += missing
 
     cdef double move(self, const Work* work, const double* setting, double tolerance, double rounding,
                      bint* turned, Py_ssize_t* worst) noexcept nogil:
-        """Fill link_new; returns the change of all flows over their sum, and where it is largest.
+        """Finish link_new; returns the change of all flows over their sum, and where it is largest.
 
         `rounding`: part of the pressures; changes of flow within it count as none.
         `turned`: whether an element came to another branch of its law by more than the tolerance.
@@ -653,9 +629,7 @@ cdef class Parts:
         cdef const Element* element
         cdef double change, drive, drop = 0.0, slope = 0.0, total = 0.0, changes = 0.0, largest = -1.0
         for i in range(self.links):
-            work.link_new[i] = work.link_flow[i] + work.conductance[i] * (
-                work.pressure[self.link_a[i]] - work.pressure[self.link_b[i]] - work.head[i]
-            )
+            work.link_new[i] += work.conductance[i] * (work.right[self.link_a[i]] - work.right[self.link_b[i]])
             if work.conductance[i] == 0.0:
                 work.link_new[i] = 0.0
             change = fabs(work.link_new[i] - work.link_flow[i])
@@ -1003,6 +977,7 @@ cdef class HydraulicPlan:
         shut = parts.shut_elements(work, given.setting)
         for i in range(parts.criticals):
             work.rise[i] = found.memory[1 + i]
+        memset(work.pressure, 0, parts.unknowns * sizeof(double))
         for i in range(parts.unknowns, parts.cores):
             work.pressure[i] = given.fixed_pressure_pa[parts.core_node[i]]
         for i in range(parts.chains):
@@ -1028,7 +1003,7 @@ cdef class HydraulicPlan:
                 if code != SOLVED:
                     return code
             break
-        parts.balance(work, given.tolerance)
+        parts.balance(work)
         parts.report(self.law, work, given, found)
         for i in range(passing):
             edge = self.given_edge[i]
