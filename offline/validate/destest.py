@@ -8,7 +8,7 @@ Exercise 0 gives density and viscosity as constants (988 kg/m3, 0.543 mPa s), an
 are made with them. Our water at its temperatures moves the drops by up to 4 % and is reported beside them: with it 17
 of the 18 quantities are inside the band, and dp_supply_i_e is 22,378 Pa where the band begins at 22,385 Pa.
 
-Steps of 60 s and 900 s are both cut into inner steps of 60 s, so that they can hardly differ; what tells something
+Steps of 60 s and 900 s are both cut into inner steps of 5 s, so that they can hardly differ; what tells something
 about the length of steps is 1 s against either.
 """
 

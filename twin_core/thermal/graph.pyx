@@ -4,10 +4,10 @@ Pure computation for network.py, which checks and names. SI units, temperatures 
 pumps, units, each in the order of the network; a flow is positive from start to end.
 
 Water goes through the edges in topological order of their present flows (Kahn). A cycle, as supply and return always
-are one, is cut at a producer, whose outlet hardly depends on its inlet: what enters waits in a pocket until the next
-inner step. A cycle without producers is cut at a pipe whose outflow in this inner step is water that is in it already:
-it releases first and admits when its inlet is mixed; where there is none, at a pocket again. Cuts are part of the state:
-a step depends on nothing else.
+are one, is cut at a producer, whose outlet hardly depends on its inlet: it takes in its flow at the temperature of the
+inner step before, and owes the heat by which that was wrong. A cycle without producers is cut at a pipe whose outflow in
+this inner step is water that is in it already: it releases first and admits when its inlet is mixed; where there is none,
+at another edge that owes heat. Cuts are part of the state: a step depends on nothing else.
 """
 
 from libc.math cimport fabs
@@ -32,6 +32,9 @@ from uem.twin_core.thermal.units.dispatch import UnitKind
 cdef double LEAST_FLOW = 1e-8
 # A cut is chosen only where the pipe would release first with this much more flow too, so that it stays valid.
 cdef double CUT_MARGIN = 1.25
+
+# An edge gives back what it owes by water that is warmer or colder by this at most, in K.
+cdef double MOST_REPAID = 0.1
 
 # Water is liquid between these.
 cdef double COLDEST = 273.15
@@ -58,7 +61,7 @@ cdef enum:  # first results of every unit
 cdef enum:
     WHOLE = 0
     RELEASED = 1  # the pipe gives its outflow before its inlet is known
-    POCKETED = 2  # what enters waits for the next inner step
+    LATE = 2  # the edge takes in water as warm as it was in the inner step before
 
 cdef enum:  # where a cycle is cut, the best first
     NOWHERE = -1
@@ -81,8 +84,7 @@ cdef struct Member:
     double* flow  # [edges] of the last inner step
     double* cut  # [edges]
     double* node_temp  # [nodes] last mixed
-    double* pocket_mass  # [edges]
-    double* pocket_heat
+    double* owed  # [edges] kg K that came in and is still to go through
     double* pressure  # [nodes]
     double* memory  # of the hydraulics
     double* unit_state
@@ -135,8 +137,8 @@ cdef class Work:
     cdef double* out  # [nodes] kg/s that leaves on all ways
     cdef double* mass  # [nodes] kg and kg K that came in during an inner step
     cdef double* heat
-    cdef double* sum_mass  # [nodes] over all inner steps, for means
-    cdef double* sum_heat
+    cdef double* mean_temp  # [nodes] over the inner steps so far
+    cdef double part  # of the present one in that
     cdef double* flow  # [edges] that holds from now on
     cdef double* sum_flow  # [edges]
     cdef double* edge_mass  # [edges] what came out
@@ -157,13 +159,15 @@ cdef class Work:
     cdef Py_ssize_t* first  # [nodes + 1] into leaving
     cdef Py_ssize_t* leaving  # [edges] with flow, by origin in that order
     cdef Py_ssize_t* released  # [edges] pipes that release first
-    cdef Py_ssize_t* pocketed  # [edges]
+    cdef Py_ssize_t* late  # [edges] that take in water as warm as it was
     cdef Py_ssize_t* standing  # [edges] pipes and units without flow
     cdef Py_ssize_t* waiting  # [nodes] edges that are still to come
     cdef Py_ssize_t* remaining  # [nodes] edges to nodes that wait
     cdef Py_ssize_t* ends  # [nodes]
+    cdef Py_ssize_t* choice  # [edges] where cycles could be cut, a heap
+    cdef Py_ssize_t choices
     cdef Py_ssize_t releases
-    cdef Py_ssize_t pockets
+    cdef Py_ssize_t lates
     cdef Py_ssize_t stands
     cdef signed char* sign  # [edges] of the order
     cdef signed char* cut  # [edges] of the order
@@ -173,6 +177,8 @@ cdef class Work:
     cdef signed char* balanced  # [nodes] give what is missing there and take what is too much
     cdef unsigned char* unsupplied  # [nodes] no pressure is held that could be felt there
     cdef bint ordered
+    cdef double lowest  # of all temperatures of nodes and the ambient, K
+    cdef double highest
     cdef Room room  # of the hydraulics
     cdef int code  # what went wrong, and where
     cdef Py_ssize_t culprit
@@ -181,8 +187,8 @@ cdef class Work:
     def __cinit__(self, Py_ssize_t nodes, Py_ssize_t edges, Py_ssize_t width, Py_ssize_t records,
                   Py_ssize_t results, Room room):
         self.nodes, self.edges, self.room = nodes, edges, room
-        self.numbers = <double*> calloc(10 * nodes + 10 * edges + 2 + width + records + 2 * results, sizeof(double))
-        self.indices = <Py_ssize_t*> calloc(5 * nodes + 4 * edges + 2, sizeof(Py_ssize_t))
+        self.numbers = <double*> calloc(9 * nodes + 10 * edges + 2 + width + records + 2 * results, sizeof(double))
+        self.indices = <Py_ssize_t*> calloc(5 * nodes + 5 * edges + 2, sizeof(Py_ssize_t))
         self.bytes = <signed char*> calloc(2 * nodes + 5 * edges + 1, 1)
         if not self.numbers or not self.indices or not self.bytes:
             raise MemoryError
@@ -193,9 +199,8 @@ cdef class Work:
         self.out = self.taken + nodes
         self.mass = self.out + nodes
         self.heat = self.mass + nodes
-        self.sum_mass = self.heat + nodes
-        self.sum_heat = self.sum_mass + nodes
-        self.sum_flow = self.sum_heat + nodes
+        self.mean_temp = self.heat + nodes
+        self.sum_flow = self.mean_temp + nodes
         self.edge_mass = self.sum_flow + edges
         self.edge_heat = self.edge_mass + edges
         self.share = self.edge_heat + edges
@@ -217,8 +222,9 @@ cdef class Work:
         self.ends = self.remaining + nodes
         self.leaving = self.ends + nodes
         self.released = self.leaving + edges
-        self.pocketed = self.released + edges
-        self.standing = self.pocketed + edges
+        self.late = self.released + edges
+        self.standing = self.late + edges
+        self.choice = self.standing + edges
         self.balanced = self.bytes
         self.sign = self.balanced + nodes
         self.cut = self.sign + edges
@@ -330,7 +336,7 @@ cdef class Graph:
         )
         self.tolerance = tolerance
         self.kind = np.array(kind, dtype=np.intp)
-        self.records = 4 * self.edges + 2 * self.nodes + units.states
+        self.records = 3 * self.edges + 2 * self.nodes + units.states
         self.unit_state = self.records - units.states
         if self.has_pressures:
             self.records += hydraulics.memory_width
@@ -403,6 +409,7 @@ cdef class Graph:
                     self.copy_rows(m.row, work.row_before)
                     memcpy(work.record_before, m.flow, self.records * sizeof(double))
                 for k in range(inner_steps):
+                    work.part = 1.0 / (k + 1)
                     found = self.inner_step(work, &m, dt_s / inner_steps, k == 0)
                     if found != 0:
                         break
@@ -440,9 +447,8 @@ cdef class Graph:
         m.flow = &state.records[member, 0]
         m.cut = m.flow + self.edges
         m.node_temp = m.cut + self.edges
-        m.pocket_mass = m.node_temp + self.nodes
-        m.pocket_heat = m.pocket_mass + self.edges
-        m.pressure = m.pocket_heat + self.edges
+        m.owed = m.node_temp + self.nodes
+        m.pressure = m.owed + self.edges
         m.memory = m.pressure + self.nodes
         m.unit_state = m.flow + self.unit_state
         m.command = NULL
@@ -458,7 +464,7 @@ cdef class Graph:
             else:
                 total += stored_energy_j(&self.pipe[i], m.row + self.offset[i])
         for i in range(self.edges):
-            total += HEAT_CAPACITY * (m.pocket_heat[i] - m.pocket_mass[i] * ENERGY_ZERO)
+            total += HEAT_CAPACITY * m.owed[i]
         return total
 
     cdef void begin(self, Work w, const Member* m, Py_ssize_t member, const double[:, ::1] supply,
@@ -471,7 +477,7 @@ cdef class Graph:
         for i in range(self.pipe_count + 1):
             w.ambient[i] = ambient
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
-        memset(w.sum_mass, 0, 2 * self.nodes * sizeof(double))
+        memset(w.mean_temp, 0, self.nodes * sizeof(double))
         memset(w.sum_flow, 0, 3 * self.edges * sizeof(double))
         memset(w.sum_result, 0, self.units.results * sizeof(double))
         for i in range(4):
@@ -611,7 +617,7 @@ cdef class Graph:
     cdef void share_out(self, Work w) noexcept nogil:
         """What crosses the border at every node, and which share of what leaves a node every edge gets."""
         cdef Py_ssize_t i
-        cdef double flow
+        cdef double flow, demand
         memset(w.out, 0, self.nodes * sizeof(double))
         memset(w.fed, 0, self.nodes * sizeof(double))
         for i in range(self.edges):  # fed: what comes in through edges, for a moment
@@ -623,11 +629,10 @@ cdef class Graph:
                 w.out[self.end[i]] -= flow
                 w.fed[self.start[i]] -= flow
         for i in range(self.nodes):
-            if w.unsupplied[i]:
-                w.demand[i] = 0.0
-            flow = w.out[i] - w.fed[i] + w.demand[i] if self.open_end[i] else 0.0
-            w.fed[i] = (flow if flow > 0.0 else 0.0) - (w.demand[i] if w.demand[i] < 0.0 else 0.0)
-            w.taken[i] = (w.demand[i] if w.demand[i] > 0.0 else 0.0) - (flow if flow < 0.0 else 0.0)
+            demand = 0.0 if w.unsupplied[i] else w.demand[i]
+            flow = w.out[i] - w.fed[i] + demand if self.open_end[i] else 0.0
+            w.fed[i] = (flow if flow > 0.0 else 0.0) - (demand if demand < 0.0 else 0.0)
+            w.taken[i] = (demand if demand > 0.0 else 0.0) - (flow if flow < 0.0 else 0.0)
             w.out[i] += w.taken[i]
         for i in range(self.edges):
             flow = w.flow[i]
@@ -663,10 +668,6 @@ cdef class Graph:
             self.sort(w, AT_PIPE)
             for i in range(self.edges):
                 m.cut[i] = w.new_cut[i]
-                if m.pocket_mass[i] > 0.0 and w.new_cut[i] != POCKETED:
-                    w.ledger[OUT] += HEAT_CAPACITY * (m.pocket_heat[i] - m.pocket_mass[i] * ENERGY_ZERO)
-                    m.pocket_mass[i] = 0.0
-                    m.pocket_heat[i] = 0.0
         if w.ordered and memcmp(w.sign, w.new_sign, self.edges) == 0 and memcmp(w.cut, w.new_cut, self.edges) == 0:
             return
         # Sorted with all cuts known from the start, so that the order is that of any other thread at this state.
@@ -678,6 +679,7 @@ cdef class Graph:
     cdef void sort(self, Work w, int worst) noexcept nogil:
         """Topological order of the nodes; where it is stuck, choose a cut into new_cut, of rank `worst` at most."""
         cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0
+        cdef bint gathered = False
         memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
         for i in range(self.edges):
             if w.new_sign[i] and w.new_cut[i] == WHOLE:
@@ -703,9 +705,15 @@ cdef class Graph:
                         if w.waiting[goal] == 0:
                             w.order[known] = goal
                             known += 1
-            edge = self.choose_cut(w, worst) if known < self.nodes and worst >= 0 else -1
+            if known == self.nodes or worst == NOWHERE:
+                break
+            if not gathered:
+                self.gather_cuts(w, worst)
+                gathered = True
+            edge = self.next_cut(w)
             if edge < 0:
                 break
+            self.cut_at(w, edge)
             goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
             w.waiting[goal] -= 1
             if w.waiting[goal] == 0:
@@ -713,7 +721,7 @@ cdef class Graph:
                 known += 1
         w.first[done] = left
         w.releases = 0
-        w.pockets = 0
+        w.lates = 0
         w.stands = 0
         for i in range(self.nodes):
             w.balanced[i] = self.holding[i]
@@ -723,18 +731,16 @@ cdef class Graph:
                 w.releases += 1
                 # What was released is filled again with as much.
                 w.balanced[self.start[i] if w.new_sign[i] > 0 else self.end[i]] = True
-            elif w.new_cut[i] == POCKETED:
-                w.pocketed[w.pockets] = i
-                w.pockets += 1
+            elif w.new_cut[i] == LATE:
+                w.late[w.lates] = i
+                w.lates += 1
             if w.new_sign[i] == 0 and (i < self.pipe_count or i >= self.edges - self.units.count):
                 w.standing[w.stands] = i
                 w.stands += 1
 
-    cdef Py_ssize_t choose_cut(self, Work w, int worst) noexcept nogil:
-        """Of the edges in cycles the one of the best rank and the largest flow, or -1."""
-        cdef Py_ssize_t i, k, node, edge, origin, goal, done = 0, ends = 0
-        cdef Py_ssize_t best = -1
-        cdef int rank, best_rank = worst
+    cdef void gather_cuts(self, Work w, int worst) noexcept nogil:
+        """Of the edges in cycles those of rank `worst` at most, into a heap with the best on top."""
+        cdef Py_ssize_t i, origin, goal, ends = 0
         # remaining: edges from here to nodes that wait; where none is left, the node is behind all cycles.
         memset(w.remaining, 0, self.nodes * sizeof(Py_ssize_t))
         for i in range(self.edges):
@@ -747,6 +753,38 @@ cdef class Graph:
             if w.waiting[i] and w.remaining[i] == 0:
                 w.ends[ends] = i
                 ends += 1
+        self.leave_cycles(w, ends)
+        w.choices = 0
+        for i in range(self.edges):
+            if w.new_sign[i] and w.new_cut[i] == WHOLE and self.in_cycle(w, i) and self.rank(w, i) <= worst:
+                w.choice[w.choices] = i
+                w.choices += 1
+        for i in range(w.choices // 2 - 1, -1, -1):
+            self.sink(w, i)
+
+    cdef Py_ssize_t next_cut(self, Work w) noexcept nogil:
+        """The best edge that is still in a cycle, or -1."""
+        cdef Py_ssize_t edge
+        while w.choices > 0:
+            edge = w.choice[0]
+            w.choices -= 1
+            w.choice[0] = w.choice[w.choices]
+            self.sink(w, 0)
+            if self.in_cycle(w, edge):
+                return edge
+        return -1
+
+    cdef void cut_at(self, Work w, Py_ssize_t edge) noexcept nogil:
+        cdef Py_ssize_t origin = self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]
+        w.new_cut[edge] = RELEASED if self.rank(w, edge) == AT_RELEASE else LATE
+        w.remaining[origin] -= 1
+        if w.remaining[origin] == 0:
+            w.ends[0] = origin
+            self.leave_cycles(w, 1)
+
+    cdef void leave_cycles(self, Work w, Py_ssize_t ends) noexcept nogil:
+        """From the nodes in w.ends, which no cycle is behind, go back to those that therefore have none behind them."""
+        cdef Py_ssize_t k, node, edge, origin, done = 0
         while done < ends:
             node = w.ends[done]
             done += 1
@@ -758,27 +796,50 @@ cdef class Graph:
                     if w.remaining[origin] == 0:
                         w.ends[ends] = origin
                         ends += 1
-        for i in range(self.edges):
-            if w.new_sign[i] == 0 or w.new_cut[i] != WHOLE:
-                continue
-            if w.remaining[self.start[i]] == 0 or w.remaining[self.end[i]] == 0:
-                continue
-            if i < self.pipe_count:
-                rank = AT_RELEASE if w.able[i] else AT_PIPE
-            else:
-                rank = AT_PRODUCER if self.produces[i] else AT_OTHER
-            if rank < best_rank or (rank == best_rank and (best < 0 or fabs(w.flow[i]) > fabs(w.flow[best]))):
-                best, best_rank = i, rank
-        if best >= 0:
-            w.new_cut[best] = RELEASED if best_rank == AT_RELEASE else POCKETED
-        return best
+
+    cdef bint in_cycle(self, Work w, Py_ssize_t edge) noexcept nogil:
+        """Whether an edge is in a cycle, or between two."""
+        cdef Py_ssize_t a = self.start[edge], b = self.end[edge]
+        return w.waiting[a] > 0 and w.waiting[b] > 0 and w.remaining[a] > 0 and w.remaining[b] > 0
+
+    cdef int rank(self, Work w, Py_ssize_t edge) noexcept nogil:
+        if edge < self.pipe_count:
+            return AT_RELEASE if w.able[edge] else AT_PIPE
+        return AT_PRODUCER if self.produces[edge] else AT_OTHER
+
+    cdef bint better(self, Work w, Py_ssize_t one, Py_ssize_t other) noexcept nogil:
+        """Whether to cut at `one` rather than at `other`: by rank, then by flow, then as they are numbered."""
+        cdef int first = self.rank(w, one), second = self.rank(w, other)
+        if first != second:
+            return first < second
+        if fabs(w.flow[one]) != fabs(w.flow[other]):
+            return fabs(w.flow[one]) > fabs(w.flow[other])
+        return one < other
+
+    cdef void sink(self, Work w, Py_ssize_t place) noexcept nogil:
+        """Move what stands at `place` of the heap down until none below is better."""
+        cdef Py_ssize_t below, edge = w.choice[place]
+        while True:
+            below = 2 * place + 1
+            if below >= w.choices:
+                break
+            if below + 1 < w.choices and self.better(w, w.choice[below + 1], w.choice[below]):
+                below += 1
+            if not self.better(w, w.choice[below], edge):
+                break
+            w.choice[place] = w.choice[below]
+            place = below
+        w.choice[place] = edge
 
     cdef void transport(self, Work w, Member* m, double dt) noexcept nogil:
         """Move water and heat through all edges once, in the order of the graph."""
         cdef Py_ssize_t i, k, node, edge
-        cdef double mass, heat, temp, need
+        cdef double mass, heat, temp, before, need
         memset(w.mass, 0, 2 * self.nodes * sizeof(double))
+        w.lowest = w.highest = w.ambient[self.pipe_count]
         for i in range(self.nodes):
+            w.lowest = m.node_temp[i] if m.node_temp[i] < w.lowest else w.lowest
+            w.highest = m.node_temp[i] if m.node_temp[i] > w.highest else w.highest
             if w.fed[i] > 0.0:
                 mass = w.fed[i] * dt
                 w.mass[i] += mass
@@ -786,59 +847,69 @@ cdef class Graph:
                 w.ledger[IN] += HEAT_CAPACITY * mass * (w.supply[i] - ENERGY_ZERO)
         for k in range(w.releases):
             self.release_pipe(w, m, w.released[k], dt)
-        for k in range(w.pockets):
-            self.draw(w, m, w.pocketed[k], dt)
+        for k in range(w.lates):
+            edge = w.late[k]
+            node = self.start[edge] if w.flow[edge] > 0.0 else self.end[edge]
+            self.through(w, m, edge, fabs(w.flow[edge]) * dt, m.node_temp[node], dt)
         for k in range(w.stands):
             self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
         for k in range(self.nodes):
             node = w.order[k]
             mass = w.mass[node]
             heat = w.heat[node]
+            before = m.node_temp[node]
             if w.balanced[node]:
                 need = w.out[node] * dt
-                temp = heat / mass if mass > 0.0 else m.node_temp[node]
-                if need > mass:
-                    w.ledger[IN] += HEAT_CAPACITY * (need - mass) * (temp - ENERGY_ZERO)
-                else:
-                    w.ledger[OUT] += HEAT_CAPACITY * (mass - need) * (temp - ENERGY_ZERO)
+                temp = heat / mass if mass > 0.0 else before
+                self.make_up(w, need - mass, temp)
                 mass = need
                 heat = need * temp
-            if not mass > 0.0:
-                for i in range(w.first[k], w.first[k + 1]):
-                    if w.cut[w.leaving[i]] != POCKETED:
-                        self.through(w, m, w.leaving[i], 0.0, m.node_temp[node], dt)
-                continue
-            temp = heat / mass
+            if mass > 0.0:
+                temp = heat / mass
+            else:
+                mass = 0.0
+                temp = self.standing_temp(m, node)
             m.node_temp[node] = temp
-            w.sum_mass[node] += mass
-            w.sum_heat[node] += heat
+            w.mean_temp[node] += (temp - w.mean_temp[node]) * w.part  # what does not change is told to the last digit
             if not w.out[node] > 0.0:  # nothing is there to take it
-                w.ledger[OUT] += HEAT_CAPACITY * (heat - mass * ENERGY_ZERO)
+                w.ledger[OUT] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO)
             elif w.taken[node] > 0.0:
-                w.ledger[OUT] += HEAT_CAPACITY * (heat - mass * ENERGY_ZERO) * (w.taken[node] / w.out[node])
+                w.ledger[OUT] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO) * (w.taken[node] / w.out[node])
             for i in range(w.first[k], w.first[k + 1]):
                 edge = w.leaving[i]
-                if w.cut[edge] == POCKETED:
-                    m.pocket_mass[edge] = mass * w.share[edge]
-                    m.pocket_heat[edge] = m.pocket_mass[edge] * temp
+                if w.cut[edge] == LATE:
+                    need = fabs(w.flow[edge]) * dt
+                    m.owed[edge] += need * (temp - before)
+                    self.make_up(w, need - mass * w.share[edge], temp)
                 else:
                     self.through(w, m, edge, mass * w.share[edge], temp, dt)
 
-    cdef void draw(self, Work w, Member* m, Py_ssize_t edge, double dt) noexcept nogil:
-        """Let what waited in a pocket go through its edge; what the flow needs besides is balanced as at the holding."""
-        cdef double need = fabs(w.flow[edge]) * dt, mass = m.pocket_mass[edge], temp
+    cdef void make_up(self, Work w, double mass, double temp) noexcept nogil:
+        """Book water that is missing as come in, what is too much (negative) as gone out."""
         if mass > 0.0:
-            temp = m.pocket_heat[edge] / mass
+            w.ledger[IN] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO)
         else:
-            temp = m.node_temp[self.start[edge] if w.flow[edge] > 0.0 else self.end[edge]]
-        w.ledger[IN if need > mass else OUT] += HEAT_CAPACITY * fabs(need - mass) * (temp - ENERGY_ZERO)
-        m.pocket_mass[edge] = 0.0
-        m.pocket_heat[edge] = 0.0
-        self.through(w, m, edge, need, temp, dt)
+            w.ledger[OUT] -= HEAT_CAPACITY * mass * (temp - ENERGY_ZERO)
+
+    cdef double repaid(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp) noexcept nogil:
+        """By how much `mass` of `temp` gets warmer with what the edge owes: a little, and within what is around."""
+        cdef double owed = m.owed[edge]
+        cdef double change = w.highest - temp if owed > 0.0 else temp - w.lowest
+        change = change if change < MOST_REPAID else MOST_REPAID
+        if not change > 0.0:
+            return 0.0
+        if fabs(owed) <= change * mass:
+            m.owed[edge] = 0.0
+            return owed / mass
+        change = change if owed > 0.0 else -change
+        m.owed[edge] -= change * mass
+        return change
 
     cdef void through(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
         """Let `mass` of `temp` enter an edge in the direction of its flow."""
         cdef Outflow out
+        if m.owed[edge] != 0.0 and mass > 0.0:
+            temp += self.repaid(w, m, edge, mass, temp)
         if edge < self.pipe_count:
             self.through_pipe(w, m, edge, mass, temp, dt)
             return
@@ -919,13 +990,7 @@ cdef class Graph:
         for i in range(self.nodes):
             state.node_pressure_pa[i, member] = m.pressure[i]
             state.node_unsupplied[i, member] = w.unsupplied[i]
-            if w.sum_mass[i] > 0.0:
-                state.node_temp_k[i, member] = w.sum_heat[i] / w.sum_mass[i]
-                continue
-            edge = self.beside[self.beside_first[i]] if self.beside_first[i] < self.beside_first[i + 1] else self.edges
-            if edge < self.pipe_count:  # pipes come first
-                m.node_temp[i] = self.end_temp(m, edge, self.end[edge] == i)
-            state.node_temp_k[i, member] = m.node_temp[i]
+            state.node_temp_k[i, member] = w.mean_temp[i]
         for i in range(self.units.results):
             m.result[i] = w.sum_result[i] if self.units.is_sum[i] else w.sum_result[i] / inner_steps
         for i in range(self.units.count):
@@ -937,6 +1002,15 @@ cdef class Graph:
         for k in range(4):
             state.step_j[k, member] = w.ledger[k]
             state.total_j[k, member] += w.ledger[k]
+
+    cdef double standing_temp(self, const Member* m, Py_ssize_t node) noexcept nogil:
+        """Of the water at a node to which none comes: that which stands in a pipe there, or was there last."""
+        cdef Py_ssize_t edge = self.beside[self.beside_first[node]] if (
+            self.beside_first[node] < self.beside_first[node + 1]
+        ) else self.edges
+        if edge < self.pipe_count:  # pipes come first
+            return self.end_temp(m, edge, self.end[edge] == node)
+        return m.node_temp[node]
 
     cdef double end_temp(self, const Member* m, Py_ssize_t pipe, bint at_end) noexcept nogil:
         if self.ring:

@@ -30,8 +30,6 @@ from uem.twin_core.thermal.units.compile import CompiledUnit, compile_unit
 
 Array = NDArray[np.float64]
 
-# By default longer steps are cut into equal parts, so that what mixes at a node arrives at the next one in time.
-LONGEST_INNER_STEP_S: Final = 60.0
 LONGEST_STEP_S: Final = 7 * 24 * 3600.0
 FLOW_RANGE_KG_S: Final = (-1e5, 1e5)
 PRESSURE_RANGE_PA: Final = (1.0, 1e8)
@@ -42,7 +40,7 @@ AMBIENT_RANGE_K: Final = (173.15, 423.15)
 # Results of units with these endings add up over a step, others are means.
 SUMMED: Final = ("_j", "_kg", "_s")
 _HEADER = struct.Struct("<8s10QI")
-_MAGIC = b"uemheat2"
+_MAGIC = b"uemheat3"
 
 
 class Fidelity(StrEnum):
@@ -50,6 +48,14 @@ class Fidelity(StrEnum):
 
     FULL = "full"
     PLANNING = "planning"
+
+
+# Longer steps are cut into equal parts of at most this, so that what mixes at a node arrives at the next one in time.
+# With 5 s a step of 1 s and one of 900 s tell the same (docs/models/network.md); planning, and steps of many hours that
+# nobody would look at so closely, are quicker in longer parts.
+SHORTEST_INNER_STEP_S: Final = 5.0
+LONGEST_INNER_STEP_S: Final = 60.0
+MOST_SHORT_PARTS: Final = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,13 +290,14 @@ class NetworkPlan:
         members: int = 1,
         cells: int | None = None,
         fidelity: str = Fidelity.FULL,
-        inner_step_s: float = LONGEST_INNER_STEP_S,
+        inner_step_s: float | None = None,
     ) -> None:
         """`members`: how many copies of the network run side by side, each with its own inputs and state.
 
         `cells`: of every pipe; by default from its length and diameter. `fidelity`: "full" follows plugs of water and
         the wall beside them, "planning" is several times quicker (docs/models/planning.md). `inner_step_s`: longer
-        steps are cut into equal parts of at most this; what mixes at a node within a part travels as its mean.
+        steps are cut into equal parts of at most this; what mixes at a node within a part travels as its mean. By
+        default 5 s, in steps of more than 900 s and in planning longer, up to 60 s.
 
         Raises:
             InvalidInput: members, cells or inner step out of range, no such fidelity, or no pipe in the network.
@@ -303,12 +310,14 @@ class NetworkPlan:
             raise InvalidInput(f"network {network.name}: has no pipes, there is nothing to follow")
         if cells is not None and not 4 <= cells <= MAX_CELLS_OF_A_PIPE:
             raise InvalidInput(f"network {network.name}: {cells} cells; 4 to {MAX_CELLS_OF_A_PIPE} are possible")
-        if not 0.0 < inner_step_s <= LONGEST_STEP_S:
+        if inner_step_s is not None and not 0.0 < inner_step_s <= LONGEST_STEP_S:
             raise InvalidInput(
                 f"network {network.name}: inner step of {inner_step_s} s; above 0 and up to {LONGEST_STEP_S:.0f} s is "
                 "possible"
             )
-        self.inner_step_s: Final = inner_step_s
+        self._inner_step_s: Final = (
+            LONGEST_INNER_STEP_S if inner_step_s is None and fidelity == Fidelity.PLANNING else inner_step_s
+        )
         self.name: Final = network.name
         self.nodes: Final = tuple(node.name for node in network.nodes)
         self.pipes: Final = tuple(pipe.name for pipe in network.pipes)
@@ -482,7 +491,7 @@ class NetworkPlan:
                 first,
                 last,
                 dt_s,
-                ceil(dt_s / self.inner_step_s),
+                self.parts(dt_s),
                 inputs.node_supply_temp_k,
                 inputs.node_demand_kg_s,
                 inputs.ambient_temp_k,
@@ -497,6 +506,13 @@ class NetworkPlan:
             self._works.append(work)
         if code:
             self._fail(code, element, member, iterations)
+
+    def parts(self, dt_s: float) -> int:
+        """Into how many equal parts a step of `dt_s` is cut."""
+        longest_s = self._inner_step_s
+        if longest_s is None:
+            longest_s = min(max(SHORTEST_INNER_STEP_S, dt_s / MOST_SHORT_PARTS), LONGEST_INNER_STEP_S)
+        return ceil(dt_s / longest_s)
 
     def _fail(self, code: int, element: int, member: int, iterations: int) -> NoReturn:
         culprit = self._edge_name(element) if element >= 0 else "no single element"

@@ -11,7 +11,7 @@ from uem.twin_core.thermal import reference
 from uem.twin_core.thermal.geometry import pipe_geometry
 from uem.twin_core.thermal.reference import ENERGY_ZERO_K, HEAT_CAPACITY_J_KGK, LEAST_MOVE_CELLS, Array, Pipes
 
-LONGEST_INNER_STEP_S = 60.0
+INNER_STEP_S = 60.0
 
 
 @dataclass
@@ -68,21 +68,27 @@ class ReferenceNetwork:
     ) -> Ledger:
         """Advance by `dt_s`; inputs by node as in `NetworkInputs`."""
         ledger = Ledger()
-        parts = ceil(dt_s / LONGEST_INNER_STEP_S)
+        parts = ceil(dt_s / INNER_STEP_S)
         source = next(node.name for node in self.network.nodes if node.kind is NodeKind.SOURCE)
         demand = {node.name: demand_kg_s.get(node.name, 0.0) for node in self.network.nodes}
         demand[source] = 0.0
         demand[source] = -sum(demand.values())
         self.pipe_flow_kg_s = self._flows(source, demand, dt_s / parts)
-        came = {node.name: Mix() for node in self.network.nodes}
+        sums = dict.fromkeys(demand, 0.0)
         for _ in range(parts):
             mixes = self._inner_step(dt_s / parts, supply_temp_k, demand, ambient_temp_k, ledger)
             for name, mix in mixes.items():
-                came[name].add(mix.mass_kg, mix.heat_kgk)
-        for name, mix in came.items():
-            if mix.mass_kg > 0.0:
-                self.node_temp_k[name] = mix.temp_k
+                sums[name] += mix.temp_k if mix.mass_kg > 0.0 else self._standing_temp_k(name)
+        self.node_temp_k = {name: total / parts for name, total in sums.items()}
         return ledger
+
+    def _standing_temp_k(self, node: str) -> float:
+        """Of the water at that end of the first pipe there."""
+        pipe = self._pipes_at(node)[0]
+        plugs, fill = self.pipes[pipe.name].plug_temp_k[0], self.pipes[pipe.name].fill[0]
+        if pipe.end == node:
+            return float(plugs[-1] if fill < 1.0 else plugs[-2])
+        return float(plugs[0] if fill > 0.0 else plugs[1])
 
     def _flows(self, source: str, demand: Mapping[str, float], dt_s: float) -> dict[str, float]:
         """Flow of every pipe, positive from start to end, from what is needed behind it."""

@@ -1,7 +1,6 @@
 """The coupled step: hydraulics, transport and units of closed and meshed networks together."""
 
 import ctypes
-import functools
 import runpy
 import threading
 import tracemalloc
@@ -135,7 +134,6 @@ def test_every_step_of_a_closed_district_closes_while_loads_come_and_go():
     assert abs(total[0]) <= 1e-9 * state.total_in_j[0]
 
 
-@functools.cache
 def step_gaps_k(length_m):
     """The largest differences of 900 s means between steps of 60 s and 1 s, and of 900 s and 1 s."""
     means = {}
@@ -155,20 +153,10 @@ def step_gaps_k(length_m):
     return np.abs(means[60.0] - means[1.0]).max(), np.abs(means[900.0] - means[1.0]).max()
 
 
-@pytest.mark.parametrize("length_m", [15.0, 120.0])
-def test_steps_of_1_and_60_s_give_the_same_temperatures(length_m):
-    assert step_gaps_k(length_m)[0] < 0.05  # measured: 0.008 K with 15 m, 0.048 K with 120 m
-
-
-@pytest.mark.parametrize("length_m", [15.0, 120.0])
-def test_steps_of_900_s_stay_close_to_those_of_1_s(length_m):
-    # Not the bar of 0.05 K, which the next test states, but what holds. Measured: 0.0504 K (15 m), 0.073 K (120 m).
-    assert step_gaps_k(length_m)[1] < 0.08
-
-
-@pytest.mark.xfail(strict=True, reason="0.073 K: within a step the mean goes by mass, between steps by time")
-def test_steps_of_900_and_1_s_differ_by_at_most_the_bar_of_0_05_k():
-    assert step_gaps_k(120.0)[1] < 0.05
+@pytest.mark.parametrize("length_m", [15.0, 120.0, 400.0])
+def test_steps_of_1_60_and_900_s_give_the_same_temperatures(length_m):
+    # Measured: 0.002 K with 15 m, 0.005 K with 120 m, 0.012 K with 400 m, where parts of 60 s were 0.79 K off.
+    assert max(step_gaps_k(length_m)) < 0.05
 
 
 def test_drawing_every_edge_the_other_way_round_changes_nothing_but_signs():
@@ -474,6 +462,84 @@ def test_what_expands_leaves_at_the_pressure_holding_and_comes_back_there():
     boiler_j = plan.unit_results(state)["boiler"]["heat_j"][0]
     # In steady state nothing is left over but rounding: all that comes in is the boiler's.
     assert state.energy_in_j[0] == pytest.approx(boiler_j + loads_j, rel=1e-2)
+
+
+def made_up(network, fidelity):
+    """Energy that came in without a producer and went out without a load, as parts of what producers gave.
+
+    Loads, the set point and the length of steps change from step to step.
+    """
+    plan = NetworkPlan(network, fidelity=fidelity)
+    state, inputs = plan.initial_state(330.0), plan.inputs()
+    heats, rng = plan.unit_results(state), np.random.default_rng(2)
+    sums = np.zeros(4)
+    for step in range(200):
+        for name in "abc":
+            inputs.unit_commands[f"load {name}"]["heat_w"][:] = rng.uniform(1e4, 9e4)
+        inputs.unit_commands["boiler"]["supply_temp_k"][:] = SUPPLY_K + rng.uniform(-3.0, 3.0)
+        plan.step(state, float(rng.choice([1.0, 60.0, 300.0, 900.0])), inputs)
+        gap, through = gap_j(state)
+        assert gap <= 1e-9 * through
+        if step >= 50:  # it is warm
+            taken_j = -sum(heats[f"load {name}"]["heat_j"][0] for name in "abc")
+            sums += [state.energy_in_j[0], state.energy_out_j[0], heats["boiler"]["heat_j"][0], taken_j]
+    return (sums[0] - sums[2]) / sums[2], (sums[1] - sums[3]) / sums[2]
+
+
+def test_no_water_is_made_up_for_where_loads_and_the_length_of_steps_change():
+    came_in, went_out = made_up(district(length_m=40.0), "planning")
+    assert abs(came_in) < 1e-12
+    assert abs(went_out) < 1e-12
+
+
+def test_only_what_expands_is_made_up_for_where_water_has_its_true_volume():
+    # 2 kg/K in these pipes, 100 steps of 5 K: 1e3 kg of 330 K come and go at most; 2.3e-4 of the heat.
+    came_in, went_out = made_up(district(length_m=40.0), "full")
+    assert 0.0 < came_in < 5e-4
+    assert 0.0 < went_out < 5e-4
+
+
+def plants(count):
+    """Producers that pump in circles of their own, all joined in one node that only the ground cools."""
+    return Network(
+        name="plants",
+        nodes=(
+            Node(name="hub", pressure_pa=3e5),
+            *(Node(name=f"n{k}") for k in range(count)),
+        ),
+        pipes=tuple(pipe(f"p{k}", f"n{k}", "hub", 10.0 + 5.0 * k) for k in range(count)),
+        pipe_classes=(STEEL,),
+        units=tuple(
+            HeatSource(
+                name=f"s{k}",
+                start="hub",
+                end=f"n{k}",
+                supply_temp_k=340.0 + k,
+                heat_w=1e4 + 1e3 * k,
+                heat_limit_w=2e5,
+                flow_control=FlowControl.PUMPED,
+            )
+            for k in range(count)
+        ),
+        ambient_temp_k=GROUND_K,
+    )
+
+
+def test_many_cycles_are_cut_each_at_its_producer():
+    plan = NetworkPlan(plants(60))
+    state, inputs = plan.initial_state(300.0), plan.inputs()
+    for k in range(20):
+        for name in plan.units[::3]:
+            inputs.unit_commands[name]["heat_w"][:] = 1e4 * (k % 2)
+        plan.step(state, 30.0, inputs)
+        gap, through = gap_j(state)
+        assert gap <= 1e-9 * through
+        node_k = dict(zip(plan.nodes, state.node_temp_k[:, 0], strict=True))
+        flow = dict(zip(plan.units, state.unit_flow_kg_s[:, 0], strict=True))
+        # The set point of a producer is felt behind it in the same step: it takes in what is late, not what it gives.
+        for i, name in enumerate(plan.units):
+            if flow[name] > 0.0:
+                assert node_k[f"n{i}"] == pytest.approx(340.0 + i, abs=1e-9)
 
 
 def test_an_error_names_the_unit_and_leaves_the_member_as_it_was():

@@ -61,7 +61,22 @@ def test_longer_parts_of_a_step_keep_energy_and_the_steady_state(fidelity):
 def test_a_step_that_is_no_longer_than_its_parts_is_the_same_whatever_they_are():
     rows = [345.0, 350.0, 340.0]
     np.testing.assert_array_equal(driven(rows, inner_step_s=900.0), driven(rows, inner_step_s=5000.0))
-    assert NetworkPlan(STREET).inner_step_s == 60.0
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "dt_s", "parts"),
+    [
+        ("full", 1.0, 1),
+        ("full", 60.0, 12),
+        ("full", 900.0, 180),
+        ("full", 1800.0, 180),
+        ("full", 86_400.0, 1440),
+        ("planning", 60.0, 1),
+        ("planning", 900.0, 15),
+    ],
+)
+def test_steps_are_cut_into_parts_of_5_s_and_where_they_are_long_of_up_to_60_s(fidelity, dt_s, parts):
+    assert NetworkPlan(STREET, fidelity=fidelity).parts(dt_s) == parts
 
 
 @pytest.mark.parametrize("part", [0.0, -1.0, float("nan"), float("inf")])

@@ -12,7 +12,7 @@ from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal.network import NetworkPlan
 from uem.twin_core.thermal.pipes import HEAT_CAPACITY_J_KGK
-from uem.twin_core.thermal.reference_network import ReferenceNetwork
+from uem.twin_core.thermal.reference_network import INNER_STEP_S, ReferenceNetwork
 
 TRUNK = PipeClass(
     name="trunk",
@@ -91,7 +91,7 @@ def scripts(draw):
 @given(scripts())
 def test_the_network_is_the_plain_reference_and_closes_in_every_step(given_script):
     network, script = given_script
-    plan = NetworkPlan(network, cells=6)
+    plan = NetworkPlan(network, cells=6, inner_step_s=INNER_STEP_S)
     temps = [300.0 + 5.0 * k for k in range(len(plan.nodes))]
     state, inputs = plan.initial_state(temps), plan.inputs()
     oracle = ReferenceNetwork.at(network, dict(zip(plan.nodes, temps, strict=True)), cells=6)
@@ -117,7 +117,7 @@ def test_the_network_is_the_plain_reference_and_closes_in_every_step(given_scrip
 
 
 def test_node_temperatures_are_those_of_the_reference():
-    plan = NetworkPlan(BRANCH)
+    plan = NetworkPlan(BRANCH, inner_step_s=INNER_STEP_S)
     state, inputs = plan.initial_state(320.0), plan.inputs()
     oracle = ReferenceNetwork.at(BRANCH, dict.fromkeys(plan.nodes, 320.0))
     rng = np.random.default_rng(11)
