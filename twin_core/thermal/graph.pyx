@@ -10,6 +10,7 @@ this inner step is water that is in it already: it releases first and admits whe
 at another edge that owes heat. Cuts are part of the state: a step depends on nothing else.
 """
 
+cimport cython
 from libc.math cimport fabs
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
@@ -23,7 +24,8 @@ from uem.twin_core.thermal.pipes cimport (
 from uem.twin_core.thermal cimport rings as planning
 from uem.twin_core.thermal.rings cimport Rings
 from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
-from uem.twin_core.thermal.units.dispatch cimport advance_unit, wanted_flow_kg_s
+from uem.twin_core.thermal.units.dispatch cimport advance_unit, stays_liquid, wanted_flow_kg_s
+from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST
 
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.thermal.units.dispatch import UnitKind
@@ -35,10 +37,6 @@ cdef double CUT_MARGIN = 1.25
 
 # An edge gives back what it owes by water that is warmer or colder by this at most, in K.
 cdef double MOST_REPAID = 0.1
-
-# Water is liquid between these.
-cdef double COLDEST = 273.15
-cdef double HOTTEST = 423.15
 
 # Within a step flows are not worked out again as long as no temperature in K and no part of a wanted flow moved more.
 cdef double SAME_TEMP = 0.1
@@ -63,6 +61,13 @@ cdef enum:
     RELEASED = 1  # the pipe gives its outflow before its inlet is known
     LATE = 2  # the edge takes in water as warm as it was in the inner step before
 
+cdef enum:  # of a way
+    PIPE
+    FILLED  # a pipe that gave its outflow already
+    PASSED  # valve or pump
+    UNIT
+    DRAWN  # an edge that took in its flow already
+
 cdef enum:  # where a cycle is cut, the best first
     NOWHERE = -1
     AT_PRODUCER = 0
@@ -75,6 +80,14 @@ cdef enum:  # of a ledger
     OUT = 1
     LOSS = 2
     STORED = 3
+
+
+cdef struct Way:
+    # An edge with flow, in the order of transport.
+    Py_ssize_t edge
+    Py_ssize_t goal  # node
+    int kind
+    int sign
 
 
 cdef struct Member:
@@ -143,7 +156,6 @@ cdef class Work:
     cdef double* sum_flow  # [edges]
     cdef double* edge_mass  # [edges] what came out
     cdef double* edge_heat
-    cdef double* share  # [edges] of what leaves at the origin
     cdef double* ambient  # [pipes + 1] K; the last is that of the ground
     cdef double* temp  # [edges] K, for the hydraulics
     cdef double* setting  # [edges] what commands an element
@@ -156,8 +168,8 @@ cdef class Work:
     cdef double* sum_result
     cdef double[4] ledger
     cdef Py_ssize_t* order  # [nodes] such that water comes from earlier ones
-    cdef Py_ssize_t* first  # [nodes + 1] into leaving
-    cdef Py_ssize_t* leaving  # [edges] with flow, by origin in that order
+    cdef Py_ssize_t* first  # [nodes + 1] into way
+    cdef Way* way  # [edges] with flow, by origin in that order
     cdef Py_ssize_t* released  # [edges] pipes that release first
     cdef Py_ssize_t* late  # [edges] that take in water as warm as it was
     cdef Py_ssize_t* standing  # [edges] pipes and units without flow
@@ -177,6 +189,7 @@ cdef class Work:
     cdef signed char* balanced  # [nodes] give what is missing there and take what is too much
     cdef unsigned char* unsupplied  # [nodes] no pressure is held that could be felt there
     cdef bint ordered
+    cdef bint careful  # the step might fail on its way: row_before holds what was
     cdef double lowest  # of all temperatures of nodes and the ambient, K
     cdef double highest
     cdef Room room  # of the hydraulics
@@ -187,10 +200,11 @@ cdef class Work:
     def __cinit__(self, Py_ssize_t nodes, Py_ssize_t edges, Py_ssize_t width, Py_ssize_t records,
                   Py_ssize_t results, Room room):
         self.nodes, self.edges, self.room = nodes, edges, room
-        self.numbers = <double*> calloc(9 * nodes + 10 * edges + 2 + width + records + 2 * results, sizeof(double))
-        self.indices = <Py_ssize_t*> calloc(5 * nodes + 5 * edges + 2, sizeof(Py_ssize_t))
+        self.numbers = <double*> calloc(9 * nodes + 9 * edges + 2 + width + records + 2 * results, sizeof(double))
+        self.indices = <Py_ssize_t*> calloc(5 * nodes + 4 * edges + 2, sizeof(Py_ssize_t))
+        self.way = <Way*> calloc(edges + 1, sizeof(Way))
         self.bytes = <signed char*> calloc(2 * nodes + 5 * edges + 1, 1)
-        if not self.numbers or not self.indices or not self.bytes:
+        if not self.numbers or not self.indices or not self.way or not self.bytes:
             raise MemoryError
         self.demand = self.numbers
         self.supply = self.demand + nodes
@@ -203,8 +217,7 @@ cdef class Work:
         self.sum_flow = self.mean_temp + nodes
         self.edge_mass = self.sum_flow + edges
         self.edge_heat = self.edge_mass + edges
-        self.share = self.edge_heat + edges
-        self.ambient = self.share + edges
+        self.ambient = self.edge_heat + edges
         self.flow = self.ambient + edges + 1
         self.temp = self.flow + edges
         self.setting = self.temp + edges
@@ -220,8 +233,7 @@ cdef class Work:
         self.waiting = self.first + nodes + 1
         self.remaining = self.waiting + nodes
         self.ends = self.remaining + nodes
-        self.leaving = self.ends + nodes
-        self.released = self.leaving + edges
+        self.released = self.ends + nodes
         self.late = self.released + edges
         self.standing = self.late + edges
         self.choice = self.standing + edges
@@ -236,9 +248,11 @@ cdef class Work:
     def __dealloc__(self):
         free(self.numbers)
         free(self.indices)
+        free(self.way)
         free(self.bytes)
 
 
+@cython.final
 cdef class Units:
     """The units of a network: kinds, numbers, and where those of each begin among those of all."""
 
@@ -271,6 +285,15 @@ cdef class Units:
         whole = np.array([value for row in rows for value in row], dtype=np.float64)
         return whole, np.cumsum([0, *map(len, rows)], dtype=np.intp)
 
+    cdef bint stay_liquid(self, const Member* m) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if not stays_liquid(
+                self.kind[i], &self.parameter[self.parameter_first[i]], m.command + self.command_first[i]
+            ):
+                return False
+        return True
+
     cdef double wanted(self, Py_ssize_t i, const Member* m, double temp) noexcept nogil:
         return wanted_flow_kg_s(
             self.kind[i], &self.parameter[self.parameter_first[i]], m.unit_state + self.state_first[i],
@@ -284,6 +307,7 @@ cdef class Units:
         )
 
 
+@cython.final
 cdef class Graph:
     """The shape of a network: ends of all edges, its pipes, and how its flows come about."""
 
@@ -406,8 +430,11 @@ cdef class Graph:
                 self.begin(work, &m, member, supply_temp_k, demand_kg_s, ambient_temp_k[member])
                 if self.has_pressures:
                     self.set_elements(work, member, pressure_pa, opening, valve_flow_kg_s, speed, pressure_rise_pa)
-                    self.copy_rows(m.row, work.row_before)
                     memcpy(work.record_before, m.flow, self.records * sizeof(double))
+                # Without flows nothing moves: after the first of them only a unit could fail.
+                work.careful = self.has_pressures and (inner_steps > 1 or not self.units.stay_liquid(&m))
+                if work.careful:
+                    self.copy_rows(m.row, work.row_before)
                 for k in range(inner_steps):
                     work.part = 1.0 / (k + 1)
                     found = self.inner_step(work, &m, dt_s / inner_steps, k == 0)
@@ -416,7 +443,8 @@ cdef class Graph:
                 if found == 0:
                     self.report(work, &m, state, member, inner_steps)
                     continue
-                self.copy_rows(work.row_before, m.row)
+                if work.careful:
+                    self.copy_rows(work.row_before, m.row)
                 memcpy(m.flow, work.record_before, self.records * sizeof(double))
                 if code == 0:
                     code, culprit, failed = found, work.culprit, member
@@ -615,7 +643,7 @@ cdef class Graph:
         return changed
 
     cdef void share_out(self, Work w) noexcept nogil:
-        """What crosses the border at every node, and which share of what leaves a node every edge gets."""
+        """What crosses the border at every node, and what leaves it on all ways."""
         cdef Py_ssize_t i
         cdef double flow, demand
         memset(w.out, 0, self.nodes * sizeof(double))
@@ -634,12 +662,6 @@ cdef class Graph:
             w.fed[i] = (flow if flow > 0.0 else 0.0) - (demand if demand < 0.0 else 0.0)
             w.taken[i] = (demand if demand > 0.0 else 0.0) - (flow if flow < 0.0 else 0.0)
             w.out[i] += w.taken[i]
-        for i in range(self.edges):
-            flow = w.flow[i]
-            if flow > 0.0:
-                w.share[i] = flow / w.out[self.start[i]]
-            elif flow < 0.0:
-                w.share[i] = -flow / w.out[self.end[i]]
 
     cdef bint releases(self, const Member* m, Py_ssize_t pipe, double mass, double dt) noexcept nogil:
         if self.ring:
@@ -697,9 +719,10 @@ cdef class Graph:
                     edge = self.beside[k]
                     if w.new_sign[edge] == 0 or node != (self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]):
                         continue
-                    w.leaving[left] = edge
-                    left += 1
                     goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
+                    w.way[left].edge = edge
+                    w.way[left].goal = goal
+                    left += 1
                     if w.new_cut[edge] == WHOLE:
                         w.waiting[goal] -= 1
                         if w.waiting[goal] == 0:
@@ -720,6 +743,10 @@ cdef class Graph:
                 w.order[known] = goal
                 known += 1
         w.first[done] = left
+        for k in range(left):
+            edge = w.way[k].edge
+            w.way[k].sign = w.new_sign[edge]
+            w.way[k].kind = self.kind_of_way(edge, w.new_cut[edge])
         w.releases = 0
         w.lates = 0
         w.stands = 0
@@ -737,6 +764,13 @@ cdef class Graph:
             if w.new_sign[i] == 0 and (i < self.pipe_count or i >= self.edges - self.units.count):
                 w.standing[w.stands] = i
                 w.stands += 1
+
+    cdef int kind_of_way(self, Py_ssize_t edge, signed char cut) noexcept nogil:
+        if cut == LATE:
+            return DRAWN
+        if edge < self.pipe_count:
+            return PIPE if cut == WHOLE else FILLED
+        return UNIT if edge >= self.edges - self.units.count else PASSED
 
     cdef void gather_cuts(self, Work w, int worst) noexcept nogil:
         """Of the edges in cycles those of rank `worst` at most, into a heap with the best on top."""
@@ -834,7 +868,54 @@ cdef class Graph:
     cdef void transport(self, Work w, Member* m, double dt) noexcept nogil:
         """Move water and heat through all edges once, in the order of the graph."""
         cdef Py_ssize_t i, k, node, edge
-        cdef double mass, heat, temp, before, need
+        cdef double mass, temp, before, need, per_flow
+        cdef Way* way
+        self.take_in(w, m, dt)
+        for k in range(w.releases):
+            self.release_pipe(w, m, w.released[k], dt)
+        for k in range(w.lates):
+            edge = w.late[k]
+            temp = m.node_temp[self.start[edge] if w.flow[edge] > 0.0 else self.end[edge]]
+            self.through(w, m, edge, fabs(w.flow[edge]) * dt, temp, dt)
+        for k in range(w.stands):
+            self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
+        for k in range(self.nodes):
+            node = w.order[k]
+            mass = w.mass[node]
+            before = m.node_temp[node]
+            if mass > 0.0:
+                temp = w.heat[node] / mass
+            else:
+                mass = 0.0
+                temp = self.standing_temp(m, node)
+            if w.balanced[node]:
+                need = w.out[node] * dt
+                temp = temp if mass > 0.0 else before
+                self.make_up(w, need - mass, temp)
+                mass = need
+            m.node_temp[node] = temp
+            w.mean_temp[node] += (temp - w.mean_temp[node]) * w.part  # what does not change is told to the last digit
+            per_flow = mass / w.out[node] if w.out[node] > 0.0 else 0.0
+            if w.taken[node] > 0.0 or not w.out[node] > 0.0:  # nothing is there to take it
+                need = w.taken[node] * per_flow if w.out[node] > 0.0 else mass
+                w.ledger[OUT] += HEAT_CAPACITY * need * (temp - ENERGY_ZERO)
+            for i in range(w.first[k], w.first[k + 1]):
+                way = &w.way[i]
+                mass = fabs(w.flow[way.edge]) * per_flow
+                if way.kind == DRAWN:
+                    need = fabs(w.flow[way.edge]) * dt
+                    m.owed[way.edge] += need * (temp - before)
+                    self.make_up(w, need - mass, temp)
+                    continue
+                if m.owed[way.edge] != 0.0 and mass > 0.0:
+                    self.pass_on(w, m, way, mass, temp + self.repaid(w, m, way.edge, mass, temp), dt)
+                else:
+                    self.pass_on(w, m, way, mass, temp, dt)
+
+    cdef void take_in(self, Work w, const Member* m, double dt) noexcept nogil:
+        """What comes in from outside, and within which temperatures the rest of the network is."""
+        cdef Py_ssize_t i
+        cdef double mass
         memset(w.mass, 0, 2 * self.nodes * sizeof(double))
         w.lowest = w.highest = w.ambient[self.pipe_count]
         for i in range(self.nodes):
@@ -842,47 +923,9 @@ cdef class Graph:
             w.highest = m.node_temp[i] if m.node_temp[i] > w.highest else w.highest
             if w.fed[i] > 0.0:
                 mass = w.fed[i] * dt
-                w.mass[i] += mass
-                w.heat[i] += mass * w.supply[i]
+                w.mass[i] = mass
+                w.heat[i] = mass * w.supply[i]
                 w.ledger[IN] += HEAT_CAPACITY * mass * (w.supply[i] - ENERGY_ZERO)
-        for k in range(w.releases):
-            self.release_pipe(w, m, w.released[k], dt)
-        for k in range(w.lates):
-            edge = w.late[k]
-            node = self.start[edge] if w.flow[edge] > 0.0 else self.end[edge]
-            self.through(w, m, edge, fabs(w.flow[edge]) * dt, m.node_temp[node], dt)
-        for k in range(w.stands):
-            self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
-        for k in range(self.nodes):
-            node = w.order[k]
-            mass = w.mass[node]
-            heat = w.heat[node]
-            before = m.node_temp[node]
-            if w.balanced[node]:
-                need = w.out[node] * dt
-                temp = heat / mass if mass > 0.0 else before
-                self.make_up(w, need - mass, temp)
-                mass = need
-                heat = need * temp
-            if mass > 0.0:
-                temp = heat / mass
-            else:
-                mass = 0.0
-                temp = self.standing_temp(m, node)
-            m.node_temp[node] = temp
-            w.mean_temp[node] += (temp - w.mean_temp[node]) * w.part  # what does not change is told to the last digit
-            if not w.out[node] > 0.0:  # nothing is there to take it
-                w.ledger[OUT] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO)
-            elif w.taken[node] > 0.0:
-                w.ledger[OUT] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO) * (w.taken[node] / w.out[node])
-            for i in range(w.first[k], w.first[k + 1]):
-                edge = w.leaving[i]
-                if w.cut[edge] == LATE:
-                    need = fabs(w.flow[edge]) * dt
-                    m.owed[edge] += need * (temp - before)
-                    self.make_up(w, need - mass * w.share[edge], temp)
-                else:
-                    self.through(w, m, edge, mass * w.share[edge], temp, dt)
 
     cdef void make_up(self, Work w, double mass, double temp) noexcept nogil:
         """Book water that is missing as come in, what is too much (negative) as gone out."""
@@ -906,19 +949,49 @@ cdef class Graph:
         return change
 
     cdef void through(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
-        """Let `mass` of `temp` enter an edge in the direction of its flow."""
-        cdef Outflow out
+        """Let `mass` of `temp` enter an edge that is not in the order of transport, or not yet."""
+        cdef Way way
+        way.edge = edge
+        way.sign = w.sign[edge]
+        way.goal = self.end[edge] if way.sign > 0 else self.start[edge]
+        way.kind = self.kind_of_way(edge, WHOLE)
         if m.owed[edge] != 0.0 and mass > 0.0:
             temp += self.repaid(w, m, edge, mass, temp)
-        if edge < self.pipe_count:
-            self.through_pipe(w, m, edge, mass, temp, dt)
-            return
-        out.mass_kg = mass
-        out.heat_kgk = mass * temp
-        out.loss_j = 0.0
-        if edge >= self.edges - self.units.count:
-            out.heat_kgk += self.heated_by_unit(w, m, edge, mass, temp, dt)
-        self.give(w, m, edge, out)
+        self.pass_on(w, m, &way, mass, temp, dt)
+
+    cdef void pass_on(self, Work w, Member* m, const Way* way, double mass, double temp, double dt) noexcept nogil:
+        """Let `mass` of `temp` go through an edge, and what comes out of it to the node there."""
+        cdef double* record
+        cdef double* memo
+        cdef planning.Outflow planned
+        cdef Outflow out
+        if way.kind <= FILLED:
+            record = m.row + self.offset[way.edge]
+            memo = m.memo + way.edge * self.memo
+            mass = mass if way.sign >= 0 else -mass
+            if self.ring:
+                if way.kind == FILLED:
+                    w.ledger[LOSS] += planning.admit(
+                        &self.ring[way.edge], record, memo, mass, temp, dt, w.ambient[way.edge]
+                    )
+                    return
+                planned = planning.advance(&self.ring[way.edge], record, memo, mass, temp, dt, w.ambient[way.edge])
+                out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
+            elif way.kind == FILLED:
+                w.ledger[LOSS] += admit(&self.pipe[way.edge], record, memo, mass, temp, dt, w.ambient[way.edge])
+                return
+            else:
+                out = advance(&self.pipe[way.edge], record, memo, mass, temp, dt, w.ambient[way.edge])
+            w.ledger[LOSS] += out.loss_j
+        else:
+            out.mass_kg = mass
+            out.heat_kgk = mass * temp
+            if way.kind == UNIT:
+                out.heat_kgk += self.heated_by_unit(w, m, way.edge, mass, temp, dt)
+        w.edge_mass[way.edge] += out.mass_kg
+        w.edge_heat[way.edge] += out.heat_kgk
+        w.mass[way.goal] += out.mass_kg
+        w.heat[way.goal] += out.heat_kgk
 
     cdef double heated_by_unit(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp,
                                double dt) noexcept nogil:
@@ -929,35 +1002,16 @@ cdef class Graph:
         if mass == 0.0:
             return 0.0
         w.ledger[IN if result[HEAT] > 0.0 else OUT] += fabs(result[HEAT])
-        if not COLDEST <= temp + result[HEAT] / (mass * HEAT_CAPACITY) <= HOTTEST and w.code == 0:
+        if w.careful and not COLDEST <= temp + result[HEAT] / (mass * HEAT_CAPACITY) <= HOTTEST and w.code == 0:
             w.code = NO_WATER
             w.culprit = edge
         return result[HEAT] / HEAT_CAPACITY
-
-    cdef void through_pipe(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp, double dt) noexcept nogil:
-        cdef double* record = m.row + self.offset[edge]
-        cdef double* memo = m.memo + edge * self.memo
-        cdef planning.Outflow planned
-        cdef Outflow out
-        if w.sign[edge] < 0:
-            mass = -mass
-        if w.cut[edge] == RELEASED:
-            if self.ring:
-                w.ledger[LOSS] += planning.admit(&self.ring[edge], record, memo, mass, temp, dt, w.ambient[edge])
-            else:
-                w.ledger[LOSS] += admit(&self.pipe[edge], record, memo, mass, temp, dt, w.ambient[edge])
-            return
-        if self.ring:
-            planned = planning.advance(&self.ring[edge], record, memo, mass, temp, dt, w.ambient[edge])
-            out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
-        else:
-            out = advance(&self.pipe[edge], record, memo, mass, temp, dt, w.ambient[edge])
-        self.give(w, m, edge, out)
 
     cdef void release_pipe(self, Work w, Member* m, Py_ssize_t edge, double dt) noexcept nogil:
         cdef double* record = m.row + self.offset[edge]
         cdef double* memo = m.memo + edge * self.memo
         cdef double mass = w.flow[edge] * dt
+        cdef Py_ssize_t goal = self.end[edge] if mass > 0.0 else self.start[edge]
         cdef planning.Outflow planned
         cdef Outflow out
         if self.ring:
@@ -965,11 +1019,6 @@ cdef class Graph:
             out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
         else:
             out = release(&self.pipe[edge], record, memo, mass, dt, w.ambient[edge])
-        self.give(w, m, edge, out)
-
-    cdef void give(self, Work w, Member* m, Py_ssize_t edge, Outflow out) noexcept nogil:
-        """What came out of an edge goes to the node there."""
-        cdef Py_ssize_t goal = self.end[edge] if w.sign[edge] > 0 else self.start[edge]
         w.ledger[LOSS] += out.loss_j
         w.edge_mass[edge] += out.mass_kg
         w.edge_heat[edge] += out.heat_kgk

@@ -20,6 +20,8 @@ cdef enum:
 cdef double wanted_flow_kg_s(
     int kind, const double* parameters, const double* state, const double* command, double temp_in_k
 ) noexcept nogil
+# Whether water that is liquid leaves the unit as liquid whatever comes in; of units that are not sure: no.
+cdef bint stays_liquid(int kind, const double* parameters, const double* command) noexcept nogil
 # One step: mass_kg comes in at temp_in_k, at start if positive, at end if negative.
 cdef void advance_unit(
     int kind, const double* parameters, double* state, const double* command, double temp_in_k, double mass_kg,

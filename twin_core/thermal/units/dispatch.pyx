@@ -28,6 +28,7 @@ from uem.twin_core.thermal.units.ideal cimport (
     load_flow,
     source_flow,
 )
+from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST
 from uem.twin_core.thermal.units.plants cimport (
     BoilerParameters,
     BoilerResult,
@@ -120,6 +121,14 @@ cdef double wanted_flow_kg_s(
             <const CoolerParameters*> parameters, <const CoolerState*> state, <const CoolerCommand*> command, temp_in_k
         )
     return 0.0
+
+
+cdef bint stays_liquid(int kind, const double* parameters, const double* command) noexcept nogil:
+    if kind == HEAT_LOAD:
+        return (<const LoadParameters*> parameters).lowest_return_temp_k >= COLDEST
+    if kind == HEAT_SOURCE:
+        return (<const SourceCommand*> command).supply_temp_k <= HOTTEST
+    return False
 
 
 cdef void advance_unit(

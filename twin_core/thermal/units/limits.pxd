@@ -1,4 +1,6 @@
 # What all units share.
+cdef double COLDEST
+cdef double HOTTEST
 cdef double LEAST_MASS_KG
 cdef double LEAST_DROP_K
 

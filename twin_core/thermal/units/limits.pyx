@@ -2,6 +2,9 @@
 
 from uem.twin_core.thermal.pipes cimport HEAT_CAPACITY
 
+# Water is liquid between these, in K.
+cdef double COLDEST = 273.15
+cdef double HOTTEST = 423.15
 # Less than this in a step is standstill: nothing happens to the water.
 cdef double LEAST_MASS_KG = 1e-9
 # A load's flow is worked out with at least this drop, so that it never grows without end.
