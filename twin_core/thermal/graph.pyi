@@ -29,6 +29,10 @@ class Arrays:
         unit_results: Array,
     ) -> None: ...
 
+class InputArrays:
+    def __init__(self, values: Sequence[Array], bounds: Sequence[tuple[float, float]]) -> None: ...
+    def first_wrong(self) -> int: ...
+
 class Work: ...
 
 class Units:
@@ -75,20 +79,10 @@ class Graph:
         self,
         work: Work,
         state: Arrays,
+        inputs: InputArrays,
         first: int,
         last: int,
         dt_s: float,
         inner_steps: int,
-        supply_temp_k: Array,
-        demand_kg_s: Array,
-        ambient_temp_k: Array,
-        pressure_pa: Array,
-        opening: Array,
-        valve_flow_kg_s: Array,
-        speed: Array,
-        pressure_rise_pa: Array,
-        commands: Array,
     ) -> tuple[int, int, int, int]: ...
     def stored_energy_j(self, state: Arrays, out: Array) -> None: ...
-
-def first_wrong(values: Array, low: float, high: float) -> int: ...

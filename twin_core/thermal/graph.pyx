@@ -75,6 +75,9 @@ cdef enum:  # where a cycle is cut, the best first
     AT_OTHER = 2  # valve, pump or unit
     AT_PIPE = 3
 
+cdef enum:
+    INPUTS = 9  # arrays
+
 cdef enum:  # of a ledger
     IN = 0
     OUT = 1
@@ -132,6 +135,69 @@ cdef class Arrays:
         self.stored_j, self.step_j, self.total_j = stored_j, step_j, total_j
         self.node_temp_k, self.node_pressure_pa, self.node_unsupplied = node_temp_k, node_pressure_pa, node_unsupplied
         self.edge_flow_kg_s, self.pipe_outlet_temp_k = edge_flow_kg_s, pipe_outlet_temp_k
+
+
+cdef class InputArrays:
+    """The arrays of inputs, as the kernel reads them, and within which bounds their values make sense."""
+
+    cdef double[:, ::1] supply_temp_k
+    cdef double[:, ::1] demand_kg_s
+    cdef double[:, ::1] pressure_pa
+    cdef double[:, ::1] opening
+    cdef double[:, ::1] valve_flow_kg_s
+    cdef double[:, ::1] speed
+    cdef double[:, ::1] pressure_rise_pa
+    cdef double[:, ::1] ambient_temp_k
+    cdef double[:, ::1] commands
+    cdef double[INPUTS][2] bound
+
+    def __init__(self, values, bounds):
+        """The arrays as they stand above; `bounds`: lowest and highest value of each."""
+        (
+            self.supply_temp_k, self.demand_kg_s, self.pressure_pa, self.opening, self.valve_flow_kg_s, self.speed,
+            self.pressure_rise_pa, self.ambient_temp_k, self.commands,
+        ) = values
+        for k, (low, high) in enumerate(bounds):
+            self.bound[k][0], self.bound[k][1] = low, high
+
+    def first_wrong(self):
+        """The first array with a value that is no number or out of bounds; -1: none."""
+        cdef bint right
+        cdef int k
+        for k in range(INPUTS):
+            if k == 0:
+                right = self.within(self.supply_temp_k, k)
+            elif k == 1:
+                right = self.within(self.demand_kg_s, k)
+            elif k == 2:
+                right = self.within(self.pressure_pa, k)
+            elif k == 3:
+                right = self.within(self.opening, k)
+            elif k == 4:
+                right = self.within(self.valve_flow_kg_s, k)
+            elif k == 5:
+                right = self.within(self.speed, k)
+            elif k == 6:
+                right = self.within(self.pressure_rise_pa, k)
+            elif k == 7:
+                right = self.within(self.ambient_temp_k, k)
+            else:
+                right = self.within(self.commands, k)
+            if not right:
+                return k
+        return -1
+
+    cdef bint within(self, double[:, ::1] values, int k) noexcept nogil:
+        cdef Py_ssize_t i, count = values.shape[0] * values.shape[1]
+        cdef double low = self.bound[k][0], high = self.bound[k][1]
+        cdef const double* value
+        cdef int right = 1
+        if count == 0:
+            return True
+        value = &values[0, 0]
+        for i in range(count):  # without a way out, so that several are compared at once
+            right &= (value[i] >= low) & (value[i] <= high)
+        return right
 
 
 cdef class Work:
@@ -410,11 +476,8 @@ cdef class Graph:
         np.asarray(records)[:, 2 * self.edges : 2 * self.edges + self.nodes] = np.asarray(temp_k).T
         np.asarray(records)[:, self.unit_state :] = self.units.initial
 
-    def step(self, Work work, Arrays state, Py_ssize_t first, Py_ssize_t last, double dt_s, Py_ssize_t inner_steps,
-             const double[:, ::1] supply_temp_k, const double[:, ::1] demand_kg_s, const double[::1] ambient_temp_k,
-             const double[:, ::1] pressure_pa, const double[:, ::1] opening, const double[:, ::1] valve_flow_kg_s,
-             const double[:, ::1] speed, const double[:, ::1] pressure_rise_pa,
-             const double[:, ::1] commands):
+    def step(self, Work work, Arrays state, InputArrays inputs, Py_ssize_t first, Py_ssize_t last, double dt_s,
+             Py_ssize_t inner_steps):
         """Advance members first to last by `dt_s` in `inner_steps` equal parts; shapes as in network.py.
 
         A member that cannot be advanced stays as it is, the others go on. Returns what went wrong (0: nothing), at
@@ -426,10 +489,10 @@ cdef class Graph:
         with nogil:
             for member in range(first, last):
                 m = self.member(state, member)
-                m.command = &commands[member, 0]
-                self.begin(work, &m, member, supply_temp_k, demand_kg_s, ambient_temp_k[member])
+                m.command = &inputs.commands[member, 0]
+                self.begin(work, &m, member, inputs)
                 if self.has_pressures:
-                    self.set_elements(work, member, pressure_pa, opening, valve_flow_kg_s, speed, pressure_rise_pa)
+                    self.set_elements(work, member, inputs)
                     memcpy(work.record_before, m.flow, self.records * sizeof(double))
                 # Without flows nothing moves: after the first of them only a unit could fail.
                 work.careful = self.has_pressures and (inner_steps > 1 or not self.units.stay_liquid(&m))
@@ -495,15 +558,14 @@ cdef class Graph:
             total += HEAT_CAPACITY * m.owed[i]
         return total
 
-    cdef void begin(self, Work w, const Member* m, Py_ssize_t member, const double[:, ::1] supply,
-                    const double[:, ::1] demand, double ambient) noexcept nogil:
+    cdef void begin(self, Work w, const Member* m, Py_ssize_t member, InputArrays inputs) noexcept nogil:
         """Lay out what holds during the step."""
         cdef Py_ssize_t i
         for i in range(self.nodes):
-            w.demand[i] = 0.0 if self.source[i] else demand[i, member]
-            w.supply[i] = supply[i, member]
+            w.demand[i] = 0.0 if self.source[i] else inputs.demand_kg_s[i, member]
+            w.supply[i] = inputs.supply_temp_k[i, member]
         for i in range(self.pipe_count + 1):
-            w.ambient[i] = ambient
+            w.ambient[i] = inputs.ambient_temp_k[0, member]
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
         memset(w.mean_temp, 0, self.nodes * sizeof(double))
         memset(w.sum_flow, 0, 3 * self.edges * sizeof(double))
@@ -511,19 +573,22 @@ cdef class Graph:
         for i in range(4):
             w.ledger[i] = 0.0
 
-    cdef void set_elements(
-        self, Work w, Py_ssize_t member, const double[:, ::1] pressure, const double[:, ::1] opening,
-        const double[:, ::1] valve_flow, const double[:, ::1] speed, const double[:, ::1] rise
-    ) noexcept nogil:
+    cdef void set_elements(self, Work w, Py_ssize_t member, InputArrays inputs) noexcept nogil:
         """What commands valves and pumps, and the pressures that are held."""
         cdef Py_ssize_t i, edge = self.pipe_count
         for i in range(self.nodes):
-            w.pressure[i] = pressure[i, member]
-        for i in range(opening.shape[0]):
-            w.setting[edge] = valve_flow[i, member] if self.kind[edge] == FLOW else opening[i, member]
+            w.pressure[i] = inputs.pressure_pa[i, member]
+        for i in range(inputs.opening.shape[0]):
+            if self.kind[edge] == FLOW:
+                w.setting[edge] = inputs.valve_flow_kg_s[i, member]
+            else:
+                w.setting[edge] = inputs.opening[i, member]
             edge += 1
-        for i in range(speed.shape[0]):
-            w.setting[edge] = speed[i, member] if self.kind[edge] == PUMP_SPEED else rise[i, member]
+        for i in range(inputs.speed.shape[0]):
+            if self.kind[edge] == PUMP_SPEED:
+                w.setting[edge] = inputs.speed[i, member]
+            else:
+                w.setting[edge] = inputs.pressure_rise_pa[i, member]
             edge += 1
 
     cdef int inner_step(self, Work w, Member* m, double dt, bint first) noexcept nogil:
@@ -1028,9 +1093,9 @@ cdef class Graph:
     cdef void report(self, Work w, Member* m, Arrays state, Py_ssize_t member, Py_ssize_t inner_steps) noexcept nogil:
         """Means over the step. Where nothing moved: the water that stands at that end of the pipe."""
         cdef Py_ssize_t i, k, edge
-        cdef double before = state.stored_j[member]
+        cdef double before = state.stored_j[member], part = 1.0 / inner_steps
         for i in range(self.edges):
-            state.edge_flow_kg_s[i, member] = w.sum_flow[i] / inner_steps
+            state.edge_flow_kg_s[i, member] = w.sum_flow[i] * part
         for i in range(self.pipe_count):
             if w.edge_mass[i] > 0.0:
                 state.pipe_outlet_temp_k[i, member] = w.edge_heat[i] / w.edge_mass[i]
@@ -1041,7 +1106,7 @@ cdef class Graph:
             state.node_unsupplied[i, member] = w.unsupplied[i]
             state.node_temp_k[i, member] = w.mean_temp[i]
         for i in range(self.units.results):
-            m.result[i] = w.sum_result[i] if self.units.is_sum[i] else w.sum_result[i] / inner_steps
+            m.result[i] = w.sum_result[i] if self.units.is_sum[i] else w.sum_result[i] * part
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
             if w.edge_mass[edge] > 0.0:
@@ -1065,14 +1130,3 @@ cdef class Graph:
         if self.ring:
             return planning.end_temp_k(&self.ring[pipe], m.row + self.offset[pipe], at_end)
         return end_temp_k(&self.pipe[pipe], m.row + self.offset[pipe], at_end)
-
-
-def first_wrong(const double[:, ::1] values, double low, double high):
-    """Index of the first value that is not a number within [low, high], or -1; rows first."""
-    cdef Py_ssize_t i, k, found = -1
-    with nogil:
-        for i in range(values.shape[0]):
-            for k in range(values.shape[1]):
-                if found < 0 and not (low <= values[i, k] <= high):
-                    found = i * values.shape[1] + k
-    return found

@@ -21,7 +21,7 @@ from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal import water
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
-from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, Units, Work, first_wrong
+from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, InputArrays, Units, Work
 from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
@@ -37,6 +37,18 @@ STANDARD_PRESSURE_PA: Final = 101_325.0
 SPEED_RANGE: Final = (0.0, 10.0)
 LARGEST_COMMAND: Final = 1e12
 AMBIENT_RANGE_K: Final = (173.15, 423.15)
+# What inputs may be: what they are called, of what, the allowed values and their unit, as in InputArrays.
+ALLOWED: Final = (
+    ("supply temperature", "node", water.TEMP_RANGE_K, "K"),
+    ("demand", "node", FLOW_RANGE_KG_S, "kg/s"),
+    ("pressure", "node", PRESSURE_RANGE_PA, "Pa"),
+    ("opening", "valve", (0.0, 1.0), ""),
+    ("flow", "valve", (0.0, FLOW_RANGE_KG_S[1]), "kg/s"),
+    ("speed", "pump", SPEED_RANGE, "of nominal"),
+    ("pressure rise", "pump", (0.0, PRESSURE_RANGE_PA[1]), "Pa"),
+    ("ambient temperature", "", AMBIENT_RANGE_K, "K"),
+    ("", "", (-LARGEST_COMMAND, LARGEST_COMMAND), ""),
+)
 # Results of units with these endings add up over a step, others are means.
 SUMMED: Final = ("_j", "_kg", "_s")
 _HEADER = struct.Struct("<8s10QI")
@@ -100,7 +112,7 @@ class _Shape:
 
 
 class NetworkInputs:
-    """What the surroundings do during a step. The caller fills the arrays in place.
+    """What the surroundings do during a step. The caller fills the arrays in place; they can not be replaced.
 
     node_supply_temp_k (nodes, members): of water that comes in at a node: at a source, or where a demand is negative
     node_demand_kg_s (nodes, members): taken out (negative: fed in); a source's row is not used
@@ -112,7 +124,9 @@ class NetworkInputs:
     """
 
     __slots__ = (
+        "_arrays",
         "_commands",
+        "_shape",
         "ambient_temp_k",
         "fixed_pressure_pa",
         "node_demand_kg_s",
@@ -143,6 +157,28 @@ class NetworkInputs:
         row = np.concatenate([np.zeros(0), *(unit.command for unit in units)]) if units else np.zeros(1)
         self._commands: Array = np.tile(row, (members, 1))
         self.unit_commands = _columns(self._commands, {unit.name: unit.command_names for unit in units})
+        values = self._values()
+        self._shape = tuple(value.shape for value in values)
+        self._arrays = InputArrays(values, [bounds for _, _, bounds, _ in ALLOWED])
+
+    def _values(self) -> tuple[Array, ...]:
+        """In the order of `ALLOWED`, each with the members last but the commands."""
+        return (
+            self.node_supply_temp_k,
+            self.node_demand_kg_s,
+            self.fixed_pressure_pa,
+            self.valve_opening,
+            self.valve_flow_kg_s,
+            self.pump_speed,
+            self.pump_pressure_rise_pa,
+            self.ambient_temp_k[None, :],
+            self._commands,
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "_arrays"):
+            raise InvalidInput(f"inputs: {name} is filled in place, {name}[:] = ..., not replaced")
+        object.__setattr__(self, name, value)
 
 
 def _columns(rows: Array, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Array]]:
@@ -348,6 +384,7 @@ class NetworkPlan:
             result=self._graph.units.results,
             memo=self._graph.memo,
         )
+        self._input_shape: Final = self.inputs()._shape
         self._works: Final[list[Work]] = []  # room to work in, for as many threads as ever stepped at a time
 
     def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> Graph:
@@ -400,7 +437,8 @@ class NetworkPlan:
         if given.shape not in ((), shape, (shape[0], 1)):
             raise InvalidInput(f"initial temperatures of shape {given.shape}; one number or {shape} is needed")
         temps = np.array(np.broadcast_to(given, shape), order="C")
-        self._check_nodes("initial temperature", temps, water.TEMP_RANGE_K, "K")
+        if not ((temps >= water.TEMP_RANGE_K[0]) & (temps <= water.TEMP_RANGE_K[1])).all():
+            self._refuse(temps, "initial temperature", "node", water.TEMP_RANGE_K, "K")
         state = NetworkState(self._shape)
         start, end = (np.ascontiguousarray(temps[self._ends[: len(self.pipes), k]]) for k in (0, 1))
         self._graph.pipes.fill(state.rows, start, end)
@@ -486,21 +524,7 @@ class NetworkPlan:
         work = self._works.pop() if self._works else self._graph.work()
         try:
             code, element, member, iterations = self._graph.step(
-                work,
-                state._arrays,
-                first,
-                last,
-                dt_s,
-                self.parts(dt_s),
-                inputs.node_supply_temp_k,
-                inputs.node_demand_kg_s,
-                inputs.ambient_temp_k,
-                inputs.fixed_pressure_pa,
-                inputs.valve_opening,
-                inputs.valve_flow_kg_s,
-                inputs.pump_speed,
-                inputs.pump_pressure_rise_pa,
-                inputs._commands,
+                work, state._arrays, inputs._arrays, first, last, dt_s, self.parts(dt_s)
             )
         finally:
             self._works.append(work)
@@ -531,19 +555,11 @@ class NetworkPlan:
         raise AssertionError(edge)
 
     def _check_inputs(self, inputs: NetworkInputs) -> None:
-        self._check_nodes("supply temperature", inputs.node_supply_temp_k, water.TEMP_RANGE_K, "K")
-        self._check_nodes("demand", inputs.node_demand_kg_s, FLOW_RANGE_KG_S, "kg/s")
-        self._check_nodes("pressure", inputs.fixed_pressure_pa, PRESSURE_RANGE_PA, "Pa")
-        self._check("opening", inputs.valve_opening, "valve", self.valves, (0.0, 1.0), "")
-        self._check("flow", inputs.valve_flow_kg_s, "valve", self.valves, (0.0, FLOW_RANGE_KG_S[1]), "kg/s")
-        self._check("speed", inputs.pump_speed, "pump", self.pumps, SPEED_RANGE, "of nominal")
-        self._check(
-            "pressure rise", inputs.pump_pressure_rise_pa, "pump", self.pumps, (0.0, PRESSURE_RANGE_PA[1]), "Pa"
-        )
-        self._check_ambient(inputs.ambient_temp_k)
-        wrong = first_wrong(inputs._commands, -LARGEST_COMMAND, LARGEST_COMMAND)
+        if inputs._shape != self._input_shape:
+            raise InvalidInput(f"network {self.name}: these inputs belong to another plan")
+        wrong = inputs._arrays.first_wrong()
         if wrong >= 0:
-            self._refuse_command(inputs, wrong)
+            self._refuse(inputs._values()[wrong], *ALLOWED[wrong])
 
     def stored_energy_j(self, state: NetworkState) -> Array:
         """Heat content of water and pipe walls above 0 degC, (members,)."""
@@ -551,44 +567,21 @@ class NetworkPlan:
         self._graph.stored_energy_j(state._arrays, out)
         return out
 
-    def _refuse_command(self, inputs: NetworkInputs, wrong: int) -> NoReturn:
-        member, column = divmod(wrong, inputs._commands.shape[1])
-        names = [f"{name} of unit {unit.name}" for unit in self._units for name in unit.command_names]
-        value = inputs._commands[member, column]
-        raise InvalidInput(f"network {self.name}: {names[column]} is {value}{self._of_member(member)}: not a command")
-
-    def _check_nodes(self, what: str, values: Array, allowed: tuple[float, float], unit: str) -> None:
-        self._check(what, values, "node", self.nodes, allowed, unit)
-
-    def _check(
-        self, what: str, values: Array, kind: str, names: tuple[str, ...], allowed: tuple[float, float], unit: str
-    ) -> None:
-        shape = (len(names), self.members)
-        if values.shape != shape or values.dtype != np.float64 or not values.flags.c_contiguous:
-            raise InvalidInput(
-                f"network {self.name}: {what} is {values.dtype} of shape {values.shape}; float64 of {shape} is needed"
-            )
-        wrong = first_wrong(values, *allowed)
-        if wrong >= 0:
-            row, member = divmod(wrong, self.members)
-            raise InvalidInput(
-                f"network {self.name}: {what} {values[row, member]} {unit} at {kind} {names[row]}"
-                f"{self._of_member(member)}; {allowed[0]:g} to {allowed[1]:g} {unit} is allowed"
-            )
-
-    def _check_ambient(self, values: Array) -> None:
-        if values.shape != (self.members,) or values.dtype != np.float64 or not values.flags.c_contiguous:
-            raise InvalidInput(
-                f"network {self.name}: ambient temperature is {values.dtype} of shape {values.shape}; "
-                f"float64 of {(self.members,)} is needed"
-            )
-        low, high = AMBIENT_RANGE_K
-        wrong = first_wrong(values[None, :], low, high)
-        if wrong >= 0:
-            raise InvalidInput(
-                f"network {self.name}: ambient temperature {values[wrong]} K{self._of_member(wrong)}; "
-                f"{low:g} to {high:g} K is allowed"
-            )
+    def _refuse(self, values: Array, what: str, kind: str, allowed: tuple[float, float], unit: str) -> NoReturn:
+        """Name the first value that is not allowed."""
+        low, high = allowed
+        row, column = np.argwhere(~((values >= low) & (values <= high)))[0].tolist()
+        member, at = column, ""
+        if kind:
+            at = f" at {kind} {getattr(self, kind + 's')[row]}"
+        elif not what:
+            member = row
+            what = [f"{name} of unit {unit.name}" for unit in self._units for name in unit.command_names][column]
+        unit = f" {unit}" if unit else ""
+        raise InvalidInput(
+            f"network {self.name}: {what} {values[row, column]}{unit}{at}{self._of_member(member)}; "
+            f"{low:g} to {high:g}{unit} is allowed"
+        )
 
     def _of_member(self, member: int) -> str:
         return f", member {member}" if self.members > 1 else ""
