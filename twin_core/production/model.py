@@ -1,0 +1,297 @@
+"""A factory as it is built: machines, buffers, sources, crews. Frozen, checked as a whole; `plan.py` runs it.
+
+    line = Factory(
+        machines=(
+            Machine(name="saw", cycle=exponential(1.0), gives=("b1",), failures=(
+                Failure(to_fail=exponential(20.0), to_repair=exponential(5.0)),
+            )),
+            Machine(name="mill", cycle=exponential(1.0), takes=("b1",)),
+        ),
+        buffers=(Buffer(name="b1", capacity=4),),
+    )
+    plan = FactoryPlan(line)                                    # from uem.twin_core.production.plan
+    found = plan.replicate(100, 10_000.0, warmup_s=500.0)       # 100 runs of 10,000 s; arrays, one row per run
+    found.throughput.mean(axis=0), found.level, found.time_s
+
+Seconds, watts; any other unit of time does as well if all times are in it. A machine that takes nothing is never
+starved, one that gives nothing is never blocked. Conventions that change the numbers stand at the head of engine.pyx.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from uem.twin_core.errors import InvalidTerritory
+
+OUT = ""  # as the name of a buffer: out of the factory
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A law of times; made by the functions below. `parameters` and `table` are those of laws.pyx."""
+
+    kind: str
+    parameters: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    n: int = 0
+    table: tuple[float, ...] = ()
+    mean: float = 0.0
+    scv: float = 0.0  # variance / mean^2
+
+    def problems(self) -> Iterator[str]:
+        """Everything that is wrong with it."""
+        if not (self.mean > 0 and (math.isfinite(self.mean) or self.kind == "deterministic")):
+            yield f"mean {self.mean} of a law {self.kind} must be positive"
+        if not (math.isfinite(self.scv) and self.scv >= 0):
+            yield f"parameters of a law {self.kind} are out of range"
+        if any(not (math.isfinite(value) and value >= 0) for value in self.table):
+            yield "times of a table must be finite and not negative"
+
+
+def deterministic(time: float) -> Law:
+    """Always the same time; `math.inf`: never."""
+    return Law("deterministic", (time, 0.0, 0.0), mean=time)
+
+
+def exponential(mean: float) -> Law:
+    """Without memory."""
+    return Law("exponential", (mean, 0.0, 0.0), mean=mean, scv=1.0)
+
+
+def erlang(mean: float, stages: int) -> Law:
+    """Sum of `stages` exponentials."""
+    if stages < 1:
+        return Law("erlang", mean=math.nan)
+    return Law("erlang", (mean / stages, 0.0, 0.0), stages, mean=mean, scv=1.0 / stages)
+
+
+def gamma(mean: float, scv: float) -> Law:
+    """By mean and squared coefficient of variation."""
+    if not scv > 0:
+        return Law("gamma", mean=mean, scv=math.nan)
+    return Law("gamma", (mean * scv, 1.0 / scv, 0.0), mean=mean, scv=scv)
+
+
+def lognormal(mean: float, scv: float) -> Law:
+    """By mean and squared coefficient of variation of the time itself."""
+    if not (mean > 0 and scv > 0):
+        return Law("lognormal", mean=mean, scv=math.nan)
+    variance = math.log1p(scv)
+    return Law("lognormal", (math.log(mean) - variance / 2, math.sqrt(variance), 0.0), mean=mean, scv=scv)
+
+
+def weibull(mean: float, shape: float) -> Law:
+    """By mean and shape; shape above 1 wears out."""
+    if not shape > 0:
+        return Law("weibull", mean=mean, scv=math.nan)
+    first = math.gamma(1 + 1 / shape)
+    scv = math.gamma(1 + 2 / shape) / first**2 - 1
+    return Law("weibull", (mean / first, 1 / shape, 0.0), mean=mean, scv=scv)
+
+
+def uniform(low: float, high: float) -> Law:
+    """Between two times."""
+    mean = (low + high) / 2
+    bad = not 0 <= low <= high
+    return Law("uniform", (low, high - low, 0.0), mean=mean, scv=math.nan if bad else ((high - low) / mean) ** 2 / 12)
+
+
+def triangular(low: float, mode: float, high: float) -> Law:
+    """Between two times, most often near `mode`."""
+    mean = (low + mode + high) / 3
+    if not 0 <= low <= mode <= high or low == high:
+        return Law("triangular", mean=mean, scv=math.nan)
+    variance = (low**2 + mode**2 + high**2 - low * mode - low * high - mode * high) / 18
+    return Law("triangular", (low, high, mode), mean=mean, scv=variance / mean**2)
+
+
+def empirical(values: Sequence[float]) -> Law:
+    """Measured times, each as likely."""
+    table = tuple(map(float, values))
+    if not table:
+        return Law("empirical", mean=math.nan)
+    mean = sum(table) / len(table)
+    variance = sum((value - mean) ** 2 for value in table) / len(table)
+    return Law("empirical", n=len(table), table=table, mean=mean, scv=variance / mean**2 if mean > 0 else math.nan)
+
+
+def hyperexponential(mean: float, scv: float) -> Law:
+    """Two exponentials with balanced means, scv >= 1: each contributes half of the mean."""
+    if not scv >= 1:
+        return Law("hyperexponential", mean=mean, scv=math.nan)
+    p = 0.5 * (1 + math.sqrt((scv - 1) / (scv + 1)))
+    return Law("hyperexponential", (mean / (2 * p), mean / (2 * (1 - p)), p), mean=mean, scv=scv)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Parts between a machine and a buffer: how many at a time; `weight`: probability, where chance routes."""
+
+    buffer: str  # OUT: out of the factory
+    amount: int = 1
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A way in which a machine stops.
+
+    kind: `operating` (ages while it works; the part stays and work resumes), `calendar` (ages by the clock, except
+    while the machine is down), `maintenance` and `maintenance_calendar` (due by worked time or by the clock, done as
+    soon as the machine has no part). Without crews repair begins at once.
+    """
+
+    to_fail: Law
+    to_repair: Law
+    kind: str = "operating"
+    crews: tuple[str, ...] = ()  # that can repair it, asked in this order
+    priority: int = 0  # the highest first; of equal ones first broken, first repaired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """Saving energy: asleep after `after_s` idle, woken when `parts` wait, ready again after a warm-up."""
+
+    after_s: float
+    warm_up: Law
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine, or several of the same kind that share buffers (`slots`), each with its own failures.
+
+    takes: buffers that it takes from. take_rule `all`: the amounts of all at the same time (assembly); `first`: from
+    the first of the list that has enough.
+    gives: buffers that it gives to. give_rule `split`: the amount to each at the same time (disassembly); `chance`:
+    drawn by weight when the part is finished; `first`: the first of the list with a place; `shortest`: the one with
+    the fewest parts.
+    batch: (least, most) parts that a furnace takes at once from its one input; they leave it one by one.
+    """
+
+    name: str
+    cycle: Law
+    takes: tuple[str | Flow, ...] = ()
+    gives: tuple[str | Flow, ...] = ()
+    take_rule: str = "all"
+    give_rule: str = "split"
+    slots: int = 1
+    batch: tuple[int, int] = (1, 1)
+    failures: tuple[Failure, ...] = ()
+    scrap: float = 0.0  # probability that a finished part is thrown away
+    sleep: Sleep | None = None
+    power_w: dict[str, float] = field(default_factory=dict)  # by state of engine.STATES; 0 where it is not told
+    loses: bool = False  # a finished part that finds no place is lost instead of blocking
+
+
+def source(name: str, between: Law, gives: Sequence[str | Flow], *, loses: bool = False) -> Machine:
+    """Arrivals with `between` from one to the next; without a place they wait (the source stands still) or are lost."""
+    return Machine(name=name, cycle=between, gives=tuple(gives), loses=loses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """Places between machines; a part on a machine is not in it."""
+
+    name: str
+    capacity: int | None = None  # None: as many as come; 0: parts go straight from machine to machine
+    initial: int = 0  # parts in it at the beginning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Workers who repair."""
+
+    name: str
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factory:
+    """Everything that the engine runs; raises InvalidTerritory with all problems."""
+
+    machines: tuple[Machine, ...]
+    buffers: tuple[Buffer, ...] = ()
+    crews: tuple[Crew, ...] = ()
+    name: str = "factory"
+
+    def __post_init__(self) -> None:
+        problems = [*self._problems()]
+        if problems:
+            raise InvalidTerritory(f"factory {self.name}", problems)
+
+    def _problems(self) -> Iterator[str]:
+        if not self.machines:
+            yield "no machine"
+        for kind, things in (("machine", self.machines), ("buffer", self.buffers), ("crew", self.crews)):
+            for name, count in Counter(thing.name for thing in things).items():
+                if count > 1 or not name:
+                    yield f"{kind} name {name!r} is used {count} times; each needs one of its own"
+        capacities = {buffer.name: buffer.capacity for buffer in self.buffers}
+        crews = {crew.name for crew in self.crews}
+        for machine in self.machines:
+            for text in _machine_problems(machine, capacities, crews):
+                yield f"machine {machine.name}: {text}"
+        for buffer in self.buffers:
+            if buffer.capacity is not None and buffer.capacity < 0:
+                yield f"buffer {buffer.name}: capacity {buffer.capacity} must not be negative"
+            elif buffer.initial < 0 or (buffer.capacity is not None and buffer.initial > buffer.capacity):
+                yield f"buffer {buffer.name}: {buffer.initial} parts at the beginning, capacity {buffer.capacity}"
+        for crew in self.crews:
+            if crew.workers < 1:
+                yield f"crew {crew.name}: {crew.workers} workers; at least 1 is needed"
+
+
+def flows(names: Sequence[str | Flow]) -> tuple[Flow, ...]:
+    """Names of buffers as flows of one part."""
+    return tuple(Flow(buffer=name) if isinstance(name, str) else name for name in names)
+
+
+def _machine_problems(machine: Machine, capacities: dict[str, int | None], crews: set[str]) -> Iterator[str]:
+    takes, gives = flows(machine.takes), flows(machine.gives)
+    yield from machine.cycle.problems()
+    if machine.slots < 1:
+        yield f"{machine.slots} slots; at least 1 is needed"
+    if not 0 <= machine.scrap <= 1:
+        yield f"scrap {machine.scrap} must be within 0 and 1"
+    yield from _flow_problems(machine, takes, gives, capacities)
+    least, most = machine.batch
+    if not 1 <= least <= most:
+        yield f"batch of {least} to {most} parts"
+    if most > 1 and len(takes) != 1:
+        yield f"a batch is taken from one buffer, not from {len(takes)}"
+    for failure in machine.failures:
+        yield from failure.to_fail.problems()
+        yield from failure.to_repair.problems()
+        if failure.kind not in ("operating", "calendar", "maintenance", "maintenance_calendar"):
+            yield f"kind {failure.kind!r} of a failure is not known"
+        for name in failure.crews:
+            if name not in crews:
+                yield f"crew {name!r} does not exist"
+    if machine.sleep is not None:
+        yield from machine.sleep.warm_up.problems()
+        if not machine.sleep.after_s >= 0 or machine.sleep.parts < 1 or not takes:
+            yield "sleep needs an input, after_s of at least 0 and at least one part to wake it"
+
+
+def _flow_problems(
+    machine: Machine, takes: tuple[Flow, ...], gives: tuple[Flow, ...], capacities: dict[str, int | None]
+) -> Iterator[str]:
+    if machine.take_rule not in ("all", "first"):
+        yield f"take_rule {machine.take_rule!r} is neither all nor first"
+    if machine.give_rule not in ("split", "chance", "first", "shortest"):
+        yield f"give_rule {machine.give_rule!r} is none of split, chance, first, shortest"
+    if OUT in (flow.buffer for flow in takes):
+        yield "it cannot take from outside; leave `takes` empty"
+    for flow in takes + gives:
+        if flow.buffer != OUT and flow.buffer not in capacities:
+            yield f"buffer {flow.buffer!r} does not exist"
+            continue
+        needed = max(flow.amount, machine.batch[0] if flow in takes else 1)
+        capacity = capacities.get(flow.buffer)
+        if flow.amount < 1 or (capacity is not None and needed > max(capacity, 1)):
+            yield f"{needed} parts at a time do not fit buffer {flow.buffer} with {capacity} places"
+        if capacity == 0 and flow in gives and len(gives) > 1 and machine.give_rule != "chance":
+            yield f"buffer {flow.buffer} without places cannot be one of several outputs; give it a place"
+    if machine.give_rule == "chance" and not math.isclose(sum(flow.weight for flow in gives), 1.0, rel_tol=1e-9):
+        yield f"weights of its outputs add up to {sum(flow.weight for flow in gives)}, not to 1"

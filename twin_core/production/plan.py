@@ -1,0 +1,428 @@
+"""Runs of a factory: `FactoryPlan` compiles it once, `FactoryRun` is its state, `Replications` are many futures of it.
+
+    plan = FactoryPlan(factory)
+    run = plan.initial_run(seed=1)           # all empty, all in order; plan.inject(...) sets another state
+    plan.run(run, 3600.0)                    # up to that moment; the events before it have happened
+    later = run.copy()                       # a fork: runs on bit by bit like the original
+    found = plan.ledger(run)                 # counts, time in state, energy since the ledger began
+    many = plan.replicate(1000, 7200.0, start=run)   # 1,000 futures of `run` until 7,200 s
+
+`replicate` releases the GIL. For several threads give it the `map` of an executor: the results are the same, bit by
+bit, on any number of threads.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
+from uem.twin_core.production import engine
+from uem.twin_core.production.laws import KINDS, LAW
+from uem.twin_core.production.model import OUT, Factory, Flow, Law, Machine, flows
+
+Array = NDArray[np.float64]
+STATES = engine.STATES
+_MAGIC = b"UPF1"
+_HEADER = struct.Struct("<4sQI")
+
+
+class Map(Protocol):
+    """The builtin `map`, or that of a `ThreadPoolExecutor`."""
+
+    def __call__(self, work: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
+        """Results of `work` for each item, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What happened since the ledger began, one row per replication (or one row for one run).
+
+    Shapes: (n,) for elapsed; (n, machines) for counts; (n, buffers) for levels; (n, machines, states) for `time_s` and
+    `energy_j`, states in the order of `STATES`. The slots of a machine are added up, so its times sum to
+    `slots * elapsed_s`.
+    """
+
+    machines: tuple[str, ...]
+    buffers: tuple[str, ...]
+    elapsed_s: Array
+    made: NDArray[np.int64]  # finished parts, scrap included
+    scrapped: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    delivered: NDArray[np.int64]  # parts that left the factory from this machine
+    failures: NDArray[np.int64]
+    time_s: Array
+    energy_j: Array
+    level: Array  # mean over the time
+    level_now: NDArray[np.int64]
+    level_most: NDArray[np.int64]
+    entered: NDArray[np.int64]  # parts that came into the buffer
+    passed: NDArray[np.int64]  # of them those that did not wait at all
+    events: NDArray[np.int64]
+
+    @property
+    def throughput(self) -> Array:
+        """Parts per second finished by each machine, scrap included; (n, machines)."""
+        return np.asarray(self.made / self.elapsed_s[:, None])
+
+    @property
+    def output(self) -> NDArray[np.int64]:
+        """Parts that left the factory; (n,)."""
+        return np.asarray(self.delivered.sum(axis=1))
+
+    @property
+    def power_w(self) -> Array:
+        """Mean power of the factory; (n,)."""
+        return np.asarray(self.energy_j.sum(axis=(1, 2)) / self.elapsed_s)
+
+    def share(self, state: str) -> Array:
+        """Mean number of slots of each machine in a state (for one slot: the fraction of time); (n, machines)."""
+        return np.asarray(self.time_s[:, :, STATES.index(state)] / self.elapsed_s[:, None])
+
+
+class FactoryRun:
+    """The state of a factory: one block of bytes. `view` shows its fields as arrays (see engine.pyx)."""
+
+    __slots__ = ("block", "view")
+
+    def __init__(self, block: NDArray[np.uint8], view: dict[str, NDArray[Any]]) -> None:
+        self.block = block
+        self.view = view
+
+    @property
+    def now_s(self) -> float:
+        """The moment it stands at."""
+        return float(self.view["head"]["now"][0])
+
+
+class FactoryPlan:
+    """A factory compiled for the engine; constant, and shared by all its runs and threads."""
+
+    def __init__(self, factory: Factory) -> None:
+        self.factory = factory
+        self.machines = tuple(machine.name for machine in factory.machines)
+        self.buffers = tuple(buffer.name for buffer in factory.buffers)
+        self._owner = np.repeat(np.arange(len(factory.machines)), [m.slots for m in factory.machines])
+        self._first = np.searchsorted(self._owner, np.arange(len(factory.machines)))
+        self._power_w = np.array([[m.power_w.get(state, 0.0) for state in STATES] for m in factory.machines])
+        for machine in factory.machines:
+            for state in machine.power_w:
+                if state not in STATES:
+                    raise UnknownName("state", state, STATES)
+        compiled = _Compiler(factory)
+        self._engine = engine.Engine(compiled.arrays(), compiled.keys())
+
+    # ---- runs ----
+
+    def initial_run(self, seed: int = 0, replication: int = 0) -> FactoryRun:
+        """A run that begins at 0 s: machines empty and in order, buffers as full as `initial` says."""
+        block = self._engine.empty()
+        run = FactoryRun(block, self._engine.view(block))
+        run.view["buffer"]["level"] = run.view["buffer"]["most"] = [b.initial for b in self.factory.buffers]
+        self._engine.seed(block, seed, replication)
+        return run
+
+    def copy(self, run: FactoryRun) -> FactoryRun:
+        """A fork: independent, and bit by bit the same from here on."""
+        block = run.block.copy()
+        return FactoryRun(block, self._engine.view(block))
+
+    def restore(self, run: FactoryRun, snapshot: NDArray[np.uint8]) -> None:
+        """Put back what `run.block.copy()` kept."""
+        run.block[:] = snapshot
+
+    def run(self, run: FactoryRun, until_s: float) -> None:
+        """Handle every event before `until_s`.
+
+        Raises:
+            InvalidInput: `until_s` is not finite or before the run's moment.
+            ModelFailure: an endless chain of events at one moment.
+        """
+        if not run.now_s <= until_s < math.inf:
+            raise InvalidInput(f"factory {self.factory.name}: from {run.now_s} s until {until_s} s")
+        self._raise(self._engine.run(run.block, until_s))
+
+    def clear_ledger(self, run: FactoryRun) -> None:
+        """Counts, times and energies begin anew at the run's moment."""
+        self._engine.clear_ledger(run.block)
+
+    def ledger(self, run: FactoryRun) -> Ledger:
+        """What happened in `run` since its ledger began; arrays with one row."""
+        return self._ledger(run.block[None, :])
+
+    def replicate(
+        self,
+        count: int,
+        until_s: float | Sequence[float],
+        *,
+        start: FactoryRun | None = None,
+        warmup_s: float = 0.0,
+        seed: int = 0,
+        first: int = 0,
+        workers: Map = map,
+        slices: int = 1,
+    ) -> Any:
+        """`count` independent futures of `start` (default: the initial run) until `until_s`.
+
+        Args:
+            count: replications; each has random streams of its own, by (seed, first + its number, machine).
+            until_s: the moment until which each runs; with several, rising ones, the ledger at each of them.
+            start: copied; times in it that are NaN (unknown) are drawn by each replication.
+            warmup_s: the ledger begins anew at this moment.
+            seed: the same seed gives the same numbers; two factories with the same seed and machine names see the
+                same random numbers (common random numbers for a what-if).
+            first: number of the first replication.
+            workers: `map`, or the `map` of a ThreadPoolExecutor to use its threads on `slices` parts of the work.
+            slices: into how many parts to cut the work.
+
+        Returns:
+            Ledger with one row per replication; a tuple of them when `until_s` is a sequence.
+        """
+        ends = np.atleast_1d(np.asarray(until_s, np.float64))
+        run = self.initial_run() if start is None else start
+        begin = max(run.now_s, warmup_s)
+        if count < 1 or not (np.isfinite(ends).all() and (np.diff(ends, prepend=begin) >= 0).all()):
+            raise InvalidInput(f"factory {self.factory.name}: {count} replications from {begin} s until {until_s} s")
+        blocks = np.empty((count * len(ends), self._engine.size), np.uint8)
+        base = run.block.copy()
+        if warmup_s <= run.now_s:
+            self._engine.clear_ledger(base)
+
+        def work(bounds: tuple[int, int]) -> int:
+            low, high = bounds
+            part = blocks[low * len(ends) : high * len(ends)]
+            return self._engine.replicate(base, seed, first + low, warmup_s, ends, part, True)
+
+        edges = np.linspace(0, count, min(slices, count) + 1).astype(int)
+        faults = list(workers(work, list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))))
+        self._raise(max(faults))
+        found = tuple(self._ledger(blocks[k :: len(ends)]) for k in range(len(ends)))
+        return found if np.ndim(until_s) else found[0]
+
+    # ---- states from outside ----
+
+    def inject(
+        self,
+        run: FactoryRun,
+        *,
+        levels: Mapping[str, int] | None = None,
+        machines: Mapping[str, str] | None = None,
+        left_s: Mapping[str, float] | None = None,
+    ) -> None:
+        """Set what is known of the plant at the run's moment; what is not told stays as it is.
+
+        Args:
+            run: changed in place.
+            levels: parts by buffer.
+            machines: state by machine (every slot of it): "starved", "busy", "blocked" or "down". A machine that is
+                down holds the part that it worked on, as operation-dependent failures leave it.
+            left_s: seconds left of the cycle (busy) or of the repair (down) by machine; drawn anew where not told.
+        """
+        for name, level in (levels or {}).items():
+            b = self._index("buffer", name, self.buffers)
+            capacity = self.factory.buffers[b].capacity
+            if level < 0 or (capacity is not None and level > capacity):
+                raise InvalidInput(f"buffer {name}: {level} parts, capacity {capacity}")
+            self._engine.set_level(run.block, b, level)
+        for name, state in (machines or {}).items():
+            m = self._index("machine", name, self.machines)
+            left = (left_s or {}).get(name, math.nan)
+            if state not in ("starved", "busy", "blocked", "down"):
+                raise InvalidInput(f"machine {name}: state {state!r} is none of starved, busy, blocked, down")
+            if state == "down" and not self.factory.machines[m].failures:
+                raise InvalidInput(f"machine {name} has no failures, so it cannot be down")
+            for s in np.flatnonzero(self._owner == m).tolist():
+                self._engine.set_state(run.block, s, state, left)
+
+    # ---- bytes ----
+
+    def to_bytes(self, run: FactoryRun) -> bytes:
+        """The state as bytes; `from_bytes` turns them back bit by bit."""
+        content = run.block.tobytes()
+        return _HEADER.pack(_MAGIC, len(content), zlib.crc32(content)) + content
+
+    def from_bytes(self, data: bytes) -> FactoryRun:
+        """The run that `to_bytes` wrote; InvalidInput if it is damaged or of another factory."""
+        name = self.factory.name
+        if len(data) < _HEADER.size or data[:4] != _MAGIC:
+            raise InvalidInput(f"factory {name}: these bytes are not the state of a factory")
+        _, size, checksum = _HEADER.unpack_from(data)
+        content = data[_HEADER.size :]
+        if size != self._engine.size or len(content) != size or zlib.crc32(content) != checksum:
+            raise InvalidInput(f"factory {name}: the saved state is damaged or of another factory")
+        block = np.frombuffer(content, np.uint8).copy()
+        return FactoryRun(block, self._engine.view(block))
+
+    # ---- inside ----
+
+    def _index(self, kind: str, name: str, names: tuple[str, ...]) -> int:
+        if name not in names:
+            raise UnknownName(kind, name, names)
+        return names.index(name)
+
+    def _raise(self, fault: int) -> None:
+        if fault:
+            raise ModelFailure(f"factory {self.factory.name}: events at one moment without end; a cycle time of 0?")
+
+    def _field(self, blocks: NDArray[np.uint8], name: str) -> NDArray[Any]:
+        """A field of every block; shape (n, ...)."""
+        at, dtype, shape = self._engine.fields[name]
+        size = int(np.prod(shape)) * dtype.itemsize
+        return np.ascontiguousarray(blocks[:, at : at + size]).view(dtype).reshape(len(blocks), *shape)
+
+    def _by_machine(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Slots added up."""
+        return np.asarray(np.add.reduceat(values, self._first, axis=1))
+
+    def _ledger(self, blocks: NDArray[np.uint8]) -> Ledger:
+        head = self._field(blocks, "head")[:, 0]
+        server = self._field(blocks, "server")
+        buffer = self._field(blocks, "buffer")
+        spent = self._field(blocks, "spent").copy()
+        now, elapsed = head["now"], head["now"] - head["began"]
+        rows, slots = np.indices(server.shape)
+        spent[rows, slots, server["shown"]] += now[:, None] - server["since"]
+        time_s = self._by_machine(spent)
+        area = buffer["area"] + buffer["level"] * (now[:, None] - buffer["since"])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            level = area / elapsed[:, None]
+        counts = {k: self._by_machine(server[k]) for k in ("made", "scrapped", "lost", "delivered", "failures")}
+        return Ledger(
+            machines=self.machines,
+            buffers=self.buffers,
+            elapsed_s=elapsed,
+            time_s=time_s,
+            energy_j=time_s * self._power_w,
+            level=level,
+            level_now=buffer["level"].copy(),
+            level_most=buffer["most"].copy(),
+            entered=buffer["entered"].copy(),
+            passed=buffer["passed"].copy(),
+            events=head["events"].copy(),
+            **counts,
+        )
+
+
+class _Compiler:
+    """Collects the rows of the plan; one per server, a server being a slot of a machine."""
+
+    def __init__(self, factory: Factory) -> None:
+        self.factory = factory
+        self.buffer_index = {buffer.name: b for b, buffer in enumerate(factory.buffers)}
+        self.crew_index = {crew.name: c for c, crew in enumerate(factory.crews)}
+        self.servers: list[dict[str, float]] = []
+        self.takes: list[tuple[float, int, int]] = []
+        self.gives: list[tuple[float, int, int]] = []
+        self.modes: list[tuple[int, ...]] = []
+        self.mode_crews: list[int] = []
+        self.laws: dict[Law, int] = {}
+        self.table: list[float] = []
+        self.law_rows: list[tuple[float, float, float, int, int, int]] = []
+        for machine in factory.machines:
+            for _ in range(machine.slots):
+                self.servers.append(self._server(machine))
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Keys of the random streams, by name and slot, so that they do not move when machines are added."""
+        found = []
+        for machine in self.factory.machines:
+            for slot in range(machine.slots):
+                digest = blake2b(f"{machine.name}\0{slot}".encode(), digest_size=8).digest()
+                found.append(int.from_bytes(digest, "little") & ~3)
+        return np.array(found, np.uint64)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The plan in the layout of engine.pyx."""
+        consumers, consumer_rows = self._neighbours("take")
+        producers, producer_rows = self._neighbours("give")
+        buffers = [
+            (-1 if b.capacity is None else b.capacity, *consumer_rows[k], *producer_rows[k])
+            for k, b in enumerate(self.factory.buffers)
+        ]
+        names = engine.SERVER_PLAN.names or ()
+        rows = [tuple(server[name] for name in names) for server in self.servers]
+        return {
+            "server_plan": np.array(rows, engine.SERVER_PLAN),
+            "buffer_plan": np.array(buffers, engine.BUFFER_PLAN),
+            "take": np.array(self.takes, engine.LINK),
+            "give": np.array(self.gives, engine.LINK),
+            "mode_plan": np.array(self.modes, engine.MODE_PLAN),
+            "crew_plan": np.array([(crew.workers,) for crew in self.factory.crews], engine.CREW_PLAN),
+            "consumers": np.array(consumers, np.int32),
+            "producers": np.array(producers, np.int32),
+            "mode_crews": np.array(self.mode_crews, np.int32),
+            "laws": np.array(self.law_rows, LAW),
+            "table": np.array(self.table, np.float64),
+        }
+
+    def _neighbours(self, side: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Servers that take from (or give to) each buffer, and where those of each buffer stand."""
+        links = self.takes if side == "take" else self.gives
+        found: list[list[int]] = [[] for _ in self.factory.buffers]
+        for s, server in enumerate(self.servers):
+            first = int(server[f"{side}_first"])
+            for _, b, _ in links[first : first + int(server[f"n_{side}s"])]:
+                if b >= 0:
+                    found[b].append(s)
+        rows, at = [], 0
+        for members in found:
+            rows.append((at, len(members)))
+            at += len(members)
+        return [s for members in found for s in members], rows
+
+    def _law(self, law: Law) -> int:
+        if law not in self.laws:
+            self.laws[law] = len(self.law_rows)
+            self.law_rows.append((*law.parameters, KINDS.index(law.kind), law.n, len(self.table)))
+            self.table.extend(law.table)
+        return self.laws[law]
+
+    def _links(self, into: list[tuple[float, int, int]], found: tuple[Flow, ...]) -> int:
+        first = len(into)
+        into.extend((f.weight, -1 if f.buffer == OUT else self.buffer_index[f.buffer], f.amount) for f in found)
+        return first
+
+    def _server(self, machine: Machine) -> dict[str, float]:
+        takes, gives = flows(machine.takes), flows(machine.gives)
+        single = machine.batch[1] == 1
+        plain_take = single and len(takes) == 1 and takes[0].amount == 1
+        plain_give = (single and len(gives) == 1 and gives[0].amount == 1 and gives[0].buffer != OUT) and not (
+            machine.scrap or machine.loses
+        )
+        mode_first = len(self.modes)
+        for failure in machine.failures:
+            first = len(self.mode_crews)
+            self.mode_crews.extend(self.crew_index[name] for name in failure.crews)
+            kind = engine.MODE_KINDS[failure.kind]
+            laws = self._law(failure.to_fail), self._law(failure.to_repair)
+            self.modes.append((kind, *laws, first, len(failure.crews), failure.priority))
+        sleep = machine.sleep
+        return {
+            "scrap": machine.scrap,
+            "sleep_after": math.inf if sleep is None else sleep.after_s,
+            "warm_w": 0.0,
+            "take_first": self._links(self.takes, takes),
+            "n_takes": len(takes),
+            "take_rule": engine.TAKE_RULES[machine.take_rule],
+            "take_plain": self.buffer_index[takes[0].buffer] if plain_take else -1,
+            "give_first": self._links(self.gives, gives),
+            "n_gives": len(gives),
+            "give_rule": engine.GIVE_RULES[machine.give_rule],
+            "give_plain": self.buffer_index[gives[0].buffer] if plain_give else -1,
+            "batch_least": machine.batch[0],
+            "batch_most": machine.batch[1],
+            "cycle": self._law(machine.cycle),
+            "setup": -1 if sleep is None else self._law(sleep.warm_up),
+            "mode_first": mode_first,
+            "n_modes": len(machine.failures),
+            "wake_at": 1 if sleep is None else sleep.parts,
+            "calendar": -1,
+            "loses": machine.loses,
+            "pauses": 0,
+        }
