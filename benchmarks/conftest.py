@@ -34,6 +34,12 @@ def networks() -> Any:
 
 
 @pytest.fixture(scope="session")
+def production_lines() -> Any:
+    """The module production_lines.py: lines of any length."""
+    return _load("production_lines")
+
+
+@pytest.fixture(scope="session")
 def short() -> bool:
     """Whether this is the short run: the smallest sizes that still tell something."""
     return os.environ.get("UEM_BENCH_SHORT") == "1"

@@ -15,12 +15,12 @@ its own.
 """
 
 from libc.math cimport INFINITY, NAN, isnan
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from uem.twin_core.production.agenda cimport FLAT, Agenda, earliest, look_through, set_due
+from uem.twin_core.production.agenda cimport Agenda, Entry, set_due
 from uem.twin_core.production.laws cimport Law, sample
 from uem.twin_core.production.streams cimport Stream, Ziggurat, exponential_layers, seed_stream, uniform
 from uem.twin_core.production.laws import LAW
@@ -88,6 +88,10 @@ cdef enum ModeKind:
     MAINTAIN_WORKING  # due by worked time, done when the machine has no part
     MAINTAIN_ANYTIME  # due by the clock, done when the machine has no part
 
+cdef enum:
+    SINK_ = -2
+
+
 cdef enum Purpose:
     CYCLES
     FAILURES
@@ -103,28 +107,30 @@ cdef enum Fault:
 cdef int64_t AT_ONCE = 10_000_000
 
 
+# What every event touches stands first, in one line of the cache; both structures fill two lines.
 cdef struct ServerPlan:
-    double scrap  # probability that a finished part is thrown away
     double sleep_after  # idle seconds until it falls asleep; inf: never
-    double warm_w  # unused by the kernel; kept so that rows are 8-byte aligned
+    double scrap  # probability that a finished part is thrown away
+    int32_t take_plain  # the buffer from which it takes one part, or -1
+    int32_t give_plain  # the buffer to which it gives one part, SINK where parts leave the factory, or -1
+    int32_t cycle  # law
+    int32_t n_modes
     int32_t take_first
     int32_t n_takes
     int32_t take_rule
-    int32_t take_plain  # the buffer from which it takes one part, or -1
     int32_t give_first
     int32_t n_gives
     int32_t give_rule
-    int32_t give_plain  # the buffer of capacity > 0 to which it gives one part, or -1
     int32_t batch_least
     int32_t batch_most  # > 1: a batch machine; it has one input and the parts stay parts
-    int32_t cycle  # law
-    int32_t setup  # law of the warm-up, or -1
+
     int32_t mode_first
-    int32_t n_modes
+    int32_t warm_up  # law, or -1
     int32_t wake_at  # parts that wake it
     int32_t calendar  # or -1
     int32_t loses  # what finds no place is lost (a source); else it is blocked
     int32_t pauses  # at the end of the shift: 1 work stops and goes on later, 0 the part is finished first
+    int32_t spare[10]
 
 cdef struct Link:
     double weight
@@ -163,30 +169,32 @@ cdef struct Head:
     int64_t awake  # whether unknown residual times were drawn
 
 cdef struct Server:
-    double since  # when the shown state began
+    double since  # when the shown state began, or the cycle
     double left  # work or setup left at that moment; NaN: not known, to be drawn
     double worked  # operating time until that moment
     double working_due  # operating time at which the next failure of that kind falls
     double anytime_due  # the moment of the next failure by the clock
-    double until  # end of repair, warm-up, or the moment to fall asleep
-    double shifted  # moment of the next switch of its calendar
     int64_t made  # finished parts, scrap included
+    int32_t load  # parts in work or finished on it
+    int32_t way  # output drawn for the finished part, or -1
+    int8_t shown
+    int8_t phase
+    int8_t hindrances
+    int8_t event
+    int8_t enlisted
+    int8_t queued  # on the stack
+    int8_t spare[2]
+
+    double until  # end of repair, warm-up, or the moment to fall asleep
     int64_t scrapped
     int64_t lost
     int64_t delivered  # parts that left the factory from here
     int64_t failures
-    int32_t shown
-    int32_t phase
-    int32_t hindrances
-    int32_t event
-    int32_t enlisted
-    int32_t load  # parts in work or finished on it
-    int32_t way  # output drawn for the finished part, or -1
     int32_t working_mode
     int32_t anytime_mode
     int32_t mode  # that keeps it down, or -1
     int32_t crew  # that repairs it, or -1
-    int32_t queued  # on the stack
+    int64_t more
 
 cdef struct Buffer:
     double since
@@ -228,7 +236,8 @@ cdef struct Sim:
     Buffer* buffer
     Crew* crew
     double* mode_due  # (n_modes,)
-    double* spent  # (n_servers, N_SHOWN) seconds by state
+    # (n_servers, N_SHOWN) seconds by state; of BUSY minus the operating time at which the ledger began
+    double* spent
     Stream* streams  # (n_servers, N_PURPOSES)
     int32_t* stack
     Agenda agenda
@@ -703,7 +712,7 @@ cdef void fall_asleep(Sim* sim, Py_ssize_t s) noexcept nogil:
 cdef void warm_up(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Server* server = &sim.server[s]
     delist(sim, s)
-    server.until = sim.now + draw(sim, s, sim.server_plan[s].setup, ROUTES)
+    server.until = sim.now + draw(sim, s, sim.server_plan[s].warm_up, ROUTES)
     show(sim, s, WARMING)
     schedule(sim, s)
 
@@ -727,7 +736,9 @@ cdef void bring_up(Sim* sim, Py_ssize_t s) noexcept nogil:
             server.left = 0.0
         if server.shown == BUSY:
             server.worked += dt
-        show(sim, s, server.shown)
+            server.since = sim.now
+        else:
+            show(sim, s, SETTING_UP)
 
 
 cdef void hinder(Sim* sim, Py_ssize_t s, int hindrance, int state) noexcept nogil:
@@ -902,8 +913,12 @@ cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef double dt = sim.now - server.since
     server.worked += dt
     server.made += server.load
-    sim.spent[s * N_SHOWN + BUSY] += dt
     server.since = sim.now
+    if b == SINK_:
+        server.delivered += 1
+        server.phase = EMPTY
+        try_take(sim, s)
+        return
     if b < 0:
         finish_other(sim, s)
         return
@@ -1008,8 +1023,9 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
     if not sim.head.awake:
         draw_unknown(sim)
     while True:
-        s = earliest(&sim.agenda)
-        time = sim.agenda.due[s]
+        s = <Py_ssize_t>sim.agenda.node[1].row
+        time = sim.agenda.node[1].due
+
         if time >= until:
             break
         if time > sim.now:
@@ -1085,9 +1101,10 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
         server = &sim.server[s]
         if server.shown == BUSY or server.shown == SETTING_UP:
             bring_up(sim, s)
-            sim.spent[s * N_SHOWN + server.shown] = 0.0
+            sim.spent[s * N_SHOWN + SETTING_UP] = 0.0
         else:  # who waits longest is told by `since`: the time before now is taken off again instead
             sim.spent[s * N_SHOWN + server.shown] = server.since - sim.head.now
+        sim.spent[s * N_SHOWN + BUSY] = -server.worked
         server.made = 0
         server.scrapped = 0
         server.lost = 0
@@ -1112,14 +1129,15 @@ cdef void reseed(Sim* sim, const uint64_t* keys, uint64_t seed, uint64_t replica
 # ---- what Python sees -------------------------------------------------------------------------------------------
 
 def _dtype(fields):
-    names = {"d": "f8", "q": "i8", "i": "i4"}
+    names = {"d": "f8", "q": "i8", "i": "i4", "b": "i1"}
     return np.dtype([(name, names[kind]) for kind, text in fields for name in text.split()], align=True)
 
 
 SERVER_PLAN = _dtype([
-    ("d", "scrap sleep_after warm_w"),
-    ("i", "take_first n_takes take_rule take_plain give_first n_gives give_rule give_plain batch_least batch_most"),
-    ("i", "cycle setup mode_first n_modes wake_at calendar loses pauses"),
+    ("d", "sleep_after scrap"),
+    ("i", "take_plain give_plain cycle n_modes take_first n_takes take_rule give_first n_gives give_rule"),
+    ("i", "batch_least batch_most mode_first warm_up wake_at calendar loses pauses"),
+    ("i", "spare0 spare1 spare2 spare3 spare4 spare5 spare6 spare7 spare8 spare9"),
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
 BUFFER_PLAN = _dtype([("q", "capacity"), ("i", "consumer_first n_consumers producer_first n_producers")])
@@ -1128,12 +1146,18 @@ CREW_PLAN = _dtype([("i", "workers")])
 CALENDAR_PLAN = _dtype([("d", "period"), ("i", "first n")])
 HEAD = _dtype([("d", "now began"), ("q", "events fault n_stack awake")])
 SERVER = _dtype([
-    ("d", "since left worked working_due anytime_due until shifted"),
-    ("q", "made scrapped lost delivered failures"),
-    ("i", "shown phase hindrances event enlisted load way working_mode anytime_mode mode crew queued"),
+    ("d", "since left worked working_due anytime_due"),
+    ("q", "made"),
+    ("i", "load way"),
+    ("b", "shown phase hindrances event enlisted queued spare0 spare1"),
+    ("d", "until"),
+    ("q", "scrapped lost delivered failures"),
+    ("i", "working_mode anytime_mode mode crew"),
+    ("q", "more"),
 ])
 BUFFER = _dtype([("d", "since area"), ("q", "level entered passed most"), ("i", "waiting blocked queued spare")])
 CREW = _dtype([("i", "free waiting")])
+ENTRY = _dtype([("d", "due"), ("q", "row")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
 SIZES = {
     "server_plan": (SERVER_PLAN.itemsize, sizeof(ServerPlan)),
@@ -1146,10 +1170,12 @@ SIZES = {
     "server": (SERVER.itemsize, sizeof(Server)),
     "buffer": (BUFFER.itemsize, sizeof(Buffer)),
     "crew": (CREW.itemsize, sizeof(Crew)),
+    "entry": (ENTRY.itemsize, sizeof(Entry)),
     "stream": (STREAM.itemsize, sizeof(Stream)),
 }
 assert all(ours == theirs for ours, theirs in SIZES.values()), SIZES
 N_STATES = N_SHOWN
+SINK = SINK_
 PHASES = {"empty": EMPTY, "setup": SETUP, "work": WORK, "done": DONE}
 HINDRANCES = {"down": DOWN, "off_shift": OFF_SHIFT, "short": SHORT, "asleep": ASLEEP}
 TAKE_RULES = {"all": ALL, "first": FIRST}
@@ -1168,7 +1194,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_group_due, _at_group_row
+    cdef Py_ssize_t _at_node
 
     def __init__(self, dict arrays, uint64_t[::1] keys):
         """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams."""
@@ -1203,22 +1229,13 @@ cdef class Engine:
 
     def _lay_out(self):
         """Where everything stands in a block."""
-        cdef Py_ssize_t n = self._sim.n_servers, shift = 0, groups = 0, rows = (n + 3) // 4 * 4
-        if n > FLAT:
-            shift = 5
-            while 1 << (2 * shift) < n:
-                shift += 1
-            groups = ((n + (1 << shift) - 1) >> shift)
-            rows = groups << shift
-            groups = (groups + 3) // 4 * 4
-        self._sim.agenda.rows = rows
-        self._sim.agenda.groups = groups
-        self._sim.agenda.shift = shift
+        cdef Py_ssize_t n = self._sim.n_servers, leaves = 1
+        while leaves < n:
+            leaves *= 2
+        self._sim.agenda.leaves = leaves
         parts = [
             ("head", HEAD, (1,)),
-            ("due", np.dtype("f8"), (rows,)),
-            ("group_due", np.dtype("f8"), (groups,)),
-            ("group_row", np.dtype("i8"), (groups,)),
+            ("node", ENTRY, (2 * leaves,)),
             ("server", SERVER, (n,)),
             ("buffer", BUFFER, (self._sim.n_buffers,)),
             ("spent", np.dtype("f8"), (n, N_SHOWN)),
@@ -1234,9 +1251,7 @@ cdef class Engine:
             at += (int(np.prod(shape)) * dtype.itemsize + 63) // 64 * 64
         self.size = at
         self._at_head = self.fields["head"][0]
-        self._at_due = self.fields["due"][0]
-        self._at_group_due = self.fields["group_due"][0]
-        self._at_group_row = self.fields["group_row"][0]
+        self._at_node = self.fields["node"][0]
         self._at_server = self.fields["server"][0]
         self._at_buffer = self.fields["buffer"][0]
         self._at_crew = self.fields["crew"][0]
@@ -1255,9 +1270,7 @@ cdef class Engine:
         sim.spent = <double*>(block + self._at_spent)
         sim.streams = <Stream*>(block + self._at_streams)
         sim.stack = <int32_t*>(block + self._at_stack)
-        sim.agenda.due = <double*>(block + self._at_due)
-        sim.agenda.group_due = <double*>(block + self._at_group_due)
-        sim.agenda.group_row = <long long*>(block + self._at_group_row)
+        sim.agenda.node = <Entry*>(block + self._at_node)
         sim.now = sim.head.now
         return sim
 
@@ -1274,19 +1287,24 @@ cdef class Engine:
             for name, (at, dtype, shape) in self.fields.items()
         }
 
+    def blocks(self, Py_ssize_t n):
+        """Room for `n` blocks, shape (n, size), each beginning with a line of the cache."""
+        room = np.empty(n * self.size + 63, np.uint8)
+        first = -room.ctypes.data % 64
+        return room[first : first + n * self.size].reshape(n, self.size)
+
     def empty(self):
         """A block at time 0: everything empty and in order, nothing drawn yet."""
-        block = np.zeros(self.size, np.uint8)
+        block = self.blocks(1)[0]
+        block[:] = 0
         view = self.view(block)
-        view["due"][:] = np.inf
-        view["group_due"][:] = np.inf
-        view["group_row"][:] = np.arange(self._sim.agenda.groups) << self._sim.agenda.shift
+        view["node"]["due"] = np.inf
+        view["node"]["row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
         view["mode_due"][:] = np.nan
         server = view["server"]
         server["until"] = np.inf
         server["working_due"] = np.inf
         server["anytime_due"] = np.inf
-        server["shifted"] = np.inf
         server["shown"] = STARVED
         for key in ("way", "mode", "crew", "working_mode", "anytime_mode"):
             server[key] = -1

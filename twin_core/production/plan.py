@@ -116,7 +116,7 @@ class FactoryPlan:
                 if state not in STATES:
                     raise UnknownName("state", state, STATES)
         compiled = _Compiler(factory)
-        self._engine = engine.Engine(compiled.arrays(), compiled.keys())
+        self._engine = engine.Engine(compiled.arrays(), stream_keys(factory))
 
     # ---- runs ----
 
@@ -130,7 +130,8 @@ class FactoryPlan:
 
     def copy(self, run: FactoryRun) -> FactoryRun:
         """A fork: independent, and bit by bit the same from here on."""
-        block = run.block.copy()
+        block = self._engine.blocks(1)[0]
+        block[:] = run.block
         return FactoryRun(block, self._engine.view(block))
 
     def restore(self, run: FactoryRun, snapshot: NDArray[np.uint8]) -> None:
@@ -189,7 +190,7 @@ class FactoryPlan:
         begin = max(run.now_s, warmup_s)
         if count < 1 or not (np.isfinite(ends).all() and (np.diff(ends, prepend=begin) >= 0).all()):
             raise InvalidInput(f"factory {self.factory.name}: {count} replications from {begin} s until {until_s} s")
-        blocks = np.empty((count * len(ends), self._engine.size), np.uint8)
+        blocks = self._engine.blocks(count * len(ends))
         base = run.block.copy()
         if warmup_s <= run.now_s:
             self._engine.clear_ledger(base)
@@ -288,6 +289,7 @@ class FactoryPlan:
         now, elapsed = head["now"], head["now"] - head["began"]
         rows, slots = np.indices(server.shape)
         spent[rows, slots, server["shown"]] += now[:, None] - server["since"]
+        spent[:, :, STATES.index("busy")] += server["worked"]  # see Sim.spent
         time_s = self._by_machine(spent)
         area = buffer["area"] + buffer["level"] * (now[:, None] - buffer["since"])
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -309,6 +311,16 @@ class FactoryPlan:
         )
 
 
+def stream_keys(factory: Factory) -> NDArray[np.uint64]:
+    """Keys of the random streams, by name and slot, so that they stay when other machines are added; (servers,)."""
+    found = []
+    for machine in factory.machines:
+        for slot in range(machine.slots):
+            digest = blake2b(f"{machine.name}\0{slot}".encode(), digest_size=8).digest()
+            found.append(int.from_bytes(digest, "little") & ~3)  # room for the purposes of a machine
+    return np.array(found, np.uint64)
+
+
 class _Compiler:
     """Collects the rows of the plan; one per server, a server being a slot of a machine."""
 
@@ -328,15 +340,6 @@ class _Compiler:
             for _ in range(machine.slots):
                 self.servers.append(self._server(machine))
 
-    def keys(self) -> NDArray[np.uint64]:
-        """Keys of the random streams, by name and slot, so that they do not move when machines are added."""
-        found = []
-        for machine in self.factory.machines:
-            for slot in range(machine.slots):
-                digest = blake2b(f"{machine.name}\0{slot}".encode(), digest_size=8).digest()
-                found.append(int.from_bytes(digest, "little") & ~3)
-        return np.array(found, np.uint64)
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The plan in the layout of engine.pyx."""
         consumers, consumer_rows = self._neighbours("take")
@@ -346,7 +349,7 @@ class _Compiler:
             for k, b in enumerate(self.factory.buffers)
         ]
         names = engine.SERVER_PLAN.names or ()
-        rows = [tuple(server[name] for name in names) for server in self.servers]
+        rows = [tuple(server.get(name, 0) for name in names) for server in self.servers]
         return {
             "server_plan": np.array(rows, engine.SERVER_PLAN),
             "buffer_plan": np.array(buffers, engine.BUFFER_PLAN),
@@ -392,9 +395,12 @@ class _Compiler:
         takes, gives = flows(machine.takes), flows(machine.gives)
         single = machine.batch[1] == 1
         plain_take = single and len(takes) == 1 and takes[0].amount == 1
-        plain_give = (single and len(gives) == 1 and gives[0].amount == 1 and gives[0].buffer != OUT) and not (
-            machine.scrap or machine.loses
-        )
+        give_plain = -1
+        if single and not (machine.scrap or machine.loses):
+            if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
+                give_plain = engine.SINK
+            elif len(gives) == 1 and gives[0].amount == 1:
+                give_plain = self.buffer_index[gives[0].buffer]
         mode_first = len(self.modes)
         for failure in machine.failures:
             first = len(self.mode_crews)
@@ -406,7 +412,6 @@ class _Compiler:
         return {
             "scrap": machine.scrap,
             "sleep_after": math.inf if sleep is None else sleep.after_s,
-            "warm_w": 0.0,
             "take_first": self._links(self.takes, takes),
             "n_takes": len(takes),
             "take_rule": engine.TAKE_RULES[machine.take_rule],
@@ -414,11 +419,11 @@ class _Compiler:
             "give_first": self._links(self.gives, gives),
             "n_gives": len(gives),
             "give_rule": engine.GIVE_RULES[machine.give_rule],
-            "give_plain": self.buffer_index[gives[0].buffer] if plain_give else -1,
+            "give_plain": give_plain,
             "batch_least": machine.batch[0],
             "batch_most": machine.batch[1],
             "cycle": self._law(machine.cycle),
-            "setup": -1 if sleep is None else self._law(sleep.warm_up),
+            "warm_up": -1 if sleep is None else self._law(sleep.warm_up),
             "mode_first": mode_first,
             "n_modes": len(machine.failures),
             "wake_at": 1 if sleep is None else sleep.parts,

@@ -1,0 +1,97 @@
+"""The event engine: events per second by number of machines, replications, threads, snapshots."""
+
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from uem.twin_core.production.model import exponential
+from uem.twin_core.production.plan import FactoryPlan
+
+Compare = Callable[..., None]
+
+
+def note(benchmark: Any, work: Callable[[], object], figure: float, unit: str) -> None:
+    benchmark.pedantic(work, rounds=1, iterations=1)
+    benchmark.extra_info.update(figure=figure, unit=unit)
+
+
+def cpu_s(work: Callable[[], object], rounds: int) -> float:
+    """Median processor time of a call."""
+    found = []
+    for _ in range(rounds):
+        began = time.thread_time()
+        work()
+        found.append(time.thread_time() - began)
+    return statistics.median(found)
+
+
+@pytest.mark.parametrize("law", ["fixed", "exponential"])
+def test_a_thousand_machines_against_ten(compare: Compare, production_lines: Any, short: bool, law: str) -> None:
+    """Both handle as many events; the ratio is what is left of the events per second."""
+    cycle = exponential(production_lines.CYCLE_S) if law == "exponential" else None
+    works: list[Callable[[], object]] = []
+    events = 20_000 if short else 200_000
+    for machines in (1000, 10):
+        plan = FactoryPlan(production_lines.line(machines, cycle=cycle, initial=5))
+        start = plan.initial_run(seed=1)
+        plan.run(start, 20_000.0)
+        plan.clear_ledger(start)
+        probe = plan.copy(start)
+        plan.run(probe, 20_000.0 + 1e6 / machines)
+        until_s = 20_000.0 + 1e6 / machines * events / float(plan.ledger(probe).events[0])
+        works.append(lambda plan=plan, start=start, until_s=until_s: plan.run(plan.copy(start), until_s))
+    compare(*works, peer="10 machines", unit="ns per event of 1,000 machines", scale=1e9 / events)
+
+
+def test_a_hundred_weeks_of_ten_machines(benchmark: Any, production_lines: Any, short: bool) -> None:
+    plan = FactoryPlan(production_lines.line(10))
+    count = 10 if short else 100
+
+    def work() -> object:
+        return plan.replicate(count, production_lines.WEEK_S)
+
+    note(benchmark, work, cpu_s(work, 3) * 100 / count, "s for 100 weeks, one core")
+
+
+def test_a_thousand_days_of_ten_machines(benchmark: Any, production_lines: Any, short: bool) -> None:
+    plan = FactoryPlan(production_lines.line(10))
+    count = 100 if short else 1000
+
+    def work() -> object:
+        return plan.replicate(count, 86_400.0)
+
+    note(benchmark, work, cpu_s(work, 3) * 1000 / count, "s for 1,000 forecasts of 24 h, one core")
+
+
+def test_two_threads(benchmark: Any, production_lines: Any, short: bool) -> None:
+    """Wall clock: other work on the machine spoils it."""
+    plan = FactoryPlan(production_lines.line(10))
+    count = 20 if short else 200
+    with ThreadPoolExecutor(2) as threads:
+
+        def seconds(**how: Any) -> float:
+            began = time.perf_counter()
+            plan.replicate(count, production_lines.WEEK_S, **how)
+            return time.perf_counter() - began
+
+        ratios = [seconds() / seconds(workers=threads.map, slices=2) for _ in range(5)]
+        note(benchmark, seconds, statistics.median(ratios), "times as fast on two threads")
+
+
+def test_snapshot_and_restore_of_a_hundred_machines(benchmark: Any, production_lines: Any) -> None:
+    plan = FactoryPlan(production_lines.line(100))
+    run = plan.initial_run()
+    plan.run(run, 20_000.0)
+
+    def work() -> None:
+        plan.restore(run, run.block.copy())
+
+    def many() -> None:
+        for _ in range(1000):
+            work()
+
+    note(benchmark, work, cpu_s(many, 5) * 1e3, "us for snapshot and restore of 100 machines")
