@@ -9,6 +9,7 @@ installed raises `LeftOut`.
 import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import TwinError
+
+# How much longer than by default cases that draw random numbers run.
+EFFORT: ContextVar[float] = ContextVar("effort", default=1.0)
 
 
 class UnusableFile(TwinError):

@@ -25,7 +25,7 @@ from rich.table import Table
 
 import uem.offline.validate as package
 from uem.offline.output import can_be_written
-from uem.offline.validate.case import Calculation, Case, LeftOut, Result
+from uem.offline.validate.case import EFFORT, Calculation, Case, LeftOut, Result
 from uem.twin_core.errors import InvalidInput, TwinError
 
 
@@ -152,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 when every bar is met, 1 for a missed one and unusable files, 2 for wrong usage."""
     known = suites()
     arguments = _arguments(argv, known)
+    EFFORT.set(arguments.effort)
     chosen = known if arguments.suite is None else {arguments.suite: known[arguments.suite]}
     of_files, left = tasks(arguments.data, chosen)
     found = of_files + calculations(chosen)
@@ -225,7 +226,12 @@ def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Name
         help="known misses, each shown with its reason, do not make the command fail: only new ones do",
     )
     parser.add_argument("--verbose", action="store_true", help="list data files that no case is known for")
+    parser.add_argument(
+        "--effort", type=float, default=1.0, metavar="FACTOR", help="simulate that much more than by default (1)"
+    )
     arguments = parser.parse_args(argv)
+    if not 0.0 < arguments.effort <= 1e6:
+        parser.error(f"--effort: {arguments.effort} must be above 0 and at most 1e6")
     arguments.data = arguments.data or Path(str(files("uem.examples")))
     if not arguments.data.is_dir():
         parser.error(f"--data: {arguments.data} is not a folder")

@@ -261,22 +261,29 @@ def _mm1k(params: Params) -> Figures:
 
 
 def _gim1(params: Params) -> Figures:
-    arrival, service, law = params["arrival"], params["service"], params["interarrival"]
-    if law == "deterministic":
-        scv, transform = 0.0, queues.deterministic_transform(1.0 / arrival)
-    elif law.startswith("erlang"):
-        stages = int(law.removeprefix("erlang").strip("-_ "))
-        scv, transform = 1.0 / stages, queues.erlang_transform(1.0 / arrival, stages)
-    elif law == "exponential":
-        scv, transform = 1.0, queues.erlang_transform(1.0 / arrival, 1)
-    elif law.startswith("hyperexp"):
-        scv = float(params["interarrival_scv"] if "interarrival_scv" in params else params["scv"])
+    arrival, service, name = params["arrival"], params["service"], params["interarrival"]
+    scv = interarrival_scv(params)
+    if name == "deterministic":
+        transform = queues.deterministic_transform(1.0 / arrival)
+    elif name.startswith("hyperexp"):
         transform = queues.hyperexponential_transform(1.0 / arrival, scv)
     else:
-        raise InvalidInput(f"interarrival {law!r} is not known")
+        transform = queues.erlang_transform(1.0 / arrival, round(1.0 / scv))
     found = queues.gim1(transform, arrival, service)
     kingman = queues.kingman_bound(arrival, scv, 1.0 / service, 1.0)
     return _of_queue(found, sigma=found.sigma, Wq_kingman=kingman)
+
+
+def interarrival_scv(params: Params) -> float:
+    """Squared coefficient of variation of the times between arrivals, by the name of their law."""
+    name = params["interarrival"]
+    if name in ("deterministic", "exponential"):
+        return 0.0 if name == "deterministic" else 1.0
+    if name.startswith("erlang"):
+        return 1.0 / int(name.removeprefix("erlang").strip("-_ "))
+    if name.startswith("hyperexp"):
+        return float(params["interarrival_scv"] if "interarrival_scv" in params else params["scv"])
+    raise InvalidInput(f"interarrival {name!r} is not known")
 
 
 def _priorities(params: Params) -> Figures:
