@@ -12,10 +12,12 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -158,6 +160,18 @@ def _refuse_busy_port(host: str, port: int) -> None:
 Behaviour = Callable[[Any, Context], Any]
 
 
+def _read(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return parse(data)
+    except DecodeError:
+        raise InvalidInput(f"{len(data)} bytes that are no request of this method") from None
+
+
+async def _read_each(parse: Callable[[bytes], Any], stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for data in stream:
+        yield _read(parse, data)
+
+
 class _Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """What every call passes."""
 
@@ -194,39 +208,41 @@ class _Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no ty
         return self._handlers[method]
 
     def _wrap(self, method: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-        codec = (handler.request_deserializer, handler.response_serializer)
+        # Requests are read in here, so that bytes that are no message are refused as every other wrong request is.
+        codec = (None, handler.response_serializer)
+        read = partial(_read_each if handler.request_streaming else _read, handler.request_deserializer)
         if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler.stream_stream), *codec)
+            return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler.stream_stream, read), *codec)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method, handler.unary_stream), *codec)
+            return grpc.unary_stream_rpc_method_handler(self._streaming(method, handler.unary_stream, read), *codec)
         if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *codec)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary, read), *codec)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary, read), *codec)
 
-    def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
+    def _unary(self, method: str, behaviour: Behaviour, read: Callable[[Any], Any]) -> Behaviour:
         async def call(request: Any, context: Context) -> Any:
             begin = perf_counter()
             try:
                 async with self._counted(method, context), errors_as_status(context):
                     self._admit(method, context)
                     async with asyncio.timeout(LONGEST_UNARY_S):
-                        return await behaviour(request, context)
+                        return await behaviour(read(request), context)
             finally:
                 self._seconds.observe(perf_counter() - begin, method)
 
         return call
 
-    def _streaming(self, method: str, behaviour: Behaviour) -> Behaviour:
+    def _streaming(self, method: str, behaviour: Behaviour, read: Callable[[Any], Any]) -> Behaviour:
         generates = inspect.isasyncgenfunction(behaviour)
 
         async def call(request: Any, context: Context) -> None:
             async with self._counted(method, context), errors_as_status(context), self._ended_by_drain():
                 self._admit(method, context)
                 if not generates:
-                    await behaviour(request, context)
+                    await behaviour(read(request), context)
                     return
                 # Written here and not yielded: so a cancellation always arrives in this frame.
-                async with contextlib.aclosing(behaviour(request, context)) as responses:
+                async with contextlib.aclosing(behaviour(read(request), context)) as responses:
                     async for response in responses:
                         await context.write(response)
 

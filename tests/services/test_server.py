@@ -126,6 +126,22 @@ async def test_an_unknown_method_is_unimplemented(running):
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.parametrize("method", [LIST_TAGS, f"/{HISTORY}/ReadSamples", "/uem.v1.IngestionService/Ingest"])
+async def test_bytes_that_are_no_request_are_refused_as_such(method, site, caplog):
+    channel = site.channel
+    if method.endswith("Ingest"):
+        call = channel.stream_stream(method)(iter([b"\xff" * 9]), timeout=60)
+    elif method.endswith("ReadSamples"):
+        call = channel.unary_stream(method)(b"\xff" * 9, timeout=60)
+    else:
+        call = channel.unary_unary(method)(b"\xff" * 9, timeout=60)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await (call if method == LIST_TAGS else read_all(call))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "9 bytes that are no request of this method"
+    assert not caplog.records
+
+
 async def test_a_costly_method_without_deadline_is_refused():
     running = await Running().start(needs_deadline=[LIST_TAGS])
     with pytest.raises(grpc.aio.AioRpcError) as caught:

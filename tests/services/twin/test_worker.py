@@ -184,17 +184,17 @@ async def test_a_forecast_that_fails_is_told_by_health_and_metrics_while_the_twi
     assert (site.states.latest("washer").snapshot.quality == GOOD).any()
 
 
-async def test_a_history_that_cannot_be_read_does_not_keep_the_twin_from_starting(tmp_path, recorded, caplog):
+async def test_a_history_that_cannot_be_read_does_not_keep_the_twin_from_starting(recorded, caplog, monkeypatch):
     class Broken:
         def tags(self, names=None):
             raise StorageError("unreadable")
 
     bus, states = SampleBus(), LatestBus()
+    subscribe, subscribed = bus.subscribe, asyncio.Event()
+    monkeypatch.setattr(bus, "subscribe", lambda *capacity: (subscribed.set(), subscribe(*capacity))[1])
     worker = Worker(make_twins(PONGAU), Broken(), bus, states, Metrics())
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
-        while not bus._subscriptions:
-            await asyncio.sleep(0.01)
+    await asyncio.wait_for(subscribed.wait(), 60)
     bus.publish(recorded("washer", 0, 50))
     async with asyncio.timeout(60):
         await anext(aiter(states.subscribe()))
