@@ -1,5 +1,6 @@
 """`uem up` around fake processes, and the processes it supervises."""
 
+import asyncio
 import json
 import os
 import signal
@@ -205,9 +206,12 @@ def test_errors_of_processes_and_bad_health_stand_in_the_view(tmp_path):
     (tmp_path / "gateway.json").write_text(json.dumps({"logs": lost}))
     full = "2026-01-01T12:00:00.123+00:00 WARNING uem.services.health: health check history: no space"
     (tmp_path / "serve.json").write_text(json.dumps({"logs": full, "unwell": True}))
-    done = run_up(tmp_path, "pongau", "--for", "7s")
-    assert f"! gateway: {lost}" in done.stdout.splitlines()
-    assert f"! serve: not well (gRPC health). {full}" in done.stdout.splitlines()
+    with started(tmp_path) as process:
+        shown = until_shown(process, "! serve: not well (gRPC health)")
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert f"! gateway: {lost}" in (shown + rest).splitlines()
+    assert f"! serve: not well (gRPC health). {full}" in (shown + rest).splitlines()
 
 
 def test_a_log_that_cannot_be_written_does_not_hide_the_reason(tmp_path):
@@ -247,6 +251,8 @@ async def start(tmp_path, name="simulator"):
 async def test_a_process_that_never_gets_ready_is_given_up(tmp_path):
     (tmp_path / "simulator.json").write_text('{"silent": true}')
     child = await start(tmp_path)
+    while not (tmp_path / "notes").exists():  # noqa: ASYNC110 - of another process, which says hello next
+        await asyncio.sleep(0.05)
     with pytest.raises(ClientError, match=r"not ready within 2 s\n  some library says hello\n  \(log:"):
         await child.wait_ready(2.0)
     assert await child.stop()
@@ -255,7 +261,7 @@ async def test_a_process_that_never_gets_ready_is_given_up(tmp_path):
 async def test_a_deaf_process_is_killed(tmp_path):
     (tmp_path / "simulator.json").write_text('{"deaf": true}')
     child = await start(tmp_path)
-    await child.wait_ready(20.0)
+    await child.wait_ready(60.0)
     assert not await child.stop(drain_s=0.5)
     assert child.process.returncode == -signal.SIGKILL
 

@@ -34,7 +34,7 @@ async def test_status_value_and_both_times_arrive_as_the_server_wrote_them(open_
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         before = time.time_ns()
         await hall.server.write(EPOCH_NS + 123_456_000, [21.5, 2.0, 1.0], [UNCERTAIN_SENSOR_NOT_ACCURATE, 0, 0])
-        rows = await collected(opened, 3, 10)
+        rows = await collected(opened, 3, 60)
     assert rows == [
         ("hall/temperature", EPOCH_NS + 123_456_000, 294.65, UNCERTAIN_SENSOR_NOT_ACCURATE),
         ("hall/power", EPOCH_NS + 123_456_000, 2000.0, 0),
@@ -143,34 +143,34 @@ async def test_a_listener_that_never_answers_ends_by_the_wall_clock(adapter):
 
 async def test_a_black_hole_is_noticed_although_the_line_stands(open_hall, adapter, proxy):
     async with open_hall() as hall, proxy(hall.server.endpoint) as line:
-        async with adapter(line["endpoint"], silence_s=1.0) as opened:
+        async with adapter(line["endpoint"], silence_s=3.0) as opened:
             await hall.start()
-            rows = await collected(opened, 3, 10)
+            rows = await collected(opened, 3, 60)
             assert len(rows) >= 3
             line["swallow"] = True
             began = time.monotonic()
-            with pytest.raises(AdapterError, match="nothing heard for 1 s"):
-                await collected(opened, 10_000, 10)
+            with pytest.raises(AdapterError, match="nothing heard for 3 s"):
+                await collected(opened, 10_000, 60)
             assert time.monotonic() - began < 30
         assert time.monotonic() - began < 60
 
 
 async def test_keep_alives_of_a_plant_at_rest_count_as_heard(open_hall, adapter):
-    async with open_hall() as hall, adapter(hall.server.endpoint, silence_s=0.6) as opened:
+    async with open_hall() as hall, adapter(hall.server.endpoint, silence_s=2.0) as opened:
         with pytest.raises(TimeoutError):
-            await collected(opened, 1, 2.0)
+            await collected(opened, 1, 6.0)
 
 
-async def test_a_line_that_is_cut_raises_after_what_came_before(open_hall, adapter, proxy):
+async def test_a_line_that_is_cut_raises_after_what_came_before(open_hall, adapter, proxy, until):
     async with (
         open_hall() as hall,
         proxy(hall.server.endpoint) as line,
         adapter(line["endpoint"]) as opened,
     ):
         await hall.server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
-        await asyncio.sleep(0.5)
+        await until(lambda: opened._queue._rows == 6)  # of each tag what was there, and what was written
         line["cut"]()
-        await asyncio.sleep(0.2)
+        await until(lambda: opened._queue._ended)
         rows = []
 
         async def read():
@@ -186,7 +186,7 @@ async def test_a_server_that_stops_is_an_error_soon(open_hall, adapter):
     async with open_hall() as hall:
         opened = await adapter(hall.server.endpoint).__aenter__()
     with pytest.raises(AdapterError):
-        await collected(opened, 10_000, 5)
+        await collected(opened, 10_000, 60)
     await opened.__aexit__()
 
 
@@ -210,7 +210,7 @@ async def test_the_other_policy_works_as_well(plant, bindings, shared_pki, adapt
         adapter(server.endpoint, security_policy="Aes256Sha256RsaPss") as opened,
     ):
         await server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
-        assert len(await collected(opened, 3, 10)) == 3
+        assert len(await collected(opened, 3, 60)) == 3
 
 
 async def test_chunks_are_halved_for_a_server_with_small_limits():
@@ -248,7 +248,7 @@ async def test_a_server_without_the_filter_is_used_without_it(open_hall, adapter
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         assert not opened.missing
         await hall.server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
-        assert len(await collected(opened, 3, 10)) == 3
+        assert len(await collected(opened, 3, 60)) == 3
     assert any("does not report unchanged values of 3 tags" in record.message for record in caplog.records)
 
 
@@ -306,6 +306,6 @@ async def test_gaps_and_endings_that_the_server_reports_are_not_silent(open_hall
         async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
             await hall.start()
             with pytest.raises(AdapterError, match="ends the subscription: BadTimeout"):
-                await collected(opened, 10_000, 10)
+                await collected(opened, 10_000, 60)
             assert opened.dropped == 1
     assert any("samples are lost" in record.message for record in caplog.records)
