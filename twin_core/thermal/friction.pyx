@@ -60,8 +60,8 @@ cdef inline double middle_of(uint64_t part) noexcept nogil:
 
 
 cdef double wright_omega(double z) noexcept nogil:
-    """The solution of omega + ln(omega) = z, for z above 1, by Newton."""
-    cdef double omega = z if z < 4.0 else z - log(z)
+    """The solution of omega + ln(omega) = z, for z from 4, by Newton."""
+    cdef double omega = z - log(z)
     cdef int i
     for i in range(6):
         omega *= (1.0 + z - log(omega)) / (1.0 + omega)
@@ -69,8 +69,9 @@ cdef double wright_omega(double z) noexcept nogil:
 
 
 cdef void fill_tables() noexcept nogil:
-    cdef Py_ssize_t i, j, k
+    cdef Py_ssize_t i, j, n
     cdef double middle
+    cdef double* k
     cdef double[5] omega
     for i in range(LN_PARTS):
         middle = middle_of(LN_FIRST + i)
@@ -78,18 +79,19 @@ cdef void fill_tables() noexcept nogil:
         LN[i].ln = log(middle)
     for i in range(OMEGA_PARTS):
         middle = middle_of(OMEGA_FIRST + i)
-        # Taylor coefficients of omega from (1 + omega) omega' = omega; then ln(omega) = z - omega.
         omega[0] = wright_omega(middle)
-        for k in range(4):
-            omega[k + 1] = omega[k]
-            for j in range(1, k + 1):
-                omega[k + 1] -= omega[j] * (k + 1 - j) * omega[k + 1 - j]
-            omega[k + 1] /= (1.0 + omega[0]) * (k + 1)
+        k = LN_OMEGA[i].ln_omega
+        k[0] = log(omega[0])
+        # Taylor coefficients of both from (1 + omega) ln(omega)' = 1 and omega' = omega ln(omega)'.
+        for n in range(4):
+            k[n + 1] = 1.0 if n == 0 else 0.0
+            for j in range(1, n + 1):
+                k[n + 1] -= omega[j] * (n + 1 - j) * k[n + 1 - j]
+            k[n + 1] /= (1.0 + omega[0]) * (n + 1)
+            omega[n + 1] = 0.0
+            for j in range(n + 1):
+                omega[n + 1] += omega[n - j] * (j + 1) * k[j + 1] / (n + 1)
         LN_OMEGA[i].middle = middle
-        for k in range(5):
-            LN_OMEGA[i].ln_omega[k] = -omega[k]
-        LN_OMEGA[i].ln_omega[0] += middle
-        LN_OMEGA[i].ln_omega[1] += 1.0
 
 
 fill_tables()

@@ -217,6 +217,11 @@ def test_networks_with_pumps_short_circuited_and_valves_at_the_corner_of_their_l
     assert cases.try_case(seed) == []
 
 
+@pytest.mark.parametrize("seed", [766, 1016, 1689, 2008, 3629, 4540, 5500, 5874, 5913, 7910, 8158, 8452, 8995, 9993])
+def test_rounding_of_pressures_beyond_1e8_pa_and_critical_pairs_that_cannot_be_held_keep_nothing_from_settling(seed):
+    assert cases.try_case(seed) == []
+
+
 class Mallinfo(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_size_t)
