@@ -155,7 +155,7 @@ def pipe_class(c: schema.PipeClass) -> PipeClass:
     told = [key for key in ("loss_resistance_mk_w", "insulation") if getattr(c, key) is not None]
     if len(told) == 2 or (casing is None and not told):
         raise InvalidTerritory(f"pipe class {c.name}", ["give either loss_resistance_mk_w or insulation"])
-    resistance = c.loss_resistance_mk_w
+    resistance, stores = c.loss_resistance_mk_w, c.insulation
     if resistance is None:
         layers = c.insulation or schema.Insulation(
             conductivity_w_mk=FOAM_W_MK,
@@ -164,6 +164,7 @@ def pipe_class(c: schema.PipeClass) -> PipeClass:
             soil_diameter_mm=4e3 * DEPTH_M,
         )
         resistance = _insulation_resistance_mk_w(c.name, outer, layers)
+    capacity = stores.heat_capacity_j_m3k if stores else 0.0
     return PipeClass(
         name=c.name,
         inner_diameter_m=inner * 1e-3,
@@ -175,6 +176,9 @@ def pipe_class(c: schema.PipeClass) -> PipeClass:
         dispersion_factor=c.dispersion_factor,
         roughness_m=c.roughness_mm * 1e-3,
         twin_resistance_mk_w=inf if c.twin_resistance_mk_w is None else c.twin_resistance_mk_w,
+        insulation_heat_capacity_j_m3k=capacity,
+        insulation_conductivity_w_mk=stores.conductivity_w_mk if stores and capacity else 0.0,
+        insulation_diameter_m=stores.casing_diameter_mm * 1e-3 if stores and capacity else 0.0,
     )
 
 

@@ -63,6 +63,9 @@ class Insulation(Model):
         Number | None, Field(ge=1.0, le=100_000.0, description="four times the depth of a buried pipe's axis")
     ] = None
     film_w_m2k: Positive | None = None
+    heat_capacity_j_m3k: Annotated[
+        NotNegative, Field(description="of the insulation, density times specific heat; 0: it stores no heat")
+    ] = 0.0
 
 
 class PipeClass(Model):

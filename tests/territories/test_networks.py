@@ -67,6 +67,17 @@ def test_both_lines_may_share_a_casing_or_differ_in_class(network):
         network('exclude = ["inlet"]', 'exclude = ["inlet"]\npipe_class_suffix = "-r"')
 
 
+def test_insulation_stores_heat_where_its_capacity_is_told(network):
+    layers = "conductivity_w_mk = 0.03, casing_diameter_mm = 160.0, film_w_m2k = 9.0"
+    assert network("dn = 80", f"dn = 80, insulation = {{ {layers} }}").pipe_classes[0].insulation_diameter_m == 0.0
+    told = f"dn = 80, insulation = {{ {layers}, heat_capacity_j_m3k = 8.4e4 }}"
+    made = network("dn = 80", told).pipe_classes[0]
+    assert made.insulation_heat_capacity_j_m3k == 8.4e4
+    assert (made.insulation_diameter_m, made.insulation_conductivity_w_mk) == (pytest.approx(0.16), 0.03)
+    film = 1.0 / (9.0 * math.pi * 0.16)
+    assert made.loss_resistance_mk_w == pytest.approx(made.insulation_resistance_mk_w + film)
+
+
 def test_a_nominal_diameter_stands_for_a_buried_steel_pipe(network):
     made = network().pipe_classes[0]
     assert (made.outer_diameter_m, made.inner_diameter_m) == (0.0889, pytest.approx(0.0825))

@@ -34,6 +34,18 @@ class PipeClass:
     roughness_m: float = 5e-5  # sand roughness of the inner wall, for friction
     # Between the two pipes that share one casing (twin pipe), per metre; infinite: they do not feel each other.
     twin_resistance_mk_w: float = math.inf
+    # Insulation that stores heat; its resistance is a part of `loss_resistance_mk_w`. 0: it stores none.
+    insulation_heat_capacity_j_m3k: float = 0.0
+    insulation_conductivity_w_mk: float = 0.0
+    insulation_diameter_m: float = 0.0  # outside
+
+    @property
+    def insulation_resistance_mk_w(self) -> float:
+        """Of the insulation whose heat capacity counts, per metre of pipe."""
+        if self.insulation_heat_capacity_j_m3k == 0.0:
+            return 0.0
+        thickness = math.log(self.insulation_diameter_m / self.outer_diameter_m)
+        return thickness / (2.0 * math.pi * self.insulation_conductivity_w_mk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,10 +336,24 @@ def _class_problems(key: str, c: PipeClass) -> Iterator[str]:
             yield f"{key}.{name}: {value} must be positive"
     if not c.twin_resistance_mk_w > 0:
         yield f"{key}.twin_resistance_mk_w: {c.twin_resistance_mk_w} must be positive"
-    for name in ("loss_factor", "dispersion_factor", "roughness_m"):
+    for name in ("loss_factor", "dispersion_factor", "roughness_m", "insulation_heat_capacity_j_m3k"):
         value = getattr(c, name)
         if not (math.isfinite(value) and value >= 0):
             yield f"{key}.{name}: {value} must not be negative"
+    if c.insulation_heat_capacity_j_m3k > 0:
+        yield from _insulation_problems(key, c)
+
+
+def _insulation_problems(key: str, c: PipeClass) -> Iterator[str]:
+    if not (math.isfinite(c.insulation_conductivity_w_mk) and c.insulation_conductivity_w_mk > 0):
+        yield f"{key}.insulation_conductivity_w_mk: {c.insulation_conductivity_w_mk} must be positive"
+    elif not (math.isfinite(c.insulation_diameter_m) and c.insulation_diameter_m > c.outer_diameter_m > 0):
+        yield f"{key}.insulation_diameter_m: {c.insulation_diameter_m} must exceed {c.outer_diameter_m}"
+    elif not c.insulation_resistance_mk_w <= c.loss_resistance_mk_w * (1.0 + 1e-9):
+        yield (
+            f"{key}.loss_resistance_mk_w: {c.loss_resistance_mk_w:g} is less than the insulation's alone, "
+            f"{c.insulation_resistance_mk_w:g}"
+        )
 
 
 def _duplicates(key: str, names: list[str]) -> Iterator[str]:

@@ -1,7 +1,10 @@
 # One pipe and one member is a record of doubles: fill, mean temperature, what last left at start and end, the contact
-# that the last step left to the next one (time, flow, exponent of the decay, part that a new plug missed), then plug temperatures [cells + 1], plug specific volumes [cells + 1], wall temperatures [cells].
-# A memo is a record of MEMO_WIDTH doubles that holds the last exchange factors and what they were made for, and
-# between `release` and `admit` the volume that left. Whatever it holds at first, NaN best, is found out to be stale.
+# that the last step left to the next one (time, flow, exponent of the decay, part that a new plug missed), then plug
+# temperatures [cells + 1], plug specific volumes [cells + 1], wall temperatures [cells]; with insulation that stores
+# heat the temperatures of its inner and of its outer shell [cells each].
+# A memo is a record of MEMO_WIDTH doubles that holds the last exchange factors and what they were made for, between
+# `release` and `admit` the volume that left, and what insulation does in a step. Whatever it holds at first, NaN best,
+# is found out to be stale.
 
 cdef enum:
     OWED_TIME = 4
@@ -9,8 +12,9 @@ cdef enum:
     OWED_DECAY = 6
     OWED_MISSED = 7
     HEAD = 8
-    PENDING = 25  # last of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
-    MEMO_WIDTH = 26
+    SHELL_MEMO = 27  # what insulation does in a step, and the step
+    PENDING = 26  # last of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
+    MEMO_WIDTH = 36
     MOST_CELLS = 128
 
 cdef struct Pipe:
@@ -26,6 +30,10 @@ cdef struct Pipe:
     double per_cell_area
     double kelvin_per_heat  # of the water of a cell, for 1 kg/m3
     double kelvin_per_wall_heat
+    bint has_shells  # of insulation that stores heat
+    double[2] shell_capacity_j_k
+    double[2] shell_share  # steady temperature of a shell over that of the wall, above the ambient
+    double[3] shell_w_k  # wall to shell to shell to ambient
 
 cdef struct Outflow:
     double mass_kg
@@ -36,7 +44,7 @@ cdef double HEAT_CAPACITY
 cdef double ENERGY_ZERO
 cdef double LEAST_MOVE
 
-cdef Py_ssize_t record_width(Py_ssize_t cells) noexcept nogil
+cdef Py_ssize_t record_width(const Pipe* pipe) noexcept nogil
 cdef Outflow advance(
     const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil

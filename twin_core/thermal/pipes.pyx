@@ -119,6 +119,7 @@ cdef struct Stream:
     double loss_by_water  # J/K of a cell
     double loss_by_wall
     double time  # that counts in the contact of a pass, s
+    double whole_time  # of a pass
     double exponent  # of the decay of a steady stream in a pass
     double decay
     double decay_bend
@@ -143,8 +144,8 @@ cdef inline double clip(double value, double low, double high) noexcept nogil:
 
 cdef inline double bend(double z) noexcept nogil:
     """(z - 1 + exp(-z)) / z^2, by its series: exact to 1e-9 for |z| <= 0.3, to 2e-7 at the bound of 0.7."""
-    if fabs(z) < SMALL:  # nearly always; exact to 1e-10
-        return 0.5 - z * (1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0)))
+    if fabs(z) < SMALL:  # nearly always; exact to 2e-13
+        return 0.5 - z * (1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0 - z * (1.0 / 720.0))))
     return 0.5 - z * (
         1.0 / 6.0 - z * (1.0 / 24.0 - z * (1.0 / 120.0 - z * (1.0 / 720.0 - z * (1.0 / 5040.0 - z * (1.0 / 40320.0)))))
     )
@@ -166,8 +167,8 @@ cdef inline double sinhc(double z) noexcept nogil:
     return 1.0 + y / 6.0 * (1.0 + y / 20.0 * (1.0 + y / 42.0))
 
 
-cdef Py_ssize_t record_width(Py_ssize_t cells) noexcept nogil:
-    return HEAD + 3 * cells + 2
+cdef Py_ssize_t record_width(const Pipe* pipe) noexcept nogil:
+    return HEAD + 2 + (5 if pipe.has_shells else 3) * pipe.cells
 
 
 cdef inline Py_ssize_t film_of(double temp) noexcept nogil:
@@ -241,7 +242,7 @@ cdef void standing(Stream* s, const Pipe* pipe, Py_ssize_t film, double dt) noex
     s.wall_by_wall = q * evened + wall_by_ambient
     s.loss_by_water = water * water_by_ambient
     s.loss_by_wall = pipe.wall_capacity_j_k * wall_by_ambient
-    s.time = 1.0
+    s.time = s.whole_time = 1.0
     s.exponent = s.decay = s.decay_bend = s.fall = s.dispersion = s.moves = 0.0
     s.wall_share = c.conductance_w_k / (c.conductance_w_k + pipe.loss_w_k)
     s.density = c.density
@@ -268,6 +269,7 @@ cdef inline void streaming(
     s.decay = gone(s.exponent)
     s.decay_bend = s.exponent * (1.0 - s.decay) - s.decay
     s.time = evening_time(s, dt)
+    s.whole_time = dt
     s.fall = lasting / (HEAT_CAPACITY * flow)
     if s.fall > LARGEST_FALL:
         s.fall = LARGEST_FALL
@@ -652,6 +654,106 @@ cdef inline void push(
     )
 
 
+cdef struct Shells:
+    # What a time does to the differences of two shells from the steady state, and what comes of it.
+    double kept_inner
+    double inner_by_outer
+    double outer_by_inner
+    double kept_outer
+    double back_by_inner  # J/K of a cell that come back to the wall
+    double back_by_outer
+    double loss_by_inner  # J/K of a cell that go to the ambient besides
+    double loss_by_outer
+
+
+cdef void set_shells(Pipe* pipe, capacities, parts):
+    cdef Py_ssize_t i
+    pipe.has_shells = capacities[0] > 0.0 and pipe.loss_w_k > 0.0
+    if not pipe.has_shells:
+        return
+    for i in range(2):
+        pipe.shell_capacity_j_k[i] = capacities[i]
+    for i in range(3):
+        pipe.shell_w_k[i] = pipe.loss_w_k / max(parts[i], 1e-9)
+    pipe.shell_share[0] = parts[1] + parts[2]
+    pipe.shell_share[1] = parts[2]
+
+
+cdef void work_out_shells(Shells* s, const Pipe* pipe, double dt) noexcept nogil:
+    """The exact exponential of two shells between a wall and an ambient that keep their temperatures."""
+    cdef double inner = pipe.shell_capacity_j_k[0], outer = pipe.shell_capacity_j_k[1]
+    cdef double a = (pipe.shell_w_k[0] + pipe.shell_w_k[1]) / inner, b = pipe.shell_w_k[1] / inner
+    cdef double d = (pipe.shell_w_k[1] + pipe.shell_w_k[2]) / outer, c = pipe.shell_w_k[1] / outer
+    cdef double gap = sqrt((a - d) * (a - d) + 4.0 * b * c)
+    cdef double fast = 0.5 * (a + d + gap), slow = (a * d - b * c) / fast
+    cdef double lost_fast = -expm1(-fast * dt), lost_slow = -expm1(-slow * dt)
+    # Parts of the fast and the slow mode in each shell's own difference.
+    cdef double inner_fast = (a - slow) / gap, outer_fast = (d - slow) / gap
+    cdef double lost_inner = inner_fast * lost_fast + (1.0 - inner_fast) * lost_slow
+    cdef double lost_outer = outer_fast * lost_fast + (1.0 - outer_fast) * lost_slow
+    cdef double across = (lost_fast - lost_slow) / gap
+    s.kept_inner = 1.0 - lost_inner
+    s.kept_outer = 1.0 - lost_outer
+    s.inner_by_outer = b * across
+    s.outer_by_inner = c * across
+    # The time that each difference of the inner shell stands, in the mean of the step.
+    s.back_by_inner = pipe.shell_w_k[0] * (
+        inner_fast * lost_fast / fast + (1.0 - inner_fast) * lost_slow / slow
+    )
+    s.back_by_outer = pipe.shell_w_k[0] * b / gap * (lost_slow / slow - lost_fast / fast)
+    s.loss_by_inner = inner * lost_inner - outer * s.outer_by_inner - s.back_by_inner
+    s.loss_by_outer = outer * lost_outer - inner * s.inner_by_outer - s.back_by_outer
+
+
+cdef double insulate(
+    const Pipe* pipe, double* record, double* memo, const Stream* s, double dt, double ambient, double* passing_kgk
+) noexcept nogil:
+    """What the heat capacity of the insulation changes in a step; returns the loss in J.
+
+    The loss of the wall is that of a steady state, in which the shells have fixed shares of its temperature. Where they
+    differ from those, some heat comes back. It goes to wall and water as the exchange (`s`) would have taken it from
+    them at one temperature; in a pipe that was marched to what came through (`passing_kgk`).
+    """
+    cdef Py_ssize_t n = pipe.cells, i
+    cdef double* temp = record + HEAD
+    cdef const double* volume = temp + n + 1
+    cdef double* wall = temp + 2 * n + 2
+    cdef double* inner = wall + n
+    cdef double* outer = wall + 2 * n
+    cdef Shells* shells = <Shells*> (memo + SHELL_MEMO + 1)
+    cdef double[MOST_CELLS + 9] warmed
+    cdef double[MOST_CELLS + 9] lost
+    cdef double here, there, first = record[0], last = 1.0 - record[0]
+    cdef double by_water, by_wall
+    if memo[SHELL_MEMO] != dt:
+        work_out_shells(shells, pipe, dt)
+        memo[SHELL_MEMO] = dt
+    for i in range(n):
+        here = inner[i] - ambient - pipe.shell_share[0] * (wall[i] - ambient)
+        there = outer[i] - ambient - pipe.shell_share[1] * (wall[i] - ambient)
+        warmed[i] = shells.back_by_inner * here + shells.back_by_outer * there
+        lost[i] = shells.loss_by_inner * here + shells.loss_by_outer * there
+        inner[i] += shells.inner_by_outer * there - (1.0 - shells.kept_inner) * here
+        outer[i] += shells.outer_by_inner * here - (1.0 - shells.kept_outer) * there
+    here = total(lost, n)
+    if passing_kgk != NULL:
+        passing_kgk[0] += total(warmed, n) / HEAT_CAPACITY
+        return here
+    by_wall = pipe.loss_w_k * s.time if s.moves else s.loss_by_wall
+    by_water = -s.loss_by_water * (s.whole_time - s.time) if s.moves else s.loss_by_water
+    by_water /= by_water + by_wall
+    by_wall = (1.0 - by_water) * pipe.kelvin_per_wall_heat
+    by_water *= pipe.kelvin_per_heat
+    for i in range(n):
+        wall[i] += by_wall * warmed[i]
+        warmed[i] *= by_water
+    temp[0] += volume[0] * warmed[0]
+    for i in range(1, n):
+        temp[i] += volume[i] * (last * warmed[i - 1] + first * warmed[i])
+    temp[n] += volume[n] * warmed[n - 1]
+    return here
+
+
 cdef double settle(const Pipe* pipe, double* record, double ambient) noexcept nogil:
     """Make up for the contact that the last step left, before water comes to rest or turns round; the loss in J."""
     cdef double dt = record[OWED_TIME], flow = fabs(record[OWED_FLOW])
@@ -665,16 +767,19 @@ cdef double settle(const Pipe* pipe, double* record, double ambient) noexcept no
     return exchange(pipe, record, &s, time, False, record[OWED_MISSED], ambient)
 
 
-cdef inline double meet(const Pipe* pipe, double* record, const Stream* s, double dt, double ambient) noexcept nogil:
+cdef inline double meet(
+    const Pipe* pipe, double* record, double* memo, const Stream* s, double dt, double ambient
+) noexcept nogil:
     """The contact that the pass before left and that of the first half of this one of `dt`; the loss in J."""
-    cdef double owed = record[OWED_TIME], missed = 0.0
+    cdef double owed = record[OWED_TIME], missed = 0.0, loss
     cdef double time = s.time if owed == 0.5 * dt else evening_time(s, owed + 0.5 * dt)
     if owed > 0.0:
         time = bounded_time(pipe, s, time, record[OWED_DECAY], s.exponent)
         missed = record[OWED_MISSED] * owed / (owed + 0.5 * dt)
     else:
         time = bounded_time(pipe, s, time, 0.0, s.exponent)
-    return exchange(pipe, record, s, time, True, missed, ambient)
+    loss = exchange(pipe, record, s, time, True, missed, ambient)
+    return loss + insulate(pipe, record, memo, s, dt, ambient, NULL) if pipe.has_shells else loss
 
 
 cdef double water_heat(const Pipe* pipe, const double* record, double zero, double* mass) noexcept nogil:
@@ -701,10 +806,12 @@ cdef double stored_energy_j(const Pipe* pipe, const double* record) noexcept nog
     cdef double[MOST_CELLS + 9] metal
     cdef double mass
     for i in range(n):
-        metal[i] = wall[i] - ENERGY_ZERO
-    return (
-        HEAT_CAPACITY * water_heat(pipe, record, ENERGY_ZERO, &mass) + pipe.wall_capacity_j_k * total(metal, n)
-    )
+        metal[i] = pipe.wall_capacity_j_k * (wall[i] - ENERGY_ZERO)
+    if pipe.has_shells:
+        for i in range(n):
+            metal[i] += pipe.shell_capacity_j_k[0] * (wall[n + i] - ENERGY_ZERO)
+            metal[i] += pipe.shell_capacity_j_k[1] * (wall[2 * n + i] - ENERGY_ZERO)
+    return HEAT_CAPACITY * water_heat(pipe, record, ENERGY_ZERO, &mass) + total(metal, n)
 
 
 cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil:
@@ -790,6 +897,8 @@ cdef Outflow advance(
     if cells > MARCH_CONTENTS * pipe.cells:
         out.loss_j = settle(pipe, record, ambient_temp_k)
         march(pipe, record, mass / dt_s, temp_k, dt_s, ambient_temp_k, forward, &out)
+        if pipe.has_shells:
+            out.loss_j += insulate(pipe, record, memo, NULL, dt_s, ambient_temp_k, &out.heat_kgk)
         return out
     if forward != (record[OWED_FLOW] >= 0.0):
         out.loss_j = settle(pipe, record, ambient_temp_k)
@@ -803,7 +912,7 @@ cdef Outflow advance(
         count = <Py_ssize_t> passes
     s = stream_of(pipe, memo, record[1], mass / dt, dt, forward)
     for i in range(count):
-        out.loss_j += meet(pipe, record, s, dt, ambient_temp_k)
+        out.loss_j += meet(pipe, record, memo, s, dt, ambient_temp_k)
         pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
         push(pipe, record, cells, mass, temp_k, s, dt, forward, ambient_temp_k, &out)
     return out
@@ -812,9 +921,11 @@ cdef Outflow advance(
 cdef double rest(const Pipe* pipe, double* record, double* memo, double dt, double ambient) noexcept nogil:
     """A step without flow; returns the loss in J."""
     cdef double loss = settle(pipe, record, ambient)
-    return loss + exchange(
-        pipe, record, stream_of(pipe, memo, record[1], 0.0, dt, True), 1.0, False, 0.0, ambient
-    )
+    cdef const Stream* s = stream_of(pipe, memo, record[1], 0.0, dt, True)
+    loss += exchange(pipe, record, s, 1.0, False, 0.0, ambient)
+    if pipe.has_shells:
+        loss += insulate(pipe, record, memo, s, dt, ambient, NULL)
+    return loss
 
 
 cdef double volume_in_cells(const Pipe* pipe, const double* record, double mass_kg) noexcept nogil:
@@ -848,7 +959,7 @@ cdef Outflow release(
         if forward != (record[OWED_FLOW] >= 0.0):
             out.loss_j = settle(pipe, record, ambient_temp_k)
         s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s, forward)
-        out.loss_j += meet(pipe, record, s, dt_s, ambient_temp_k)
+        out.loss_j += meet(pipe, record, memo, s, dt_s, ambient_temp_k)
         pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
     memo[PENDING] = cells
     return out
@@ -894,7 +1005,8 @@ cdef class Pipes:
             self.pipe[i].kelvin_per_heat = 1.0 / (HEAT_CAPACITY * g.cell_volume_m3)
             self.pipe[i].kelvin_per_wall_heat = 1.0 / g.wall_capacity_j_k
             self.offset[i] = self.width
-            self.width += record_width(g.cells)
+            set_shells(&self.pipe[i], g.shell_capacity_j_k, g.shell_resistance_parts)
+            self.width += record_width(&self.pipe[i])
 
     def __dealloc__(self):
         free(self.pipe)
@@ -921,6 +1033,8 @@ cdef class Pipes:
                     record[HEAD + n + 1 + k] = 1.0 / density_kg_m3(temp)
                     if k:
                         record[HEAD + 2 * n + 1 + k] = temp
+                    if k and self.pipe[i].has_shells:
+                        record[HEAD + 3 * n + 1 + k] = record[HEAD + 4 * n + 1 + k] = temp
 
     def advance(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
                 const double[:, ::1] temp_k, double dt_s, const double[::1] ambient_temp_k,

@@ -50,6 +50,8 @@ class Pipes:
     wall_capacity_j_k: Array
     loss_w_k: Array
     dispersion_factor: Array
+    shell_capacity_j_k: Array  # (rows, 2), inner and outer shell of insulation
+    shell_resistance_parts: Array  # (rows, 3), wall to shell to shell to ambient
     fill: Array  # part of a cell that the first plug takes up; the last takes up the rest
     film_temp_k: Array
     end_temp_k: Array  # (rows, 2), what last left at the start and at the end
@@ -60,6 +62,7 @@ class Pipes:
     plug_temp_k: Array
     plug_volume_m3_kg: Array
     wall_temp_k: Array
+    shell_temp_k: Array  # (rows, 2, cells)
 
     @classmethod
     def at(cls, geometries: list[PipeGeometry], start_temp_k: Array, end_temp_k: Array) -> Self:
@@ -85,6 +88,7 @@ class Pipes:
             plug_temp_k=plugs,
             plug_volume_m3_kg=1.0 / density(plugs),
             wall_temp_k=wall,
+            shell_temp_k=np.stack([wall, wall], axis=1),
         )
 
     def part(self, rows: Mask) -> "Pipes":
@@ -114,10 +118,12 @@ class Pipes:
         return mass
 
     def energy_j(self) -> Array:
-        """Heat content of water and wall above 0 degC."""
+        """Heat content of water, wall and insulation above 0 degC."""
         plugs = self.plug_parts() / self.plug_volume_m3_kg * (self.plug_temp_k - ENERGY_ZERO_K)
         wall = (self.wall_temp_k - ENERGY_ZERO_K).sum(axis=1)
-        energy: Array = HEAT_CAPACITY_J_KGK * self.cell_volume_m3 * plugs.sum(axis=1) + self.wall_capacity_j_k * wall
+        shells = (self.shell_capacity_j_k * (self.shell_temp_k - ENERGY_ZERO_K).sum(axis=2)).sum(axis=1)
+        water_j: Array = HEAT_CAPACITY_J_KGK * self.cell_volume_m3 * plugs.sum(axis=1)
+        energy: Array = water_j + self.wall_capacity_j_k * wall + shells
         return energy
 
 
@@ -531,7 +537,8 @@ def march(
     out_mass = mass_kg + mass - pipes.mass_kg()
     out_heat = mass_kg * here + before - pipes.cell_volume_m3 * _heat(pipes, ambient_temp_k)
     loss = stream * dt_s * (temp_k - out_temp_k) - pipes.wall_capacity_j_k * (wall.sum(axis=1) - wall_before)
-    return out_mass, out_heat + out_mass * ambient_temp_k, loss
+    heat_back, lost = insulate(pipes, None, dt_s, ambient_temp_k)
+    return out_mass, out_heat + heat_back + out_mass * ambient_temp_k, loss + lost
 
 
 def _heat(pipes: Pipes, zero_k: Array) -> Array:
@@ -574,6 +581,58 @@ def step(pipes: Pipes, mass_kg: Array, temp_k: Array, dt_s: float, ambient_temp_
     return out
 
 
+def _share_of_water(pipes: Pipes, conductance_w_k: Array, film_density: Array, dt_s: Array) -> Array:
+    """The part that flowing water has in the loss of a pass when it and the wall begin with one temperature."""
+    both = conductance_w_k + pipes.loss_w_k
+    water = HEAT_CAPACITY_J_KGK * film_density * pipes.cell_volume_m3
+    rate = conductance_w_k**2 / both / water + both / pipes.wall_capacity_j_k
+    evened = -np.expm1(-rate * dt_s) / rate
+    by_wall, by_water = pipes.loss_w_k * evened, conductance_of_both(pipes, conductance_w_k) * (dt_s - evened)
+    share: Array = by_water / (by_water + by_wall)
+    return share
+
+
+def insulate(pipes: Pipes, share_of_water: Array | None, dt_s: Array, ambient_temp_k: Array) -> tuple[Array, Array]:
+    """What the heat capacity of the insulation changes in a time; the loss in J after what comes back with the water.
+
+    The loss of the wall is that of a steady state, in which the shells have fixed shares of its temperature. Where they
+    differ from those, some heat comes back: to the water by its share and to the wall, or (no share) to the water that
+    came through, a heat content in kg K.
+    """
+    stores = pipes.shell_capacity_j_k[:, 0] * pipes.loss_w_k > 0.0
+    if not stores.any():
+        return np.zeros_like(dt_s), np.zeros_like(dt_s)
+    capacity = np.where(stores[:, None], pipes.shell_capacity_j_k, 1.0)
+    w_k = pipes.loss_w_k[:, None] / np.maximum(pipes.shell_resistance_parts, 1e-9)
+    share = np.stack([pipes.shell_resistance_parts[:, 1:].sum(axis=1), pipes.shell_resistance_parts[:, 2]], axis=1)
+    wall = pipes.wall_temp_k - ambient_temp_k[:, None]
+    before = pipes.shell_temp_k - ambient_temp_k[:, None, None] - share[:, :, None] * wall[:, None, :]
+    before = np.where(stores[:, None, None], before, 0.0)
+    rates = np.empty((len(capacity), 2, 2))
+    rates[:, 0, 0] = -(w_k[:, 0] + w_k[:, 1]) / capacity[:, 0]
+    rates[:, 0, 1] = w_k[:, 1] / capacity[:, 0]
+    rates[:, 1, 0] = w_k[:, 1] / capacity[:, 1]
+    rates[:, 1, 1] = -(w_k[:, 1] + w_k[:, 2]) / capacity[:, 1]
+    values, vectors = np.linalg.eig(rates)
+    modes = np.linalg.solve(vectors, before)
+    gone = np.expm1(values * dt_s[:, None])
+    after = vectors @ ((1.0 + gone)[:, :, None] * modes)
+    standing_ks = vectors @ ((gone / values)[:, :, None] * modes)  # integral over the time
+    pipes.shell_temp_k = pipes.shell_temp_k + after - before
+    back = w_k[:, :1] * standing_ks[:, 0, :]
+    loss: Array = -(capacity[:, :, None] * (after - before)).sum(axis=(1, 2)) - back.sum(axis=1)
+    if share_of_water is None:
+        return back.sum(axis=1) / HEAT_CAPACITY_J_KGK, loss
+    pipes.wall_temp_k = pipes.wall_temp_k + ((1.0 - share_of_water) / pipes.wall_capacity_j_k)[:, None] * back
+    warmed = (share_of_water / (HEAT_CAPACITY_J_KGK * pipes.cell_volume_m3))[:, None] * back
+    fill = pipes.fill[:, None]
+    by_plug = np.concatenate(
+        [warmed[:, :1], (1.0 - fill) * warmed[:, :-1] + fill * warmed[:, 1:], warmed[:, -1:]], axis=1
+    )
+    pipes.plug_temp_k = pipes.plug_temp_k + pipes.plug_volume_m3_kg * by_plug
+    return np.zeros_like(loss), loss
+
+
 def settle(pipes: Pipes, ambient_temp_k: Array) -> Array:
     """Make up for the contact that the last step left, before water comes to rest or turns round; the loss in J."""
     flow = np.abs(pipes.owed_flow_kg_s)
@@ -597,7 +656,10 @@ def _sub_steps(
     """An exchange (half of it for the pass before) and a move, in every pass (Strang's splitting)."""
     nothing = np.zeros_like(mass_kg)
     if passes == 0:
-        return nothing, nothing, exchange(pipes, standing(pipes, dt_s), nothing, nothing, ambient_temp_k)
+        factors = standing(pipes, dt_s)
+        share = factors.loss_by_water / (factors.loss_by_water + factors.loss_by_wall)
+        loss = exchange(pipes, factors, nothing, nothing, ambient_temp_k)
+        return nothing, nothing, loss + insulate(pipes, share, dt_s, ambient_temp_k)[1]
     flow, dt_s = mass_kg / dt_s, dt_s / passes
     conductance, dispersion, rho = film(pipes, flow)
     cells = mass_kg * specific_volume(temp_k) / pipes.cell_volume_m3 / passes
@@ -606,6 +668,7 @@ def _sub_steps(
     decay = conductance_of_both(pipes, conductance) * dt_s / water
     sums = [nothing, nothing, nothing]
     film_temp_k = pipes.film_temp_k
+    share = _share_of_water(pipes, conductance, rho, dt_s)
     for _ in range(passes):
         contact_s = pipes.owed_time_s + 0.5 * dt_s
         missed = np.where(pipes.owed_time_s > 0.0, pipes.owed_missed * pipes.owed_time_s / contact_s, 0.0)
@@ -614,6 +677,7 @@ def _sub_steps(
         factors = streaming(pipes, flow, contact_s, decay, decayed)
         loss = exchange(pipes, factors, np.where(forward, fall, -fall), missed, ambient_temp_k)
         disperse(pipes, dispersion, rho, dt_s)
+        loss += insulate(pipes, share, dt_s, ambient_temp_k)[1]
         out_mass, out_heat, lost = move(pipes, cells, mass_kg / passes, temp_k, forward, fall, dt_s, ambient_temp_k)
         pipes.owed_decay = decay
         sums = [total + part for total, part in zip(sums, (out_mass, out_heat, loss + lost), strict=True)]

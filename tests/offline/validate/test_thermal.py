@@ -67,16 +67,16 @@ def test_a_branch_too_short_to_learn_from_is_named(tmp_path):
 
 
 def test_accuracy_is_as_promised(found):
-    assert found["ulg"]["outlet RMSE"].value <= 0.30
-    assert found["graz"]["outlet RMSE"].value <= 0.175
+    assert found["ulg"]["outlet RMSE"].value <= 0.25
+    assert found["graz"]["outlet RMSE"].value <= 0.12
     assert [found["branch"][f"point {p} RMSE"].value for p in "234"] == pytest.approx([1.86, 1.56, 1.73], abs=0.04)
 
 
-@pytest.mark.parametrize("metric", ["outlet RMSE", "outlet RMSE, handbook dispersion"])
-def test_bars_and_references_are_the_published_ones(found, metric):
+@pytest.mark.parametrize(("metric", "ulg_bar"), [("outlet RMSE", 0.30), ("outlet RMSE, handbook dispersion", 0.40)])
+def test_bars_and_references_are_the_published_ones(found, metric, ulg_bar):
     ulg, graz = found["ulg"][metric], found["graz"][metric]
-    assert (ulg.bar, ulg.reference) == (0.40, 0.603)
-    assert (graz.bar, graz.reference) == (0.175, 0.233)
+    assert (ulg.bar, ulg.reference) == (ulg_bar, 0.603)
+    assert (graz.bar, graz.reference) == (0.15, 0.233)
 
 
 @pytest.mark.parametrize("kind", ["ulg", "graz"])
@@ -84,7 +84,8 @@ def test_a_rig_is_judged_with_handbook_parameters_only_beside_the_chosen_dispers
     right = getattr(thermal, f"{kind}_pipe")()
     monkeypatch.setattr(thermal, f"{kind}_pipe", lambda: replace(right, dispersion_factor=1.0))
     handbook = next(getattr(thermal, kind)(SHIPPED[kind]))
-    assert found[kind]["outlet RMSE, handbook dispersion"].value == handbook.value <= handbook.bar
+    beside = found[kind]["outlet RMSE, handbook dispersion"]
+    assert beside.value == handbook.value <= beside.bar
     assert found[kind]["outlet RMSE"].value < handbook.value
 
 

@@ -97,6 +97,22 @@ def test_a_source_in_a_network_with_pressures_holds_one():
         ("pipes", {"twin": "ab"}, "pipes[0].twin: 'ab' is not another pipe"),
         ("pipes", {"twin": "cd"}, "pipes[0].twin: pipe cd names 'no pipe' as its twin"),
         ("pipe_classes", {"twin_resistance_mk_w": 0.0}, "pipe_classes[0].twin_resistance_mk_w: 0.0"),
+        ("pipe_classes", {"insulation_heat_capacity_j_m3k": -1.0}, "pipe_classes[0].insulation_heat_capacity_j_m3k"),
+        ("pipe_classes", {"insulation_heat_capacity_j_m3k": 1e5}, "pipe_classes[0].insulation_conductivity_w_mk: 0.0"),
+        (
+            "pipe_classes",
+            {
+                "insulation_heat_capacity_j_m3k": 1e5,
+                "insulation_conductivity_w_mk": 0.03,
+                "insulation_diameter_m": 0.01,
+            },
+            "pipe_classes[0].insulation_diameter_m: 0.01",
+        ),
+        (
+            "pipe_classes",
+            {"insulation_heat_capacity_j_m3k": 1e5, "insulation_conductivity_w_mk": 1e-3, "insulation_diameter_m": 0.9},
+            "pipe_classes[0].loss_resistance_mk_w:",
+        ),
         ("nodes", {"pressure_pa": -1.0}, "nodes[0].pressure_pa: -1.0"),
         ("nodes", {"elevation_m": float("nan")}, "nodes[0].elevation_m: nan"),
     ],

@@ -23,6 +23,13 @@ STEEL = PipeClass(
     wall_heat_capacity_j_kgk=480.0,
     loss_resistance_mk_w=3.0,
 )
+# In foam of 50 mm that stores heat.
+FOAMED = replace(
+    STEEL,
+    insulation_heat_capacity_j_m3k=8.4e4,
+    insulation_conductivity_w_mk=0.04,
+    insulation_diameter_m=0.207,
+)
 # No wall, no loss, no dispersion: pure transport.
 IDEAL = replace(STEEL, wall_density_kg_m3=1e-9, loss_resistance_mk_w=1e15, dispersion_factor=0.0)
 AMBIENT_K = 283.15
@@ -77,9 +84,14 @@ class Bank:
     def record(self, pipe=0):
         """Temperatures of plugs and wall cells of a pipe."""
         n = self.geometries[pipe].cells
-        offset = sum(HEAD + 3 * g.cells + 2 for g in self.geometries[:pipe])
+        offset = sum(HEAD + (5 if g.shell_capacity_j_k[0] else 3) * g.cells + 2 for g in self.geometries[:pipe])
         record = self.rows[0, offset : offset + HEAD + 3 * n + 2]
         return record[HEAD : HEAD + 1 + n], record[HEAD + 2 + 2 * n :]
+
+    def shells(self):
+        """Temperatures of inner and outer shell of the first pipe."""
+        n = self.geometries[0].cells
+        return self.rows[0, HEAD + 2 + 3 * n : HEAD + 2 + 5 * n].reshape(2, n)
 
 
 def film_resistance_mk_w(g, flow_kg_s, temp_k):
@@ -109,10 +121,13 @@ def test_the_kernel_is_the_numpy_reference_over_flows_reversals_standstill_and_a
                 outer_diameter_m=d + 0.006,
                 loss_resistance_mk_w=rng.uniform(0.5, 6.0),
                 dispersion_factor=rng.choice([0.0, 1.0, 10.0, 500.0]),
+                insulation_heat_capacity_j_m3k=8.4e4 * (k % 2),
+                insulation_conductivity_w_mk=2.0,
+                insulation_diameter_m=d + 0.01 * (k + 2),
             ),
             cells,
         )
-        for _ in range(count)
+        for k in range(count)
     ]
     start, end = rng.uniform(290, 360, (2, count))
     bank = Bank(geometries, start, end)
@@ -140,9 +155,15 @@ steps = st.tuples(flows, st.floats(273.15, 423.15), st.sampled_from([0.01, 1.0, 
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(steps, min_size=1, max_size=25), st.floats(2.0, 500.0), st.floats(230.0, 330.0), st.booleans())
-def test_energy_and_mass_close_in_every_step_whatever_the_flow_does(script, length_m, ambient_k, in_halves):
-    bank = Bank([geometry(length_m)], 340.0, 300.0)
+@given(
+    st.lists(steps, min_size=1, max_size=25),
+    st.floats(2.0, 500.0),
+    st.floats(230.0, 330.0),
+    st.booleans(),
+    st.sampled_from([STEEL, FOAMED]),
+)
+def test_energy_and_mass_close_in_every_step_whatever_the_flow_does(script, length_m, ambient_k, in_halves, made):
+    bank = Bank([geometry(length_m, made)], 340.0, 300.0)
     low, high = min(300.0, ambient_k), max(340.0, ambient_k)
     before, mass_before = bank.energy_j(), bank.mass_kg()
     content_kg = mass_before
@@ -205,12 +226,13 @@ def test_a_step_that_moves_nearly_the_whole_content_cannot_be_halved():
     np.testing.assert_array_equal(bank.rows, before)
 
 
+@pytest.mark.parametrize(("made", "count"), [(STEEL, 3000), (FOAMED, 60_000)])
 @pytest.mark.parametrize("direction", [1.0, -1.0])
 @pytest.mark.parametrize(("length_m", "flow_kg_s", "dt_s"), [(100.0, 2.0, 1.0), (200.0, 4.0, 1.0), (50.0, 20.0, 900.0)])
-def test_a_steady_outlet_is_the_exponential_drop(length_m, flow_kg_s, dt_s, direction):
-    g = geometry(length_m, replace(STEEL, dispersion_factor=0.0), cells=32)
+def test_a_steady_outlet_is_the_exponential_drop(length_m, flow_kg_s, dt_s, direction, made, count):
+    g = geometry(length_m, replace(made, dispersion_factor=0.0), cells=32)
     bank = Bank([g], 363.15, 363.15)
-    outs = [bank.step(direction * flow_kg_s, 363.15, dt_s)[0] for _ in range(3000)][-500:]
+    outs = [bank.step(direction * flow_kg_s, 363.15, dt_s)[0] for _ in range(count)][-500:]
     resistance = STEEL.loss_resistance_mk_w + film_resistance_mk_w(g, flow_kg_s, 363.15)
     expected = AMBIENT_K + 80.0 * exp(-length_m / (resistance * flow_kg_s * HEAT_CAPACITY_J_KGK))
     assert 363.15 - expected > 0.01
@@ -256,6 +278,54 @@ def test_twelve_hours_of_standstill_follow_the_time_constant():
     loss_w_k = 1.0 / (1.0 / g.loss_w_k + 1.0 / film_w_k)
     expected = AMBIENT_K + (350.0 - AMBIENT_K) * exp(-43200.0 * loss_w_k / capacity)
     assert bank.record()[0] == pytest.approx(expected, abs=0.5)  # one time constant with the film in series
+
+
+@pytest.mark.parametrize("dt_s", [1.0, 60.0, 900.0])
+def test_standing_water_in_foam_cools_with_water_wall_and_two_shells(dt_s):
+    bank = Bank([g := geometry(pipe_class=FOAMED)], 350.0, 350.0)
+    for _ in range(int(6 * 3600 / dt_s)):
+        bank.step(0.0, 300.0, dt_s, 349.0)
+    water_j_k = HEAT_CAPACITY_J_KGK * water.density_kg_m3(350.0) * g.cell_volume_m3
+    film_w_k = g.cell_length_m / film_resistance_mk_w(g, 0.0, 350.0)
+    w_k = [film_w_k, *(g.loss_w_k / part for part in g.shell_resistance_parts)]
+    capacities = [water_j_k, g.wall_capacity_j_k, *g.shell_capacity_j_k]
+    rates = np.zeros((4, 4))
+    for k, conductance in enumerate(w_k):
+        rates[k, k] -= conductance
+        if k < 3:
+            rates[k, k + 1] = rates[k + 1, k] = conductance
+            rates[k + 1, k + 1] -= conductance
+    expected = 349.0 + expm(rates / np.array(capacities)[:, None] * 6 * 3600.0) @ np.ones(4)
+    plugs, walls = bank.record()
+    assert 0.05 < expected[0] - 349.0 < 0.95
+    found = [plugs[0], walls[0], *bank.shells()[:, 0]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 if dt_s < 900.0 else 0.03)  # of one kelvin
+
+
+def test_two_shells_take_up_heat_like_a_fine_insulation():
+    from_m, to_m, conductivity, capacity = FOAMED.outer_diameter_m, FOAMED.insulation_diameter_m, 0.04, 8.4e4
+    edges = np.linspace(from_m, to_m, 101)
+    middles = np.sqrt((edges[1:] ** 2 + edges[:-1] ** 2) / 2.0)
+    capacities = capacity * np.pi / 4.0 * np.diff(edges**2)
+    w_mk = 2.0 * np.pi * conductivity / np.diff(np.log([from_m, *middles, to_m]))
+    outside = FOAMED.loss_resistance_mk_w - FOAMED.insulation_resistance_mk_w
+    w_mk[-1] = 1.0 / (1.0 / w_mk[-1] + outside)
+    temp, dt_s, fine = np.zeros(100), 0.05, {}
+    for k in range(1, 72_001):
+        through = w_mk * -np.diff([1.0, *temp, 0.0])
+        temp += dt_s * -np.diff(through) / capacities
+        if k in (36_000, 72_000):
+            fine[k * dt_s] = float(capacities @ temp)
+    g = geometry(pipe_class=FOAMED)
+    for dt_s, stored in fine.items():
+        # A wall so heavy that it keeps its temperature.
+        heavy = replace(FOAMED, wall_heat_capacity_j_kgk=1e9)
+        bank = Bank([geometry(pipe_class=heavy)], 300.0, 300.0)
+        bank.record()[1][:] = 301.0
+        for _ in range(600):
+            bank.step(0.0, 300.0, dt_s / 600.0, 300.0)
+        taken = np.array(g.shell_capacity_j_k) @ (bank.shells()[:, 0] - 300.0) / g.cell_length_m
+        assert taken == pytest.approx(stored, rel=0.1), dt_s
 
 
 @pytest.mark.parametrize("dt_s", [1.0, 7.0, 90.0])
