@@ -12,8 +12,8 @@ cdef enum:
     OWED_DECAY = 6
     OWED_MISSED = 7
     HEAD = 8
-    SHELL_MEMO = 27  # what insulation does in a step, and the step
-    PENDING = 26  # last of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
+    PENDING = 26  # of a memo: cells that `release` left empty; a literal, since overflowcheck knows no sums here
+    SHELL_MEMO = 27  # of a memo: a step and what insulation does in it
     MEMO_WIDTH = 36
     MOST_CELLS = 128
 

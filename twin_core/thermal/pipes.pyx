@@ -89,7 +89,7 @@ cdef enum:
     OCTAVES = 16
     KNOTS = 128  # of an octave
     WEIGHT_BITS = 45  # behind exponent and knot
-    FIRST_KNOT = (1023 + FIRST_OCTAVE) * KNOTS
+    FIRST_KNOT = 132352  # (1023 + FIRST_OCTAVE) * KNOTS; a literal, since overflowcheck knows no sums here
 cdef Turbulence[OCTAVES * KNOTS + 1] TURBULENCE
 
 cdef void fill_turbulence_table():
