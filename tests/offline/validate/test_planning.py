@@ -32,13 +32,13 @@ def test_rigs_are_met_better_than_by_the_published_plug_flow_model(found):
 
 
 def test_the_full_scheme_is_met_within_what_the_documentation_says(found):
-    assert found["ulg", "outlet against the full scheme, RMSE"].value == pytest.approx(0.30, abs=0.05)
-    assert found["graz", "outlet against the full scheme, RMSE"].value == pytest.approx(0.09, abs=0.03)
+    assert found["ulg", "outlet against the full scheme, RMSE"].value == pytest.approx(0.35, abs=0.05)
+    assert found["graz", "outlet against the full scheme, RMSE"].value == pytest.approx(0.12, abs=0.03)
     assert found["random tree", "all nodes against the full scheme, RMSE"].value == pytest.approx(0.24, abs=0.03)
 
 
 def test_the_reference_of_a_measured_row_is_the_full_scheme(found):
-    assert found["graz", "outlet RMSE"].reference == pytest.approx(0.161, abs=0.02)
+    assert found["graz", "outlet RMSE"].reference == pytest.approx(0.102, abs=0.01)
 
 
 def test_published_runs_of_other_tools_are_no_case(tmp_path):
