@@ -116,6 +116,15 @@ def test_the_network_is_the_plain_reference_and_closes_in_every_step(given_scrip
     assert abs(total[0]) <= 1e-9 * (abs(state.total_in_j[0]) + abs(state.total_loss_j[0])) + 1e-6
 
 
+def test_a_demand_of_hardly_a_number_takes_what_comes():
+    """The service pipe of n6 moves, the trunk to the source is too wide to: what comes to n0 has no other way."""
+    plan = NetworkPlan(tree([0] * 6, [2.0] * 6, source=1), cells=6)
+    state, inputs = plan.initial_state(300.0), plan.inputs()
+    plan.step(state, 30.0, set_inputs(inputs, 320.0, [5e-324, 0.0, 0.0, 0.0, 0.0, 0.0, -1e-13]))
+    assert state.pipe_flow_kg_s[:, 0].tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, -1e-13]
+    assert 0.0 < state.energy_out_j[0] < 1e-3
+
+
 def test_node_temperatures_are_those_of_the_reference():
     plan = NetworkPlan(BRANCH, inner_step_s=INNER_STEP_S)
     state, inputs = plan.initial_state(320.0), plan.inputs()
