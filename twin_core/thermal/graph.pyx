@@ -237,9 +237,9 @@ cdef class Work:
     cdef double* mass  # [nodes] kg and kg K that came in during an inner step
     cdef double* heat
     cdef double* mean_temp  # [nodes] over the inner steps so far
-    cdef double part  # of the present one in that
+    cdef double part  # of the present one in such means
     cdef double* flow  # [edges] that holds from now on
-    cdef double* sum_flow  # [edges]
+    cdef double* mean_flow  # [edges]
     cdef double* edge_mass  # [edges] what came out
     cdef double* edge_heat
     cdef double* ambient  # [pipes + 1] K; the last is that of the ground
@@ -303,8 +303,8 @@ cdef class Work:
         self.mass = self.out + nodes
         self.heat = self.mass + nodes
         self.mean_temp = self.heat + nodes
-        self.sum_flow = self.mean_temp + nodes
-        self.edge_mass = self.sum_flow + edges
+        self.mean_flow = self.mean_temp + nodes
+        self.edge_mass = self.mean_flow + edges
         self.edge_heat = self.edge_mass + edges
         self.ambient = self.edge_heat + edges
         self.flow = self.ambient + edges + 1
@@ -594,7 +594,7 @@ cdef class Graph:
             w.ambient[i] = inputs.ambient_temp_k[0, member]
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
         memset(w.mean_temp, 0, self.nodes * sizeof(double))
-        memset(w.sum_flow, 0, 3 * self.edges * sizeof(double))
+        memset(w.mean_flow, 0, 3 * self.edges * sizeof(double))
         memset(w.sum_result, 0, self.units.results * sizeof(double))
         for i in range(4):
             w.ledger[i] = 0.0
@@ -640,7 +640,7 @@ cdef class Graph:
         w.code = 0
         self.transport(w, m, dt)
         for i in range(self.edges):
-            w.sum_flow[i] += w.flow[i]
+            w.mean_flow[i] += (w.flow[i] - w.mean_flow[i]) * w.part
         for i in range(self.units.results):
             w.sum_result[i] += w.result[i]
         return w.code
@@ -1144,7 +1144,7 @@ cdef class Graph:
         cdef Py_ssize_t i, k, edge
         cdef double before = state.stored_j[member]
         for i in range(self.edges):
-            state.edge_flow_kg_s[i, member] = w.sum_flow[i] if inner_steps == 1 else w.sum_flow[i] / inner_steps
+            state.edge_flow_kg_s[i, member] = w.mean_flow[i]
         for i in range(self.pipe_count):
             if w.edge_mass[i] > 0.0:
                 state.pipe_outlet_temp_k[i, member] = w.edge_heat[i] / w.edge_mass[i]
