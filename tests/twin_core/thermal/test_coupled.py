@@ -305,8 +305,8 @@ def test_a_step_allocates_nothing(fidelity):
         c_after = libc.mallinfo2()
     finally:
         tracemalloc.stop()
-    assert after - before < 1000
-    assert peak - before < 6000  # views on the arrays, gone after each step; no array
+    assert after - before < 100
+    assert peak - before < 500  # what a call returns, and the numbers of this test
     assert c_after.uordblks - c_before.uordblks < 4096
     assert c_after.hblkhd == c_before.hblkhd
 

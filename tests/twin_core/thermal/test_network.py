@@ -350,8 +350,8 @@ def test_a_step_allocates_nothing():
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 1000
-    assert peak - before < 4000  # views on the arrays, gone after each step; no array
+    assert after - before < 100
+    assert peak - before < 500  # what a call returns
 
 
 def test_a_year_of_standstill_and_tiny_flows_stays_finite_and_quick():
