@@ -8,6 +8,7 @@ import time
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import pytest
 
 from uem.twin_core.thermal.network import NetworkPlan
@@ -25,8 +26,8 @@ class Running:
         self.inputs = self.plan.inputs()
         self.state = self.plan.initial_state(networks.SUPPLY_K - 0.5 * networks.DROP_K)
         self.dt_s = dt_s
-        self._commands = [unit["flow_kg_s"] for unit in self.inputs.unit_commands.values() if "flow_kg_s" in unit]
-        self._flows = [float(command[0]) for command in self._commands]
+        commands = self.inputs.unit_commands
+        self._flows = np.array([commands[unit]["flow_kg_s"][0] for unit in self.inputs.units_with["flow_kg_s"]])
         self._changes = cycle(CHANGES)
         for _ in range(3):
             self.demand()
@@ -34,9 +35,8 @@ class Running:
 
     def demand(self) -> None:
         """Other demands than before."""
-        change = next(self._changes)
-        for command, flow in zip(self._commands, self._flows, strict=True):
-            command[:] = change * flow
+        flows = next(self._changes) * self._flows
+        self.inputs.set_commands("flow_kg_s", np.repeat(flows[:, None], self.plan.members, axis=1))
 
     def step(self) -> None:
         """What is timed."""

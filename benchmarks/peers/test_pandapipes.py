@@ -97,12 +97,10 @@ def our_plan(networks: Any, town: Any, **options: Any) -> tuple[NetworkPlan, Net
 
 def our_advance(plan: NetworkPlan, state: NetworkState, inputs: NetworkInputs, dt_s: float) -> Advance:
     """A call that sets the demands and steps."""
-    commands = [unit["flow_kg_s"] for unit in inputs.unit_commands.values() if "flow_kg_s" in unit]
-    flows = [float(command[0]) for command in commands]
+    flows = np.array([inputs.unit_commands[unit]["flow_kg_s"][0] for unit in inputs.units_with["flow_kg_s"]])
 
     def advance(factor: float) -> None:
-        for command, flow in zip(commands, flows, strict=True):
-            command[0] = factor * flow
+        inputs.set_commands("flow_kg_s", factor * flows)
         plan.step(state, dt_s, inputs)
 
     return advance

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uem.twin_core.errors import InvalidInput, ModelFailure
+from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
 from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, Pump, PumpControl, Valve, ValveKind
 from uem.twin_core.plant.units import FlowControl, HeatLoad, HeatSource, StorageTank
 from uem.twin_core.thermal.network import NetworkPlan
@@ -462,6 +462,25 @@ def test_what_expands_leaves_at_the_pressure_holding_and_comes_back_there():
     boiler_j = plan.unit_results(state)["boiler"]["heat_j"][0]
     # In steady state nothing is left over but rounding: all that comes in is the boiler's.
     assert state.energy_in_j[0] == pytest.approx(boiler_j + loads_j, rel=1e-2)
+
+
+def test_a_command_is_set_for_all_units_that_have_it():
+    plan = NetworkPlan(district(), members=2)
+    inputs, one_by_one = plan.inputs(), plan.inputs()
+    assert inputs.units_with["heat_w"] == ("boiler", "load a", "load b", "load c")
+    assert inputs.units_with["temperature_drop_k"] == ("load a", "load b", "load c")
+    for values in (5e4, [1e4, 2e4, 3e4, 4e4], [[1e4, 2e4], [3e4, 4e4], [5e4, 6e4], [7e4, 8e4]]):
+        inputs.set_commands("heat_w", values)
+        rows = np.broadcast_to(np.reshape(values, (-1, 1)) if np.ndim(values) == 1 else values, (4, 2))
+        for name, row in zip(inputs.units_with["heat_w"], rows, strict=True):
+            one_by_one.unit_commands[name]["heat_w"][:] = row
+        for name, commands in inputs.unit_commands.items():
+            for key, value in commands.items():
+                np.testing.assert_array_equal(value, one_by_one.unit_commands[name][key])
+    with pytest.raises(InvalidInput, match="3 units have it"):
+        inputs.set_commands("temperature_drop_k", [1.0, 2.0])
+    with pytest.raises(UnknownName, match="heat_kw"):
+        inputs.set_commands("heat_kw", 1.0)
 
 
 def made_up(network, fidelity):
