@@ -239,8 +239,9 @@ class _Recorder:
         self.network, self.plan, self.state, self.interval_s = network, plan, state, interval_s
         self.time_s = np.zeros(rows)
         self.row = 0
-        results = plan.unit_results(state)
-        self.results = [(f"unit/{u}/{name}", row) for u, some in results.items() for name, row in some.items()]
+        self.results = [f"unit/{u}/{name}" for u, some in plan.unit_results(state).items() for name in some]
+        # Sums over a step add up, means count by the part that the step is of the interval.
+        self.is_sum = np.array([name.endswith(SUMMED) for name in self.results], dtype=bool)
         self.names, self.units = self._columns()
         self.table = np.zeros((rows, len(self.names)))
         self.sums = np.zeros(len(network.nodes) + len(state.edge_flow_kg_s) + len(self.results))
@@ -250,7 +251,7 @@ class _Recorder:
         found |= {f"node/{n}/temperature": "K" for n in plan.nodes}
         edges = (("pipe", plan.pipes), ("valve", plan.valves), ("pump", plan.pumps), ("unit", plan.units))
         found |= {f"{kind}/{name}/flow": "kg/s" for kind, some in edges for name in some}
-        found |= dict(_result_column(name) for name, _ in self.results)
+        found |= dict(_result_column(name) for name in self.results)
         found |= {f"node/{n}/pressure": "Pa" for n in plan.nodes}
         found |= {f"energy/{part}": "J" for part in ("in", "out", "loss", "stored_change")}
         return list(found), found
@@ -262,8 +263,7 @@ class _Recorder:
         nodes, edges = len(state.node_temp_k), len(state.edge_flow_kg_s)
         self.sums[:nodes] += part * state.node_temp_k[:, 0]
         self.sums[nodes : nodes + edges] += part * state.edge_flow_kg_s[:, 0]
-        for i, (name, row) in enumerate(self.results, start=nodes + edges):
-            self.sums[i] += row[0] / self.interval_s if name.endswith(SUMMED) else part * row[0]
+        self.sums[nodes + edges :] += np.where(self.is_sum, 1.0 / self.interval_s, part) * state.unit_result_rows[0]
 
     def close(self, time_s: float) -> None:
         """End an interval."""

@@ -318,6 +318,11 @@ class NetworkState:
         return self.edge_flow_kg_s[last - self._shape.pumps : last]
 
     @property
+    def unit_result_rows(self) -> Array:
+        """A view (members, results) of what `NetworkPlan.unit_results` gives by name, in the same order."""
+        return self._unit_results[:, : self._shape.result]
+
+    @property
     def unit_flow_kg_s(self) -> Array:
         """A view (units, members)."""
         return self.edge_flow_kg_s[self._shape.edges - self._shape.units :]
@@ -488,7 +493,7 @@ class NetworkPlan:
         body = data[_HEADER.size :]
         if len(body) != 8 * sum(prod(part) for part in shape.parts()) or zlib.crc32(body) != checksum:
             raise InvalidInput(f"network {self.name}: the bytes of this state are damaged")
-        return NetworkState(shape, np.frombuffer(body).copy())
+        return NetworkState(self._shape, np.frombuffer(body).copy())
 
     def fork(self, state: NetworkState, member: int = 0) -> NetworkState:
         """A state of this plan all of whose members are what `member` is in `state`.
@@ -543,7 +548,7 @@ class NetworkPlan:
         last = self.members if last is None else last
         if not 0 <= first <= last <= self.members:
             raise InvalidInput(f"network {self.name}: members {first} to {last} of {self.members}")
-        if state._shape != self._shape:
+        if state._shape is not self._shape and state._shape != self._shape:
             raise InvalidInput(f"network {self.name}: this state belongs to another plan")
         self._check_inputs(inputs)
         work = self._works.pop() if self._works else self._graph.work()
