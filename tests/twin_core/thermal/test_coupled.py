@@ -12,7 +12,7 @@ import pytest
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
 from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, Pump, PumpControl, Valve, ValveKind
-from uem.twin_core.plant.units import FlowControl, HeatLoad, HeatSource, StorageTank
+from uem.twin_core.plant.units import DumpCooler, FlowControl, HeatLoad, HeatSource, StorageTank
 from uem.twin_core.thermal.network import NetworkPlan
 from uem.twin_core.thermal.pipes import HEAT_CAPACITY_J_KGK
 
@@ -429,6 +429,44 @@ def test_consumers_behind_a_closed_valve_are_told_as_unsupplied():
     plan.step(state, 60.0, inputs)
     assert state.edge_flow_kg_s[:, 0].tolist() == pytest.approx([0.2, 0.0, 0.0])
     assert state.node_unsupplied[:, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_a_demand_is_met_again_as_soon_as_pressure_is_felt_within_a_step():
+    """A cooler pumps more to a consumer than he takes, so that the check valve is shut, until its water is cold."""
+    network = Network(
+        name="cooled",
+        nodes=(
+            Node(name="s", kind=NodeKind.SOURCE, pressure_pa=6e5, supply_temp_k=350.0),
+            Node(name="a"),
+            Node(name="b", demand_kg_s=0.05),
+            Node(name="c", kind=NodeKind.SOURCE, pressure_pa=5e5, supply_temp_k=300.0),
+            Node(name="d", demand_kg_s=0.3),
+        ),
+        pipes=(pipe("sa", "s", "a", 20.0), pipe("cd", "c", "d", 20.0)),
+        pipe_classes=(STEEL,),
+        valves=(Valve(name="check", start="a", end="b", inner_diameter_m=0.05, kind=ValveKind.CHECK),),
+        units=(
+            DumpCooler(
+                name="cooler",
+                start="d",
+                end="b",
+                flow_control=FlowControl.PUMPED,
+                nominal_flow_kg_s=0.1,
+                nominal_heat_w=1e4,
+            ),
+        ),
+        ambient_temp_k=GROUND_K,
+    )
+    plan = NetworkPlan(network)
+    state, inputs = plan.initial_state(345.0), plan.inputs()
+    plan.step(state, 5.0, inputs)
+    assert state.node_unsupplied[2, 0] == 1.0
+    assert state.valve_flow_kg_s[0, 0] == 0.0
+    plan.step(state, 895.0, inputs)
+    assert state.node_unsupplied[2, 0] == 0.0
+    assert 0.7 * 0.05 < state.valve_flow_kg_s[0, 0] < 0.05
+    gap, through = gap_j(state)
+    assert gap <= 1e-9 * through
 
 
 def test_a_cycle_without_long_pipes_keeps_its_heat():
