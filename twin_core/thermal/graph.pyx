@@ -775,7 +775,7 @@ cdef class Graph:
             w.new_cut[i] = <signed char> m.cut[i]
             if w.new_cut[i] == RELEASED and not changed:
                 changed = not self.releases(m, i, w.flow[i] * dt, dt)
-        if changed:
+        if changed and not self.cuts_hold(w):
             memset(w.new_cut, WHOLE, self.edges)
             memset(w.able, 0, self.edges)
             self.sort(w, AT_PRODUCER)
@@ -798,8 +798,23 @@ cdef class Graph:
         memcpy(w.cut, w.new_cut, self.edges)
         w.ordered = True
 
-    cdef void sort(self, Work w, int worst) noexcept nogil:
-        """Topological order of the nodes; where it is stuck, choose a cut into new_cut, of rank `worst` at most."""
+    cdef bint cuts_hold(self, Work w) noexcept nogil:
+        """Whether there are cuts at producers alone, and with them all flows can be sorted as they are now."""
+        cdef Py_ssize_t i
+        for i in range(self.edges):
+            if w.new_cut[i] != WHOLE and not (w.new_cut[i] == LATE and w.new_sign[i] and self.produces[i]):
+                return False
+        w.ordered = self.sort(w, NOWHERE)
+        if w.ordered:
+            memcpy(w.sign, w.new_sign, self.edges)
+            memcpy(w.cut, w.new_cut, self.edges)
+        return w.ordered
+
+    cdef bint sort(self, Work w, int worst) noexcept nogil:
+        """Topological order of the nodes; where it is stuck, choose a cut into new_cut, of rank `worst` at most.
+
+        Returns whether all of them are in it.
+        """
         cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0
         cdef bint gathered = False
         memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
@@ -865,6 +880,7 @@ cdef class Graph:
             if w.new_sign[i] == 0 and (i < self.pipe_count or i >= self.edges - self.units.count):
                 w.standing[w.stands] = i
                 w.stands += 1
+        return known == self.nodes
 
     cdef int kind_of_way(self, Py_ssize_t edge, signed char cut) noexcept nogil:
         if cut == LATE:
