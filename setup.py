@@ -5,6 +5,8 @@ is `uem.twin_core.thermal.pipes`. `UEM_DEBUG=1` compiles with bounds, overflow a
 """
 
 import os
+import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
@@ -15,6 +17,11 @@ ROOT = Path(__file__).resolve().parent
 # Parts of the package and the folders they live in. `uem.v1` is where protoc's own import lines look.
 PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples"]
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
+# Compiled for each of these kinds of processor with as many numbers as their vectors hold; all have the first.
+LANE_STEP = Path("twin_core/thermal/lane_step.pyx")
+BASE_LEVEL = "v2"
+X86 = platform.machine().lower() in {"x86_64", "amd64"}
+LEVELS = {BASE_LEVEL: 2, "v3": 4, "v4": 8} if X86 else {BASE_LEVEL: 2}
 
 
 def package_dirs() -> dict[str, str]:
@@ -45,23 +52,35 @@ def namespace_links() -> str:
 
 
 def extensions() -> list[Extension]:
-    """One extension per kernel, named as it is imported."""
-    # UEM_CFLAGS is for instrumented builds, such as "-fsanitize=address".
-    flags = ["-O0", "-g"] if DEBUG else ["-O3", "-fno-math-errno"]
-    flags += os.environ.get("UEM_CFLAGS", "").split()
-    found = [
-        Extension(
-            "uem." + ".".join(source.relative_to(ROOT).with_suffix("").parts),
-            [source.relative_to(ROOT).as_posix()],
-            include_dirs=[numpy.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-            extra_compile_args=flags,
-        )
-        for source in sorted(ROOT.glob("twin_core/**/*.pyx"))
-    ]
-    if not found:
+    """One extension per kernel, named as it is imported; the kernel with vectors once per kind of processor."""
+    sources = [source.relative_to(ROOT) for source in sorted(ROOT.glob("twin_core/**/*.pyx"))]
+    if not sources:
         raise SystemExit("setup.py: no .pyx file under twin_core/: this source tree is incomplete, nothing was built")
+    found = [extension(source) for source in sources if source != LANE_STEP]
+    for level, lanes in LEVELS.items():
+        # Cython names a module by its file, so every copy has one of its own.
+        copy = Path("build") / "lanes" / f"{LANE_STEP.stem}_{level}.pyx"
+        (ROOT / copy).parent.mkdir(parents=True, exist_ok=True)
+        if not (ROOT / copy).exists():
+            (ROOT / copy).symlink_to(ROOT / LANE_STEP)
+        march = [] if DEBUG or not X86 else [f"-march=x86-64-{level}"]
+        found.append(extension(copy, name=LANE_STEP.with_name(copy.name), flags=march, lanes=lanes))
     return found
+
+
+def extension(source: Path, name: Path | None = None, flags: Sequence[str] = (), lanes: int = 1) -> Extension:
+    """The extension of `source`, named by the path `name` if it is compiled more than once."""
+    # Additions that are contracted differ from processor to processor. UEM_CFLAGS is for instrumented builds, such as
+    # "-fsanitize=address".
+    usual = ["-O0", "-g"] if DEBUG else ["-O3", "-fno-math-errno", "-ffp-contract=off"]
+    return Extension(
+        "uem." + ".".join((name or source).with_suffix("").parts),
+        [source.as_posix()],
+        include_dirs=[numpy.get_include(), "twin_core/thermal"],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), ("UEM_LANES", str(lanes))],
+        extra_compile_args=[*usual, *flags, *os.environ.get("UEM_CFLAGS", "").split()],
+        depends=["twin_core/thermal/lanes.h"],
+    )
 
 
 setup(

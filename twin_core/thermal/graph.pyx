@@ -552,7 +552,7 @@ cdef class Graph:
         cdef Py_ssize_t i
         if self.ring:
             for i in range(self.pipe_count):
-                planning.copy_record(row + self.offset[i], copy + self.offset[i])
+                planning.copy_record(&self.ring[i], row + self.offset[i], copy + self.offset[i])
         else:
             memcpy(copy, row, self.width * sizeof(double))
 

@@ -1,8 +1,8 @@
-"""The planning scheme in NumPy: the oracle of rings.pyx and the baseline of its benchmarks.
+"""The planning scheme in NumPy: the oracle of plugs.pxi and the baseline of its benchmarks.
 
-Same equations as rings.pyx (docs/models/planning.md), all pipes at once. SI units, temperatures in K; "heat" is mass
-times temperature. Arrays have one row per pipe (or pipe and member); plugs lie in rings of `room` places, so that a
-step moves no plug: plug k of a row, counted from the start of the pipe, is at place (first + k) % room.
+Same equations (docs/models/planning.md), all pipes and members at once. SI units, temperatures in K; "heat" is mass times
+temperature. Arrays have one column per pipe (or pipe and member), plugs one row each, the newest first: as seen by the
+water, from where it comes in to where it goes out. Plugs that a column does not use have no mass.
 """
 
 from dataclasses import dataclass
@@ -15,75 +15,59 @@ from uem.twin_core.thermal.geometry import PipeGeometry
 from uem.twin_core.thermal.rings import ENERGY_ZERO_K, HEAT_CAPACITY_J_KGK, Rings
 
 Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 LEAST_MOVE = 1e-12
-LEAST_REST = 1e-9
-LEAST_SCALE = 1e-3
+MOST_RELEASE = 1.0 - 1e-9
 MOST_STEEP = 1.0
-SPARE = 1e-12
+SPARE_PLUGS = 4
 
 
 @dataclass
 class ReferenceRings:
-    """Masses and state of several pipes. `warmth` and `steepness`: what falls off along a plug."""
+    """Masses and state of several pipes."""
 
     tank_kg: Array
     ring_kg: Array
     least_kg: Array
     decay_per_s: Array
-    tank_temp_k: Array  # (2, rows): at the start and at the end
-    level_k: Array
-    scale: Array
-    sum_kg: Array
-    sum_heat: Array
-    first: Index
-    count: Index
-    mass: Array  # (rows, room), as all that follow
-    heat: Array
-    warmth: Array
+    ahead: Array  # 1: water comes in at the start, -1: at the end
+    tank_temp_k: Array  # (2, columns): where water comes in and where it goes out
+    mass: Array  # (plugs, columns), as all that follow
+    temp: Array
+    slope: Array
     steepness: Array
 
     @classmethod
     def at(cls, geometries: list[PipeGeometry], start_temp_k: Array, end_temp_k: Array) -> Self:
-        """Pipes whose temperature goes linearly from one value to another, each of shape (rows,)."""
+        """Pipes whose temperature goes linearly from one value to another, each of shape (columns,)."""
         pipes = Rings(geometries)
         tank, ring = (np.array(masses) for masses in pipes.masses_kg())
-        rows, cells = len(geometries), np.array(pipes.plugs())
-        room = int(cells.max()) + 4
+        plugs = np.array(pipes.plugs())
         share = tank / (ring + 2.0 * tank)
         rise = end_temp_k - start_temp_k
-        count = np.where(rise == 0.0, 1, cells)
-        place = np.arange(room)
-        there = place < count[:, None]
-        mass = np.where(there, (ring / count)[:, None], 0.0)
-        centre = (place + 0.5) / count[:, None] - 0.5
-        heat = mass * ((1.0 - 2.0 * share) * rise)[:, None] * np.where(there, centre, 0.0)
+        count = np.where(rise == 0.0, 1, plugs)
+        place = np.arange(int(plugs.max()) + SPARE_PLUGS)[:, None]
+        there = place < count
+        centre = start_temp_k + rise * (share + (1.0 - 2.0 * share) * (place + 0.5) / count)
+        shape = there.shape
         return cls(
             tank_kg=tank,
             ring_kg=ring,
-            least_kg=ring / cells,
+            least_kg=ring / plugs,
             decay_per_s=np.array(pipes.decays_per_s()),
+            ahead=np.ones(len(tank)),
             tank_temp_k=np.stack([start_temp_k + 0.5 * share * rise, end_temp_k - 0.5 * share * rise]),
-            level_k=0.5 * (start_temp_k + end_temp_k),
-            scale=np.ones(rows),
-            sum_kg=ring.copy(),
-            sum_heat=heat.sum(axis=1),
-            first=np.zeros(rows, dtype=np.intp),
-            count=count.astype(np.intp),
-            mass=mass,
-            heat=heat,
-            warmth=np.zeros((rows, room)),
-            steepness=np.zeros((rows, room)),
+            mass=np.where(there, ring / count, 0.0),
+            temp=np.where(there, centre, 0.0),
+            slope=np.zeros(shape),
+            steepness=np.zeros(shape),
         )
 
     def energy_j(self) -> Array:
         """Heat content of water and wall above 0 degC."""
-        place = np.arange(self.mass.shape[1])
-        there = (place - self.first[:, None]) % self.mass.shape[1] < self.count[:, None]
-        plugs = (there * ((self.level_k - ENERGY_ZERO_K)[:, None] * self.mass + self.scale[:, None] * self.heat)).sum(1)
-        energy: Array = HEAT_CAPACITY_J_KGK * (self.tank_kg * (self.tank_temp_k - ENERGY_ZERO_K).sum(axis=0) + plugs)
+        tanks = self.tank_kg * (self.tank_temp_k - ENERGY_ZERO_K).sum(axis=0)
+        energy: Array = HEAT_CAPACITY_J_KGK * (tanks + (self.mass * (self.temp - ENERGY_ZERO_K)).sum(axis=0))
         return energy
 
     def step(self, mass_kg: Array, temp_k: Array, dt_s: float, ambient_k: Array) -> tuple[Array, Array, Array]:
@@ -91,194 +75,136 @@ class ReferenceRings:
 
         Returns mass in kg, heat in kg K of what comes out, and loss in J.
         """
-        rows = np.arange(len(mass_kg))
-        forward = mass_kg >= 0.0
+        self._turn(np.flatnonzero(self.ahead * mass_kg < 0.0))
         mass = np.abs(mass_kg)
         mass = np.where(mass > LEAST_MOVE * (self.ring_kg + 2.0 * self.tank_kg), mass, 0.0)
-        through = np.maximum(mass - self.ring_kg, 0.0)
-        flushed = through > 0.0
-        moving = mass > 0.0
-        spare = self.sum_kg - self.ring_kg
-        out_kg = np.where(moving & (np.abs(spare) > SPARE * self.ring_kg), mass + spare, mass)
-        out_kg = np.where(flushed, self.sum_kg + through, out_kg)
+        moves, floods = mass > 0.0, mass > MOST_RELEASE * self.ring_kg
         x = self.decay_per_s * dt_s
         lost_share = -np.expm1(-x)
-        # The time that water leaving the plugs still spends in this step, and that which passes them spends in them.
-        passing = np.where(flushed, x * self.ring_kg / np.where(moving, mass, 1.0), x)
-        lost_passing = -np.expm1(-passing)
-        mean_left = lost_passing / passing
-        ahead_lost = 1.0 - (1.0 - lost_passing) / mean_left
-        goal_share, mean, left = self._tanks(mass, x)
-        upstream, downstream = np.where(forward, 0, 1), np.where(forward, 1, 0)
+        goal, mean, left = self._tanks(mass, x, lost_share)
+        inlet, lost = self._mix(0, goal, mean, left, mass, temp_k, ambient_k)
+        # The time in which water passes the plugs.
+        passing = np.where(floods, x * np.minimum(1.0, self.ring_kg / np.where(moves, mass, 1.0)), x)
+        passing_lost = -np.expm1(-passing)
+        mean_left = passing_lost / passing
+        ahead_lost = 1.0 - (1.0 - passing_lost) / mean_left
 
-        inlet, lost = self._mix(rows, upstream, goal_share, mean, left, mass, temp_k, ambient_k)
-        rest = np.where(moving, 0.0, lost_share) * (self.tank_temp_k - ambient_k)
-        self.tank_temp_k -= rest
-        lost += self.tank_kg * rest.sum(axis=0)
+        bypass, heat, lost_there = self._take(mass, lost_share, ambient_k)
+        enters, warm = mass - bypass, inlet - ambient_k
+        lost += lost_there + heat * ahead_lost + enters * warm * (1.0 - mean_left) + bypass * warm * passing_lost
+        leaving = heat * (1.0 - ahead_lost) + bypass * warm * (1.0 - passing_lost)
+        steepness = np.minimum(passing, MOST_STEEP) / np.where(moves, enters, 1.0)
+        self._put(moves, enters, ambient_k + warm * mean_left, warm * mean_left * steepness, steepness)
 
-        # What leaves the plugs, what stays, what passes, what comes.
-        above = self.level_k - ambient_k
-        heat = self._take(np.where(flushed, np.inf, out_kg), forward)
-        taken = np.where(flushed, self.sum_kg, out_kg)
-        heat = np.where(flushed, self.sum_heat, heat)
-        left_kg, left_heat = self.sum_kg - taken, self.sum_heat - heat
-        old = above * taken + self.scale * heat
-        passed = through * (inlet - ambient_k)
-        entering = np.minimum(mass, self.ring_kg)
-        new = entering * (inlet - ambient_k)
-        lost += np.where(flushed, 0.0, (above * left_kg + self.scale * left_heat) * lost_share)
-        lost += old * ahead_lost + passed * lost_passing + new * (1.0 - mean_left)
-        leaving = old * (1.0 - ahead_lost) + passed * (1.0 - lost_passing)
-        new *= mean_left
-        self.level_k = np.where(flushed, ambient_k, self.level_k - above * lost_share)
-        self.scale = np.where(flushed, 1.0, self.scale * (1.0 - lost_share))
-        warmth = new / self.scale
-        new_heat = warmth + (ambient_k - self.level_k) / self.scale * entering
-        self.sum_kg = np.where(flushed, self.ring_kg, left_kg + entering)
-        self.sum_heat = np.where(flushed, new, left_heat + new_heat)
-        steepness = np.minimum(passing, MOST_STEEP)
-        self._push(moving, forward, entering, new_heat, warmth, np.where(forward, steepness, -steepness))
-        self._rescale(moving & ~flushed & (self.scale < LEAST_SCALE), ambient_k)
+        out_temp = ambient_k + leaving / np.where(moves, mass, 1.0)
+        outlet, lost_there = self._mix(1, goal, mean, left, mass, out_temp, ambient_k)
+        return mass, mass * outlet, HEAT_CAPACITY_J_KGK * (lost + lost_there)
 
-        out_temp = ambient_k + leaving / np.where(moving, out_kg, 1.0)
-        outlet, lost_there = self._mix(rows, downstream, goal_share, mean, left, out_kg, out_temp, ambient_k)
-        return out_kg, out_kg * outlet, HEAT_CAPACITY_J_KGK * (lost + lost_there)
+    def _turn(self, columns: NDArray[np.intp]) -> None:
+        """Lay columns out for water that comes from the other end."""
+        if not len(columns):
+            return
+        self.ahead[columns] *= -1.0
+        self.tank_temp_k[:, columns] = self.tank_temp_k[::-1, columns]
+        room = len(self.mass)
+        # The oldest plug becomes the newest; what is not used stays behind.
+        count = (self.mass[:, columns] > 0.0).sum(axis=0)
+        place = (count - 1 - np.arange(room)[:, None]) % room
+        for values in (self.mass, self.temp, self.slope, self.steepness):
+            values[:, columns] = np.take_along_axis(values[:, columns], place, axis=0)
+        self.slope[:, columns] *= -1.0
+        self.steepness[:, columns] *= -1.0
 
-    def _tanks(self, mass: Array, x: Array) -> tuple[Array, Array, Array]:
+    def _tanks(self, mass: Array, x: Array, lost_share: Array) -> tuple[Array, Array, Array]:
         """A tank that `mass` goes through: share of the inflow in its goal, and what is left of the way there."""
-        moving = mass > 0.0
-        contents = np.where(moving, mass, 1.0) / self.tank_kg
+        moves = mass > 0.0
+        contents = np.where(moves, mass, self.tank_kg) / self.tank_kg
         cooled = x / contents
         quick = cooled < 0.25
         goal = np.where(quick, np.exp(-cooled), 1.0)
-        rate = contents / goal
         slow = contents + x * (1.0 + 0.034 / cooled)
-        rate = np.where(quick, rate, slow)
+        rate = np.where(quick, contents / goal, slow)
         goal = np.where(quick, goal, contents / slow)
         left = np.exp(-rate)
         mean = -np.expm1(-rate) / rate
-        return goal, np.where(moving, mean, 1.0), np.where(moving, left, 1.0)
+        return np.where(moves, goal, 0.0), np.where(moves, mean, 1.0), np.where(moves, left, 1.0 - lost_share)
 
     def _mix(
-        self,
-        rows: Index,
-        which: Index,
-        goal_share: Array,
-        mean: Array,
-        left: Array,
-        mass: Array,
-        temp: Array,
-        ambient: Array,
+        self, which: int, goal_share: Array, mean: Array, left: Array, mass: Array, temp: Array, ambient: Array
     ) -> tuple[Array, Array]:
         """Let `mass` through a tank; returns the mean temperature of what comes out and what is lost in kg K."""
         goal = ambient + goal_share * (temp - ambient)
-        off = self.tank_temp_k[which, rows] - goal
+        off = self.tank_temp_k[which] - goal
         out = goal + mean * off
-        lost: Array = np.where(mass > 0.0, mass * (temp - out) + self.tank_kg * (1.0 - left) * off, 0.0)
-        self.tank_temp_k[which, rows] = np.where(mass > 0.0, goal + left * off, self.tank_temp_k[which, rows])
+        lost: Array = mass * (temp - out) + self.tank_kg * (1.0 - left) * off
+        self.tank_temp_k[which] = goal + left * off
         return out, lost
 
-    def _take(self, wanted: Array, forward: Mask) -> Array:
-        """Take `wanted` out of the plugs at the downstream end; returns its heat (times scale, above level)."""
-        room = self.mass.shape[1]
-        mass, heat, warmth, steepness = (a.reshape(-1) for a in (self.mass, self.heat, self.warmth, self.steepness))
-        found = np.zeros_like(wanted)
-        rest = wanted.copy()
-        active = np.flatnonzero((wanted > 0.0) & (self.count > 0))
-        while len(active):  # whole plugs
-            ends = np.where(forward[active], self.first[active] + self.count[active] - 1, self.first[active])
-            place = active * room + ends % room
-            whole = rest[active] >= mass[place]
-            last, place = active[whole], place[whole]
-            found[last] += heat[place]
-            rest[last] -= mass[place]
-            self.count[last] -= 1
-            self.first[last] += ~forward[last]
-            active = last[self.count[last] > 0]
-        active = np.flatnonzero((wanted > 0.0) & (self.count > 0))
-        ahead = forward[active]
-        ends = np.where(ahead, self.first[active] + self.count[active] - 1, self.first[active])
-        place = active * room + ends % room
-        part = rest[active] / mass[place]
-        steep = np.where(ahead, steepness[place], -steepness[place])
-        inner = part * (part - 1.0)
-        extra = steep * inner * (0.5 + steep * ((2.0 * part - 1.0) / 12.0 + steep * inner / 24.0))
-        taken = part * heat[place] + extra * warmth[place]
-        found[active] += taken
-        mass[place] -= rest[active]
-        heat[place] -= taken
-        warmth[place] *= 1.0 - part - extra
-        steepness[place] *= 1.0 - part
-        # What is nothing but rounding joins its neighbour.
-        crumb = (mass[place] < LEAST_REST * self.ring_kg[active]) & (self.count[active] > 1)
-        if crumb.any():
-            rows, ends, place = active[crumb], ends[crumb], place[crumb]
-            other = rows * room + np.where(forward[rows], ends - 1, ends + 1) % room
-            for values in (mass, heat, warmth):
-                values[other] += values[place]
-            self.count[rows] -= 1
-            self.first[rows] += ~forward[rows]
-        return found
+    def _used(self) -> int:
+        return int(np.count_nonzero((self.mass > 0.0).any(axis=1)))
 
-    def _push(self, moving: Mask, forward: Mask, mass: Array, heat: Array, warmth: Array, steepness: Array) -> None:
-        """Put a plug in at the upstream end, or add it to the last one there as long as that is small."""
-        room = self.mass.shape[1]
-        rows = np.flatnonzero(moving)
-        end = np.where(forward[rows], self.first[rows], self.first[rows] + self.count[rows] - 1)
-        place = rows * room + end % room
-        small = (self.count[rows] > 0) & (self.mass.reshape(-1)[place] < self.least_kg[rows])
-        self._join(rows[small], place[small], mass, heat, warmth, steepness)
-        rows, end = rows[~small], end[~small]
-        self.first[rows] -= forward[rows]
-        end = np.where(forward[rows], self.first[rows], self.first[rows] + self.count[rows])
-        place = rows * room + end % room
-        self.count[rows] += 1
+    def _take(self, wanted: Array, lost_share: Array, ambient: Array) -> tuple[Array, Array, Array]:
+        """Take `wanted` out of the oldest plugs and let the others cool.
+
+        Returns what was not there, the heat above the ambient of what was taken, and what the others lost.
+        """
+        rest, heat, kept = wanted.copy(), np.zeros_like(wanted), np.zeros_like(wanted)
+        for i in range(self._used() - 1, -1, -1):
+            steep = self.steepness[i]
+            part = np.minimum(rest, self.mass[i])
+            keeps = self.mass[i] - part
+            rest -= part
+            bend = self.slope[i] * (0.5 + steep * ((part - keeps) / 12.0 - steep * part * keeps / 24.0))
+            heat += part * (self.temp[i] - ambient - keeps * bend)
+            self.mass[i] = keeps
+            self.temp[i] += part * bend
+            self.slope[i] = (self.slope[i] + steep * part * bend) * (1.0 - lost_share)
+            kept += keeps * (self.temp[i] - ambient)
+            self.temp[i] -= lost_share * (self.temp[i] - ambient)
+        return rest, heat, lost_share * kept
+
+    def _put(self, moves: Mask, mass: Array, temp: Array, slope: Array, steepness: Array) -> None:
+        """Put water in: as a plug of its own, or with the newest one as long as that is small."""
+        # A pipe has room for so many; the rows are as many as the finest pipe of all needs.
+        room = np.rint(self.ring_kg / self.least_kg).astype(np.intp) + SPARE_PLUGS
+        last = self.mass[room - 1, np.arange(len(mass))]
+        opens = moves & (self.mass[0] >= self.least_kg) & (last == 0.0)
+        used = min(self._used(), len(self.mass) - 1)
+        for values, new in ((self.mass, mass), (self.temp, temp), (self.slope, slope), (self.steepness, steepness)):
+            values[1 : used + 1] = np.where(opens, values[:used], values[1 : used + 1])
+            values[0] = np.where(opens, new, values[0])
+        joins = moves & ~opens
+        if joins.any():
+            self._join(joins, mass, temp, slope, steepness)
+
+    def _join(self, where: Mask, mass: Array, temp: Array, slope: Array, steepness: Array) -> None:
+        """What comes in and the newest plug become one, not warmer or colder anywhere than they were."""
+        old, is_new = self.mass[0], self.mass[0] == 0.0
+        whole = old + mass
+        inverse = 1.0 / np.where(where, whole, 1.0)
+        old_temp = np.where(is_new, temp, self.temp[0])
+        mean = old_temp + (temp - old_temp) * mass * inverse
+        both_slope = np.where(is_new, slope, (self.slope[0] * old + slope * mass) * inverse)
+        both_steep = np.where(is_new, steepness, (self.steepness[0] * old + steepness * mass) * inverse)
+        both_steep = np.clip(both_steep, -inverse, inverse)
+        up, down = _span(old, self.slope[0], self.steepness[0])
+        up_here, down_here = _span(mass, slope, steepness)
+        high = np.maximum(np.where(is_new, temp, old_temp + up), temp + up_here) - mean
+        low = mean - np.minimum(np.where(is_new, temp, old_temp - down), temp - down_here)
+        up, down = _span(whole, both_slope, both_steep)
+        share = np.minimum(high / np.maximum(up, 1e-300), low / np.maximum(down, 1e-300))
+        both_slope *= np.clip(share, 0.0, 1.0)
         for values, new in (
-            (self.mass, mass),
-            (self.heat, heat),
-            (self.warmth, warmth),
-            (self.steepness, steepness),
+            (self.mass, whole),
+            (self.temp, mean),
+            (self.slope, both_slope),
+            (self.steepness, both_steep),
         ):
-            values.reshape(-1)[place] = new[rows]
-
-    def _join(
-        self, rows: Index, place: Index, more_mass: Array, more_heat: Array, more_warmth: Array, more_steepness: Array
-    ) -> None:
-        """Two plugs become one, not warmer or colder anywhere than they were."""
-        if not len(rows):
-            return
-        mass, heat, warmth, steepness = (a.reshape(-1) for a in (self.mass, self.heat, self.warmth, self.steepness))
-        here, there = heat[place] / mass[place], more_heat[rows] / more_mass[rows]
-        up, down = _span(mass[place], warmth[place], steepness[place])
-        up_there, down_there = _span(more_mass[rows], more_warmth[rows], more_steepness[rows])
-        high, low = np.maximum(here + up, there + up_there), np.minimum(here - down, there - down_there)
-        mass[place] += more_mass[rows]
-        heat[place] += more_heat[rows]
-        warmth[place] += more_warmth[rows]
-        steepness[place] = np.clip(steepness[place] + more_steepness[rows], -MOST_STEEP, MOST_STEEP)
-        mean = heat[place] / mass[place]
-        up, down = _span(mass[place], warmth[place], steepness[place])
-        share = np.where(up > high - mean, (high - mean) / np.where(up > 0.0, up, 1.0), 1.0)
-        share = np.where(down * share > mean - low, (mean - low) / np.where(down > 0.0, down, 1.0), share)
-        warmth[place] *= np.maximum(share, 0.0)
-
-    def _rescale(self, wanted: Mask, ambient: Array) -> None:
-        """Make the scale one and the level the ambient temperature; no temperature changes."""
-        rows = np.flatnonzero(wanted)
-        if not len(rows):
-            return
-        above = (self.level_k - ambient)[rows, None]
-        self.heat[rows] = above * self.mass[rows] + self.scale[rows, None] * self.heat[rows]
-        self.warmth[rows] *= self.scale[rows, None]
-        room = self.mass.shape[1]
-        there = (np.arange(room) - self.first[rows, None]) % room < self.count[rows, None]
-        self.level_k[rows], self.scale[rows] = ambient[rows], 1.0
-        self.sum_kg[rows] = (there * self.mass[rows]).sum(axis=1)
-        self.sum_heat[rows] = (there * self.heat[rows]).sum(axis=1)
+            values[0] = np.where(where, new, values[0])
 
 
-def _span(mass: Array, warmth: Array, steepness: Array) -> tuple[Array, Array]:
+def _span(mass: Array, slope: Array, steepness: Array) -> tuple[Array, Array]:
     """How much warmer and colder than its mean a plug is at its ends, to the square of its steepness."""
-    bend = np.abs(warmth * steepness) / mass
-    skew = np.abs(steepness) / np.where(warmth > 0.0, 12.0, -12.0)
-    return bend * (0.5 + skew), bend * (0.5 - skew)
+    size = np.abs(slope) * mass
+    skew = np.where(slope * steepness < 0.0, -1.0, 1.0) * np.abs(steepness) * mass / 12.0
+    return size * (0.5 + skew), size * (0.5 - skew)

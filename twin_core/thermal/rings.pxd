@@ -1,9 +1,17 @@
 # The planning kernel: one pipe is a mixed tank, a row of plugs and another mixed tank. Same calls as pipes.pxd.
-# A record is HEAD doubles and then `capacity` plugs of PLUG doubles. A memo is not used.
+# A record is HEAD doubles and then `capacity` plugs of PLUG doubles, see plugs.pxi. A memo is not used.
 
 cdef enum:
-    HEAD = 8
+    HEAD = 3
+    INLET = 0  # temperature of the tank where water comes in
+    OUTLET = 1
+    AHEAD = 2  # 1: it comes in at the start, -1: at the end
     PLUG = 4
+    MASS = 0
+    TEMP = 1  # mean
+    # The logarithm of how much the end has cooled more than the beginning, and that times what has cooled: per kg.
+    SLOPE = 2
+    STEEPNESS = 3
     MEMO_WIDTH = 1  # for the sake of equal calls
 
 cdef struct Ring:
@@ -20,26 +28,11 @@ cdef struct Outflow:
     double heat_kgk  # mass times temperature
     double loss_j
 
-# What a step does. It needs the mass alone, so it can be made for all pipes before the first of them is advanced.
-cdef struct Factors:
-    double steepness  # logarithm of what a temperature difference falls by
-    double lost  # share of a temperature difference that is lost in the step
-    double mean_lost  # on the average over the step
-    double ahead_lost  # of what goes on the average over the step, seen from its beginning
-    # Of a tank that mass goes through:
-    double goal  # share of the inflow in the temperature that it tends to, the rest is the ambient's
-    double mean  # share of the difference to the goal that is left on the average over the step
-    double left  # and at its end
-
 cdef double HEAT_CAPACITY
 cdef double ENERGY_ZERO
 cdef double LEAST_MOVE
 
 cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil
-cdef Factors make_factors(const Ring* pipe, double mass, double dt) noexcept nogil
-cdef Outflow advance_by(
-    const Ring* pipe, double* record, const Factors* f, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
-) noexcept nogil
 cdef Outflow advance(
     const Ring* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil
@@ -53,7 +46,7 @@ cdef double admit(
 cdef double stored_energy_j(const Ring* pipe, const double* record) noexcept nogil
 cdef double end_temp_k(const Ring* pipe, const double* record, bint at_end) noexcept nogil
 
-cdef void copy_record(const double* record, double* copy) noexcept nogil
+cdef void copy_record(const Ring* pipe, const double* record, double* copy) noexcept nogil
 
 cdef class Rings:
     cdef Ring* pipe  # [count]
