@@ -11,6 +11,7 @@ from uem.twin_core.thermal.rings import Rings
 Array = NDArray[np.float64]
 
 NO_FLOWS_FOUND: Final[int]
+PRODUCERS: Final[frozenset[int]]
 
 class Arrays:
     def __init__(
@@ -75,6 +76,7 @@ class Graph:
     ) -> None: ...
     def work(self) -> Work: ...
     def fill(self, records: Array, temp_k: Array) -> None: ...
+    def forget_cuts(self, records: Array) -> None: ...
     def step(
         self,
         work: Work,

@@ -76,6 +76,7 @@ cdef enum:  # first results of every unit
     HEAT = 1
 
 cdef enum:
+    UNKNOWN = -1
     WHOLE = 0
     RELEASED = 1  # the pipe gives its outflow before its inlet is known
     LATE = 2  # the edge takes in water as warm as it was in the inner step before
@@ -93,9 +94,6 @@ cdef enum:  # where a cycle is cut, the best first
     AT_RELEASE = 1
     AT_OTHER = 2  # valve, pump or unit
     AT_PIPE = 3
-
-cdef enum:
-    INPUTS = 9  # arrays
 
 cdef enum:  # of a ledger
     IN = 0
@@ -136,19 +134,6 @@ PRODUCERS = frozenset((
 cdef class Arrays:
     """The arrays of a state, as the kernel reads and writes them; their shapes stand in network.py."""
 
-    cdef double[:, ::1] rows
-    cdef double[:, ::1] memos
-    cdef double[:, ::1] records
-    cdef double[::1] stored_j
-    cdef double[:, ::1] step_j
-    cdef double[:, ::1] total_j
-    cdef double[:, ::1] node_temp_k
-    cdef double[:, ::1] node_pressure_pa
-    cdef double[:, ::1] node_unsupplied
-    cdef double[:, ::1] edge_flow_kg_s
-    cdef double[:, ::1] pipe_outlet_temp_k
-    cdef double[:, ::1] unit_results
-
     def __init__(self, rows, memos, records, stored_j, step_j, total_j, node_temp_k, node_pressure_pa, node_unsupplied,
                  edge_flow_kg_s, pipe_outlet_temp_k, unit_results):
         self.rows, self.memos, self.records, self.unit_results = rows, memos, records, unit_results
@@ -159,17 +144,6 @@ cdef class Arrays:
 
 cdef class InputArrays:
     """The arrays of inputs, as the kernel reads them, and within which bounds their values make sense."""
-
-    cdef double[:, ::1] supply_temp_k
-    cdef double[:, ::1] demand_kg_s
-    cdef double[:, ::1] pressure_pa
-    cdef double[:, ::1] opening
-    cdef double[:, ::1] valve_flow_kg_s
-    cdef double[:, ::1] speed
-    cdef double[:, ::1] pressure_rise_pa
-    cdef double[:, ::1] ambient_temp_k
-    cdef double[:, ::1] commands
-    cdef double[INPUTS][2] bound
 
     def __init__(self, values, bounds):
         """The arrays as they stand above; `bounds`: lowest and highest value of each."""
@@ -501,6 +475,10 @@ cdef class Graph:
         np.asarray(records)[:, 2 * self.edges : 2 * self.edges + self.nodes] = np.asarray(temp_k).T
         np.asarray(records)[:, self.unit_state :] = self.units.initial
 
+    def forget_cuts(self, double[:, ::1] records):
+        """Have the cuts of these records (members, records) chosen anew in the next step."""
+        np.asarray(records)[:, self.edges : 2 * self.edges] = UNKNOWN
+
     def step(self, Work work, Arrays state, InputArrays inputs, Py_ssize_t first, Py_ssize_t last, double dt_s,
              Py_ssize_t inner_steps):
         """Advance members first to last by `dt_s` in `inner_steps` equal parts; shapes as in network.py.
@@ -773,6 +751,7 @@ cdef class Graph:
         cdef Py_ssize_t i
         for i in range(self.edges):
             w.new_cut[i] = <signed char> m.cut[i]
+            changed |= w.new_cut[i] == UNKNOWN
             if w.new_cut[i] == RELEASED and not changed:
                 changed = not self.releases(m, i, w.flow[i] * dt, dt)
         if changed and not self.cuts_hold(w):

@@ -1,22 +1,71 @@
 # cython: cdivision=True, overflowcheck=False
-"""Eight members at a time, in the lanes of the processor's vectors: pipes of the planning scheme and whole networks.
+"""Several members at a time, in the lanes of the processor's vectors: pipes of the planning scheme, whole networks.
 
-Compiled once per kind of processor (setup.py), chosen by lanes.py. SI units, temperatures in K. A block is eight
-members side by side; all that a member is in one of them stands eight numbers apart in its row. The last block may have
-lanes to spare, which do what its first member does.
+Compiled once per kind of processor (setup.py), chosen by lanes.py. SI units, temperatures in K. A block is as many
+members as a vector has lanes: all that they are stands side by side in one row, number by number in the order of a
+member's row and record in graph.pyx (states of units excepted, which stand member by member). Lanes of the last block
+that no member has do what its first one does.
+
+The step of a network is that of graph.pyx, with three differences. All producers that are part of a ring are cut, not
+only as many as are needed. Where members differ in the direction of a flow, the pipe gives its outflow before its inlet
+is known, which changes nothing; where that is not possible, they are stepped apart. What leaves a node is what its
+edges pass, to the last digit; what rounding leaves over is made up. What a member does never depends on the others.
 """
 
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy, memset
 
+import numpy as np
+
+from uem.twin_core.thermal.friction cimport Wall, make_wall
+from uem.twin_core.thermal.graph cimport Arrays, InputArrays
+from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
 from uem.twin_core.thermal.rings cimport (
     AHEAD, ENERGY_ZERO, HEAD, HEAT_CAPACITY, INLET, MASS, OUTLET, PLUG, SLOPE, STEEPNESS, TEMP, Ring, Rings
 )
+from uem.twin_core.thermal.units.dispatch cimport HEAT_LOAD, HEAT_SOURCE, advance_unit, wanted_flow_kg_s
+from uem.twin_core.thermal.units.ideal cimport SourceCommand
+from uem.twin_core.thermal.water cimport density_kg_m3, viscosity_pa_s
 
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.thermal.hydraulic_network import take_apart
 
 include "uem/twin_core/thermal/plugs.pxi"
+include "uem/twin_core/thermal/lane_hydraulics.pxi"
 
 WIDTH = LANES
+
+# As in graph.pyx.
+cdef double LEAST_FLOW = 1e-8
+cdef double MOST_REPAID = 0.1
+cdef double COLDEST = 273.15
+cdef double HOTTEST = 423.15
+cdef double SAME_TEMP = 0.1
+cdef double SAME_FLOW = 1e-4
+
+cdef enum:
+    NO_FLOWS = 1
+    NO_WATER = 2
+
+cdef enum:  # first results of every unit
+    OUTLET_TEMP = 0
+    HEAT = 1
+
+cdef enum:
+    WHOLE = 0
+    RELEASED = 1
+    LATE = 2
+
+cdef enum:  # of the flow of an edge, in all lanes of a block
+    NONE = 0
+    ONWARD = 1
+    BACKWARD = 2
+    MIXED = 3
+
+cdef enum:  # of a ledger
+    IN = 0
+    OUT = 1
+    LOSS = 2
+    STORED = 3
 
 
 cdef inline lane get(const double* row, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
@@ -54,7 +103,7 @@ cdef class LaneRings:
                 const double[::1] ambient_temp_k, double[:, ::1] out_heat_kgk, double[::1] loss_j):
         """Advance every pipe for itself.
 
-        rows (blocks, width * 8) change in place; mass_kg that goes in (and comes out) and its temp_k are (pipes,
+        rows (blocks, width * lanes) change in place; mass_kg that goes in (and comes out) and its temp_k are (pipes,
         members); the heat that comes out is filled in the same shape, the loss of all pipes as (members,).
         """
         cdef Py_ssize_t i, block, first, count, members = mass_kg.shape[1]
@@ -62,6 +111,14 @@ cdef class LaneRings:
         cdef Passed out
         cdef Cooling c
         cdef const Ring* ring
+        if not (mass_kg.shape[0] == temp_k.shape[0] == out_heat_kgk.shape[0] == self.count):
+            raise InvalidInput(f"flows of {mass_kg.shape[0]} pipes, not {self.count}")
+        if not (temp_k.shape[1] == out_heat_kgk.shape[1] == ambient_temp_k.shape[0] == loss_j.shape[0] == members):
+            raise InvalidInput(f"arrays do not all have {members} members")
+        if rows.shape[1] != self.rings.width * LANES or rows.shape[0] != (members + LANES - 1) // LANES:
+            raise InvalidInput(f"rows of {rows.shape[1]} numbers do not fit these pipes and members")
+        if not dt_s > 0.0:
+            raise InvalidInput(f"dt_s {dt_s} must be positive")
         with nogil:
             for block in range(rows.shape[0]):
                 first = block * LANES
@@ -77,6 +134,1009 @@ cdef class LaneRings:
                         ring, <lane*> (&rows[block, self.rings.offset[i] * LANES]), &c,
                         get(&mass_kg[i, 0], first, count), get(&temp_k[i, 0], first, count), ambient,
                     )
-                    put_back(&out_heat_kgk[i, 0], first, count, out.kg_k)
+                    put_back(&out_heat_kgk[i, 0], first, count, out.mass * out.temp)
                     loss = loss + out.lost
                 put_back(&loss_j[0], first, count, HEAT_CAPACITY * loss)
+
+
+cdef struct Inputs:  # (things, members) each, as in network.py
+    Py_ssize_t members
+    const double* supply
+    const double* demand
+    const double* ambient
+    const double* pressure
+    const double* opening
+    const double* valve_flow
+    const double* speed
+    const double* rise
+    const double* commands  # (members, commands)
+    Py_ssize_t valves
+    Py_ssize_t pumps
+    Py_ssize_t command_width
+    double dt
+    Py_ssize_t inner_steps
+
+
+cdef struct Block:
+    # Which members are stepped together and where they are.
+    Py_ssize_t[8] member
+    Py_ssize_t count
+    bint side_by_side  # as they stand in the arrays of the state
+    lane* row  # plugs and walls
+    lane* flow  # [edges]
+    lane* cut  # [edges]
+    lane* node_temp  # [nodes]
+    lane* owed  # [edges]
+    lane* pressure  # [nodes]
+    lane* memory  # of the hydraulics
+
+
+cdef class LaneWork:
+    """Room to work in for one thread, and the order of the flows that were last used."""
+
+    cdef list kept
+    cdef Solving solving
+    cdef lane* heat_temp  # [edges] temperature of what comes out
+    cdef lane* mean_temp  # [nodes] over the inner steps so far
+    cdef lane* sum_flow  # [edges]
+    cdef lane* edge_mass
+    cdef lane* edge_heat
+    cdef lane* new_temp  # [edges]
+    cdef lane* new_wish
+    cdef lane* pressure  # [nodes]
+    cdef lane* unsupplied  # [nodes] 1: no held pressure can be felt there
+    cdef bint all_supplied
+    cdef lane* row_before  # what a block was before the step, or where members that were stepped apart are
+    cdef lane* row_apart
+    cdef double* states_before  # [lanes, states]
+    cdef double* result  # [lanes, results]
+    cdef double* sum_result
+    cdef Cooling* cooling  # [pipes]
+    cdef double cooling_dt
+    cdef lane[4] ledger
+    cdef lane stored
+    cdef lane ambient
+    cdef lane lowest
+    cdef lane highest
+    cdef Py_ssize_t* order  # [nodes]
+    cdef Py_ssize_t* first  # [nodes + 1] into leaving
+    cdef Py_ssize_t* leaving  # [edges] by origin, in that order
+    cdef Py_ssize_t* waiting  # [nodes]
+    cdef Py_ssize_t* released  # [edges]
+    cdef Py_ssize_t* late
+    cdef Py_ssize_t* standing
+    cdef Py_ssize_t releases
+    cdef Py_ssize_t lates
+    cdef Py_ssize_t stands
+    cdef signed char* way  # [edges] of the order
+    cdef signed char* new_way
+    cdef signed char* cut  # [edges] of the order
+    cdef bint ordered
+    cdef Room room
+    # For one member at a time.
+    cdef double* numbers
+    cdef unsigned char* flags
+    cdef int[8] code
+    cdef Py_ssize_t[8] culprit
+    cdef Py_ssize_t[8] iterations
+    # Of the first member that failed.
+    cdef int failed_code
+    cdef Py_ssize_t failed_member
+    cdef Py_ssize_t failed_culprit
+    cdef Py_ssize_t failed_iterations
+
+
+cdef class LaneGraph:
+    """The shape of a network for members side by side; parameters as those of Graph."""
+
+    cdef readonly Rings pipes
+    cdef readonly Py_ssize_t nodes
+    cdef readonly Py_ssize_t edges
+    cdef readonly Py_ssize_t width  # numbers of a member in a block
+    cdef list kept
+    cdef Py_ssize_t pipe_count
+    cdef Py_ssize_t* start
+    cdef Py_ssize_t* end
+    cdef Py_ssize_t* beside_first
+    cdef Py_ssize_t* beside
+    cdef Py_ssize_t* tree_order
+    cdef Py_ssize_t* tree_edge
+    cdef Py_ssize_t* kind  # [edges] of the hydraulics
+    cdef Py_ssize_t* in_ring  # [edges] 1: a producer that is part of a ring
+    cdef Py_ssize_t* source  # [nodes] demand there is not used
+    cdef Py_ssize_t* open_end  # [nodes] gives or takes what the edges there leave over
+    cdef Py_ssize_t* holds  # [nodes] its pressure is held
+    cdef double[::1] least_kg
+    cdef HydraulicPlan hydraulics
+    cdef LaneHydraulics lane_hydraulics
+    cdef bint has_pressures
+    cdef Py_ssize_t memory_width
+    cdef double tolerance
+    # Units: kinds, numbers, and where those of each begin among those of all.
+    cdef Py_ssize_t units
+    cdef Py_ssize_t states
+    cdef Py_ssize_t results
+    cdef Py_ssize_t* unit_kind
+    cdef double[::1] parameter
+    cdef Py_ssize_t* parameter_first
+    cdef Py_ssize_t* state_first
+    cdef Py_ssize_t* command_first
+    cdef Py_ssize_t* result_first
+    cdef Py_ssize_t* is_sum
+
+    def __init__(self, Rings pipes, Py_ssize_t nodes, start, end, source, held, kinds, parameters, states,
+                 command_counts, is_sum, produces, tree=(), HydraulicPlan hydraulics=None, kind=(),
+                 double tolerance=1e-3):
+        """As Graph; the units as lists, `produces` (edges,) tells which of them warm the water."""
+        self.kept = []
+        kept = self.kept
+        self.pipes, self.nodes, self.edges, self.pipe_count = pipes, nodes, len(start), pipes.count
+        self.start, self.end = integers(kept, start), integers(kept, end)
+        self.hydraulics, self.has_pressures, self.tolerance = hydraulics, hydraulics is not None, tolerance
+        self.memory_width = hydraulics.memory_width if hydraulics is not None else 0
+        self.lane_hydraulics = LaneHydraulics(hydraulics.graph) if hydraulics is not None else None
+        self.width = pipes.width + 3 * self.edges + 2 * nodes + self.memory_width
+        self.kind = integers(kept, kind)
+        self.source, self.open_end = integers(kept, source), integers(kept, held)
+        self.holds = integers(kept, hydraulics.graph.fixed if hydraulics is not None else np.zeros(nodes))
+        self.tree_order = integers(kept, [node for node, _ in tree])
+        self.tree_edge = integers(kept, [edge for _, edge in tree])
+        self.least_kg = np.array(
+            [2.0 * LEAST_MOVE_OF_A_PIPE * pipes.pipe[i].whole_kg for i in range(pipes.count)], dtype=np.float64
+        )
+        ends = np.concatenate([start, end]).astype(np.intp)
+        self.beside = integers(kept, np.argsort(ends, kind="stable") % self.edges)
+        self.beside_first = integers(kept, np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]))
+        self.in_ring = integers(kept, rings_through(nodes, start, end, produces))
+        self.units = len(kinds)
+        self.unit_kind = integers(kept, kinds)
+        self.parameter = np.array([value for row in parameters for value in row] + [0.0], dtype=np.float64)
+        self.parameter_first = integers(kept, np.cumsum([0, *map(len, parameters)]))
+        self.state_first = integers(kept, np.cumsum([0, *map(len, states)]))
+        self.command_first = integers(kept, np.cumsum([0, *command_counts]))
+        self.result_first = integers(kept, np.cumsum([0, *map(len, is_sum)]))
+        self.is_sum = integers(kept, [one for some in is_sum for one in some])
+        self.states, self.results = self.state_first[self.units], self.result_first[self.units]
+
+    def work(self):
+        """Room for one thread to work in."""
+        cdef LaneWork w = LaneWork()
+        w.kept = []
+        kept, nodes, edges = w.kept, self.nodes, self.edges
+        if self.has_pressures:
+            w.solving = self.lane_hydraulics.room(kept, edges)
+            w.room = self.hydraulics.room()
+        else:
+            w.solving.flow, w.solving.demand = lanes_for(kept, edges), lanes_for(kept, nodes)
+            w.solving.outflow = lanes_for(kept, nodes)
+            w.solving.temp, w.solving.setting = lanes_for(kept, edges), lanes_for(kept, edges)
+        w.heat_temp = lanes_for(kept, edges)
+        w.mean_temp, w.pressure = lanes_for(kept, nodes), lanes_for(kept, nodes)
+        w.unsupplied = lanes_for(kept, nodes)
+        w.sum_flow, w.edge_mass = lanes_for(kept, edges), lanes_for(kept, edges)
+        w.edge_heat = lanes_for(kept, edges)
+        w.new_temp, w.new_wish = lanes_for(kept, edges), lanes_for(kept, self.units)
+        w.row_before, w.row_apart = lanes_for(kept, self.width), lanes_for(kept, self.width)
+        w.states_before = <double*> room_for(kept, LANES * (self.states + 1) * sizeof(double))
+        w.result = <double*> room_for(kept, LANES * (self.results + 1) * sizeof(double))
+        w.sum_result = <double*> room_for(kept, LANES * (self.results + 1) * sizeof(double))
+        w.cooling = <Cooling*> room_for(kept, (self.pipe_count + 1) * sizeof(Cooling))
+        w.order, w.first = integers(kept, np.zeros(nodes)), integers(kept, np.zeros(nodes + 1))
+        w.leaving, w.waiting = integers(kept, np.zeros(edges)), integers(kept, np.zeros(nodes))
+        w.released, w.late = integers(kept, np.zeros(edges)), integers(kept, np.zeros(edges))
+        w.standing = integers(kept, np.zeros(edges))
+        w.way = <signed char*> room_for(kept, edges)
+        w.new_way = <signed char*> room_for(kept, edges)
+        w.cut = <signed char*> room_for(kept, edges)
+        w.numbers = <double*> room_for(kept, (3 * nodes + 3 * edges + self.memory_width + 1) * sizeof(double))
+        w.flags = <unsigned char*> room_for(kept, nodes)
+        w.all_supplied = True
+        return w
+
+    def step(self, LaneWork work, Arrays state, InputArrays given, Py_ssize_t first, Py_ssize_t last, double dt_s,
+             Py_ssize_t inner_steps):
+        """As Graph.step."""
+        cdef Inputs inputs
+        cdef Block block
+        cdef Py_ssize_t member, k
+        inputs.members = given.ambient_temp_k.shape[1]
+        inputs.supply, inputs.demand = &given.supply_temp_k[0, 0], &given.demand_kg_s[0, 0]
+        inputs.ambient, inputs.pressure = &given.ambient_temp_k[0, 0], &given.pressure_pa[0, 0]
+        inputs.valves, inputs.pumps = given.opening.shape[0], given.speed.shape[0]
+        inputs.opening = inputs.valve_flow = inputs.speed = inputs.rise = NULL
+        if inputs.valves:
+            inputs.opening, inputs.valve_flow = &given.opening[0, 0], &given.valve_flow_kg_s[0, 0]
+        if inputs.pumps:
+            inputs.speed, inputs.rise = &given.speed[0, 0], &given.pressure_rise_pa[0, 0]
+        inputs.commands, inputs.command_width = &given.commands[0, 0], given.commands.shape[1]
+        inputs.dt, inputs.inner_steps = dt_s / inner_steps, inner_steps
+        with nogil:
+            work.failed_code = 0
+            work.failed_member = work.failed_culprit = -1
+            self.take_cooling(work, inputs.dt)
+            member = first
+            while member < last:
+                block.count = 0
+                k = member - member % LANES + LANES  # where the next block begins
+                k = k if k < last else last
+                while member < k:
+                    block.member[block.count] = member
+                    block.count += 1
+                    member += 1
+                # All members that the block has: then it can be stepped where it is.
+                block.side_by_side = block.member[0] % LANES == 0 and (
+                    block.count == LANES or k == inputs.members
+                )
+                self.step_members(work, state, &inputs, &block)
+        return work.failed_code, work.failed_culprit, work.failed_member, work.failed_iterations
+
+    cdef void take_cooling(self, LaneWork w, double dt) noexcept nogil:
+        cdef Py_ssize_t i
+        if w.cooling_dt != dt:
+            for i in range(self.pipe_count):
+                w.cooling[i] = cooling(&self.pipes.pipe[i], dt)
+            w.cooling_dt = dt
+
+    def stored_energy_j(self, Arrays state, double[::1] out):
+        """Heat content of water and walls above 0 degC, filled into out (members,)."""
+        cdef Py_ssize_t number, member, i
+        cdef lane total
+        cdef Block block
+        with nogil:
+            for number in range(state.rows.shape[0]):
+                member = number * LANES
+                self.lay_out(&block, <lane*> &state.rows[number, 0])
+                total = spread(0.0)
+                for i in range(self.pipe_count):
+                    total = total + contents_kg_k(&self.pipes.pipe[i], block.row + self.pipes.offset[i], ENERGY_ZERO)
+                for i in range(self.edges):
+                    total = total + block.owed[i]
+                put_back(
+                    &out[0], member, LANES if member + LANES <= out.shape[0] else out.shape[0] - member,
+                    HEAT_CAPACITY * total,
+                )
+
+    cdef void lay_out(self, Block* b, lane* row) noexcept nogil:
+        b.row = row
+        b.flow = b.row + self.pipes.width
+        b.cut = b.flow + self.edges
+        b.node_temp = b.cut + self.edges
+        b.owed = b.node_temp + self.nodes
+        b.pressure = b.owed + self.edges
+        b.memory = b.pressure + self.nodes
+
+    cdef void step_members(self, LaneWork w, Arrays state, const Inputs* inputs, Block* b) noexcept nogil:
+        """Step some members of one block, together as far as their flows allow it."""
+        cdef Block other
+        cdef Py_ssize_t k, edge
+        cdef lane flow
+        if b.side_by_side:
+            self.lay_out(b, <lane*> &state.rows[b.member[0] // LANES, 0])
+        else:
+            self.lay_out(b, w.row_apart)
+            for k in range(LANES):
+                self.copy_lane(&state.rows[b.member[k if k < b.count else 0] // LANES, 0],
+                               b.member[k if k < b.count else 0] % LANES, <double*> b.row, k)
+        edge = self.step_block(w, state, inputs, b)
+        if edge < 0:
+            if not b.side_by_side:
+                for k in range(b.count):
+                    if w.code[k] == 0:
+                        self.copy_lane(<double*> b.row, k, &state.rows[b.member[k] // LANES, 0], b.member[k] % LANES)
+            return
+        # Their flows in this edge differ: those of one direction first, then the others.
+        flow = w.solving.flow[edge]
+        other.count = 0
+        other.side_by_side = False
+        for k in range(b.count):
+            if (<double*> &flow)[k] > 0.0:
+                other.member[other.count] = b.member[k]
+                other.count += 1
+        self.step_members(w, state, inputs, &other)
+        self.step_rest(w, state, inputs, b, &other)
+
+    cdef void step_rest(
+        self, LaneWork w, Arrays state, const Inputs* inputs, Block* b, const Block* done
+    ) noexcept nogil:
+        """Step those that are not done yet."""
+        cdef Block other
+        cdef Py_ssize_t k, i = 0
+        other.count = 0
+        other.side_by_side = False
+        for k in range(b.count):
+            if i < done.count and done.member[i] == b.member[k]:
+                i += 1
+                continue
+            other.member[other.count] = b.member[k]
+            other.count += 1
+        self.step_members(w, state, inputs, &other)
+
+    cdef void copy_lane(self, const double* source, Py_ssize_t of, double* goal, Py_ssize_t to) noexcept nogil:
+        """Copy what one lane is in a block into a lane of another."""
+        cdef Py_ssize_t i, k, field, at
+        cdef bint is_used
+        for i in range(self.pipe_count):
+            at = self.pipes.offset[i]
+            for k in range(HEAD):
+                goal[(at + k) * LANES + to] = source[(at + k) * LANES + of]
+            is_used = True
+            for k in range(self.pipes.pipe[i].capacity):
+                at = self.pipes.offset[i] + HEAD + PLUG * k
+                is_used = is_used and source[(at + MASS) * LANES + of] > 0.0
+                if is_used:
+                    for field in range(PLUG):
+                        goal[(at + field) * LANES + to] = source[(at + field) * LANES + of]
+                else:
+                    goal[(at + MASS) * LANES + to] = 0.0
+        for i in range(self.pipes.width, self.width):
+            goal[i * LANES + to] = source[i * LANES + of]
+
+    cdef lane load(self, const Block* b, const double* row) noexcept nogil:
+        """Of an input (members,)."""
+        cdef lane found
+        cdef Py_ssize_t k
+        if b.side_by_side and b.count == LANES:
+            return (<const lane*> (row + b.member[0]))[0]
+        found = spread(row[b.member[0]])
+        for k in range(b.count):
+            (<double*> &found)[k] = row[b.member[k]]
+        return found
+
+    cdef void tell(self, LaneWork w, const Block* b, double* row, lane values) noexcept nogil:
+        """Of a result (members,)."""
+        cdef Py_ssize_t k
+        if b.side_by_side and b.count == LANES and not self.any_failed(w, b):
+            (<lane*> (row + b.member[0]))[0] = values
+            return
+        for k in range(b.count):
+            if w.code[k] == 0:
+                row[b.member[k]] = (<double*> &values)[k]
+
+    cdef Py_ssize_t step_block(
+        self, LaneWork w, Arrays state, const Inputs* inputs, Block* b
+    ) noexcept nogil:
+        """Step a block, or return the edge in which flows differ so that it has to be stepped in parts."""
+        cdef Py_ssize_t i, k, edge
+        cdef bint keeps = inputs.inner_steps > 1 or self.may_fail(inputs, b), once = inputs.inner_steps == 1
+        cdef mask renewed
+        w.ambient = self.load(b, inputs.ambient)
+        for i in range(4):
+            w.ledger[i] = spread(0.0)
+        w.stored = spread(0.0)
+        for i in range(self.nodes):
+            w.solving.demand[i] = spread(0.0)
+            if not self.source[i]:
+                w.solving.demand[i] = self.load(b, inputs.demand + i * inputs.members)
+        for k in range(LANES):
+            w.code[k] = 0
+        if not once:
+            memset(w.mean_temp, 0, self.nodes * sizeof(lane))
+            memset(w.sum_flow, 0, self.edges * sizeof(lane))
+            memset(w.edge_mass, 0, self.edges * sizeof(lane))
+            memset(w.edge_heat, 0, self.edges * sizeof(lane))
+            memset(w.sum_result, 0, LANES * self.results * sizeof(double))
+        if keeps:
+            self.keep(w, state, b)
+        for k in range(inputs.inner_steps):
+            edge = self.flows(w, state, inputs, b, k == 0)
+            if edge >= 0:
+                if keeps:
+                    self.take_back(w, state, b, True)
+                return edge
+            if not keeps and self.any_failed(w, b):
+                self.keep(w, state, b)  # what has failed so far has not changed yet
+                keeps = True
+            self.keep_order(w, b, inputs.dt)
+            self.transport(w, state, inputs, b, 1.0 / (k + 1), k + 1 == inputs.inner_steps)
+        self.report(w, state, inputs, b)
+        if self.any_failed(w, b):
+            self.take_back(w, state, b, False)
+        for k in range(b.count):
+            if w.code[k] != 0 and (w.failed_code == 0 or b.member[k] < w.failed_member):
+                w.failed_code, w.failed_member = w.code[k], b.member[k]
+                w.failed_culprit, w.failed_iterations = w.culprit[k], w.iterations[k]
+        return -1
+
+    cdef bint any_failed(self, LaneWork w, const Block* b) noexcept nogil:
+        cdef Py_ssize_t k
+        for k in range(b.count):
+            if w.code[k] != 0:
+                return True
+        return False
+
+    cdef bint may_fail(self, const Inputs* inputs, const Block* b) noexcept nogil:
+        """Whether a unit could give off what is not liquid, so that its member has to be put back."""
+        cdef Py_ssize_t i, k
+        cdef const double* command
+        for i in range(self.units):
+            if self.unit_kind[i] == HEAT_LOAD:
+                continue
+            if self.unit_kind[i] != HEAT_SOURCE:
+                return True
+            for k in range(b.count):
+                command = inputs.commands + b.member[k] * inputs.command_width + self.command_first[i]
+                if not (<const SourceCommand*> command).supply_temp_k <= HOTTEST:
+                    return True
+        return False
+
+    cdef void keep(self, LaneWork w, Arrays state, const Block* b) noexcept nogil:
+        """Remember what the block is."""
+        cdef Py_ssize_t i, k
+        for i in range(self.pipe_count):
+            copy_plugs(&self.pipes.pipe[i], b.row + self.pipes.offset[i], w.row_before + self.pipes.offset[i])
+        memcpy(
+            w.row_before + self.pipes.width, b.row + self.pipes.width, (self.width - self.pipes.width) * sizeof(lane)
+        )
+        if self.states:
+            for k in range(b.count):
+                memcpy(w.states_before + k * self.states, &state.records[b.member[k], 0], self.states * sizeof(double))
+
+    cdef void take_back(self, LaneWork w, Arrays state, const Block* b, bint everything) noexcept nogil:
+        """Make all members, or those that failed, what they were."""
+        cdef Py_ssize_t k
+        for k in range(LANES):
+            if everything or w.code[k if k < b.count else 0] != 0:
+                self.copy_lane(<const double*> w.row_before, k, <double*> b.row, k)
+                if self.states and k < b.count:
+                    memcpy(
+                        &state.records[b.member[k], 0], w.states_before + k * self.states, self.states * sizeof(double)
+                    )
+
+    cdef Py_ssize_t flows(
+        self, LaneWork w, Arrays state, const Inputs* inputs, Block* b, bint first
+    ) noexcept nogil:
+        """See that the flows are those of now; returns the edge in which members differ too much, or -1."""
+        cdef Py_ssize_t i, edge, k
+        cdef lane flow
+        cdef lane* new = w.solving.flow
+        cdef mask renewed = less(spread(0.0), spread(1.0)), settled
+        cdef bint onward, backward
+        if self.has_pressures:
+            renewed = self.ask(w, state, inputs, b, first)
+            if not any_of(renewed):
+                return -1
+            memcpy(new, b.flow, self.edges * sizeof(lane))
+            self.find_flows(w, state, inputs, b, renewed)
+        elif first:
+            self.tree_flows(w)
+        else:
+            return -1
+        for i in range(self.edges):
+            flow = new[i]
+            if i < self.pipe_count:
+                flow = choose(less(size_of(flow) * inputs.dt, spread(self.least_kg[i])), spread(0.0), flow)
+            if self.has_pressures:
+                flow = choose(less(size_of(flow), spread(LEAST_FLOW)), spread(0.0), flow)
+            new[i] = flow
+            onward = any_of(less(spread(0.0), flow))
+            backward = any_of(less(flow, spread(0.0)))
+            w.new_way[i] = ONWARD * onward + BACKWARD * backward
+            if onward and backward and (
+                i >= self.pipe_count
+                or any_of(less(spread(MOST_RELEASE * self.pipes.pipe[i].ring_kg), size_of(flow) * inputs.dt))
+            ):
+                return i
+        memcpy(b.flow, new, self.edges * sizeof(lane))
+        return -1
+
+    cdef mask ask(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, bint first
+    ) noexcept nogil:
+        """What flows units want and how warm the water is; in which lanes flows have to be worked out."""
+        cdef Py_ssize_t i, k, edge
+        cdef lane temp, flow
+        cdef double* setting
+        cdef mask is_new = less(spread(0.0), spread(1.0))
+        if not first:
+            is_new = less(spread(1.0), spread(0.0))
+        for i in range(self.edges):
+            if i < self.pipe_count:
+                temp = 0.5 * (b.row[self.pipes.offset[i] + INLET] + b.row[self.pipes.offset[i] + OUTLET])
+            else:
+                temp = b.node_temp[self.start[i]]
+            w.new_temp[i] = temp
+            if not first:
+                is_new = either(is_new, less(spread(SAME_TEMP), size_of(temp - w.solving.temp[i])))
+        for i in range(self.units):
+            edge = self.edges - self.units + i
+            temp = choose(
+                less(b.flow[edge], spread(0.0)), b.node_temp[self.end[edge]], b.node_temp[self.start[edge]]
+            )
+            flow = self.wish(state, inputs, b, i, temp)
+            w.new_wish[i] = flow
+            if not first:
+                is_new = either(is_new, less(SAME_FLOW * size_of(flow), size_of(flow - w.solving.setting[edge])))
+        if any_of(is_new):
+            for i in range(self.edges):
+                w.solving.temp[i] = choose(is_new, w.new_temp[i], w.solving.temp[i])
+            for i in range(self.units):
+                edge = self.edges - self.units + i
+                w.solving.setting[edge] = choose(is_new, w.new_wish[i], w.solving.setting[edge])
+        return is_new
+
+    cdef lane wish(
+        self, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t i, lane temp
+    ) noexcept nogil:
+        cdef lane flow = spread(0.0)
+        cdef Py_ssize_t k, member
+        for k in range(b.count):
+            member = b.member[k]
+            (<double*> &flow)[k] = wanted_flow_kg_s(
+                <int> self.unit_kind[i], &self.parameter[self.parameter_first[i]],
+                self.state_of(state, member, i),
+                inputs.commands + member * inputs.command_width + self.command_first[i], (<double*> &temp)[k],
+            )
+        for k in range(b.count, LANES):
+            (<double*> &flow)[k] = (<double*> &flow)[0]
+        return flow
+
+    cdef double* state_of(self, Arrays state, Py_ssize_t member, Py_ssize_t unit) noexcept nogil:
+        return &state.records[member, 0] + self.state_first[unit]
+
+    cdef void find_flows(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, mask wanted
+    ) noexcept nogil:
+        """Flows that fit the pressures into w.solving.flow, in the wanted lanes."""
+        cdef Py_ssize_t i, k
+        cdef lane is_wanted = choose(wanted, spread(1.0), spread(0.0)), is_solved = spread(0.0)
+        cdef mask solved
+        for i in range(self.nodes):
+            if self.holds[i]:
+                w.pressure[i] = self.load(b, inputs.pressure + i * inputs.members)
+        if self.lane_hydraulics.able:
+            solved = self.lane_hydraulics.solve(&w.solving, w.pressure, self.tolerance, wanted)
+            is_solved = choose(solved, spread(1.0), spread(0.0))
+            for i in range(self.edges):
+                w.solving.flow[i] = choose(solved, w.solving.flow[i], b.flow[i])
+            for i in range(self.nodes):
+                b.pressure[i] = choose(solved, w.pressure[i], b.pressure[i])
+        w.all_supplied = True
+        for k in range(b.count):
+            if (<double*> &is_wanted)[k] == (<double*> &is_solved)[k]:
+                continue
+            self.find_flows_of(w, state, inputs, b, k)
+        if not w.all_supplied:
+            for i in range(self.nodes):
+                w.unsupplied[i] = choose(solved, spread(0.0), w.unsupplied[i]) if self.lane_hydraulics.able else (
+                    w.unsupplied[i]
+                )
+
+    cdef void find_flows_of(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t k
+    ) noexcept nogil:
+        """Flows of one member, by the hydraulics for one at a time; lanes to spare get those of the first."""
+        cdef Py_ssize_t i, edge = self.pipe_count, to
+        cdef double* demand = w.numbers
+        cdef double* fixed = demand + self.nodes
+        cdef double* pressure = fixed + self.nodes
+        cdef double* setting = pressure + self.nodes
+        cdef double* temp = setting + self.edges
+        cdef double* flow = temp + self.edges
+        cdef double* memory = flow + self.edges
+        cdef Given given
+        cdef Found found
+        for i in range(self.nodes):
+            demand[i] = (<double*> &w.solving.demand[i])[k]
+            fixed[i] = inputs.pressure[i * inputs.members + b.member[k]]
+            pressure[i] = (<double*> &b.pressure[i])[k]
+        for i in range(self.edges):
+            setting[i] = (<double*> &w.solving.setting[i])[k]
+            temp[i] = (<double*> &w.solving.temp[i])[k]
+            flow[i] = (<double*> &b.flow[i])[k]
+        for i in range(inputs.valves):
+            setting[edge] = (inputs.valve_flow if self.kind[edge] == FLOW else inputs.opening)[
+                i * inputs.members + b.member[k]
+            ]
+            edge += 1
+        for i in range(inputs.pumps):
+            setting[edge] = (inputs.speed if self.kind[edge] == PUMP_SPEED else inputs.rise)[
+                i * inputs.members + b.member[k]
+            ]
+            edge += 1
+        for i in range(self.memory_width):
+            memory[i] = (<double*> &b.memory[i])[k]
+        given.demand_kg_s, given.fixed_pressure_pa, given.setting, given.temp_k = demand, fixed, setting, temp
+        given.tolerance = self.tolerance
+        found.flow_kg_s, found.pressure_pa, found.memory, found.unsupplied = flow, pressure, memory, w.flags
+        found.culprit = -1
+        if self.hydraulics.solve_member(w.room, &given, &found) != SOLVED:
+            w.code[k], w.culprit[k], w.iterations[k] = NO_FLOWS, found.culprit, found.iterations
+            return
+        if w.all_supplied:
+            for i in range(self.nodes):
+                if w.flags[i]:
+                    w.all_supplied = False
+            if not w.all_supplied:
+                memset(w.unsupplied, 0, self.nodes * sizeof(lane))
+        for to in range(k, LANES):
+            if to > k and (k > 0 or to < b.count):
+                continue
+            for i in range(self.nodes):
+                (<double*> &b.pressure[i])[to] = pressure[i]
+                if not w.all_supplied:
+                    (<double*> &w.unsupplied[i])[to] = w.flags[i]
+            for i in range(self.edges):
+                (<double*> &w.solving.flow[i])[to] = flow[i]
+            for i in range(self.memory_width):
+                (<double*> &b.memory[i])[to] = memory[i]
+
+    cdef void tree_flows(self, LaneWork w) noexcept nogil:
+        """Mass balance from the leaves to the source."""
+        cdef Py_ssize_t k, node, edge, before
+        cdef lane* out = w.solving.outflow
+        memcpy(out, w.solving.demand, self.nodes * sizeof(lane))
+        for k in range(self.nodes - 1, 0, -1):
+            node = self.tree_order[k]
+            edge = self.tree_edge[k]
+            if self.end[edge] == node:
+                w.solving.flow[edge] = out[node]
+                before = self.start[edge]
+            else:
+                w.solving.flow[edge] = spread(0.0) - out[node]
+                before = self.end[edge]
+            out[before] = out[before] + out[node]
+
+    cdef void keep_order(self, LaneWork w, const Block* b, double dt) noexcept nogil:
+        """See that the order of the nodes is that of the present flows."""
+        cdef Py_ssize_t k, edge
+        cdef bint same = w.ordered and memcmp(w.way, w.new_way, self.edges) == 0
+        for k in range(w.releases):
+            edge = w.released[k]
+            same = same and self.releases(b, edge, dt, 1.0)
+        if same:
+            return
+        memcpy(w.way, w.new_way, self.edges)
+        self.sort(w, b, dt)
+        w.ordered = True
+
+    cdef bint releases(self, const Block* b, Py_ssize_t pipe, double dt, double margin) noexcept nogil:
+        return not any_of(
+            less(spread(MOST_RELEASE * self.pipes.pipe[pipe].ring_kg), margin * dt * size_of(b.flow[pipe]))
+        )
+
+    cdef Py_ssize_t goal(self, LaneWork w, Py_ssize_t edge) noexcept nogil:
+        return self.end[edge] if w.way[edge] != BACKWARD else self.start[edge]
+
+    cdef Py_ssize_t origin(self, LaneWork w, Py_ssize_t edge) noexcept nogil:
+        return self.start[edge] if w.way[edge] != BACKWARD else self.end[edge]
+
+    cdef void sort(self, LaneWork w, const Block* b, double dt) noexcept nogil:
+        """Topological order of the nodes, with cuts where there is none."""
+        cdef Py_ssize_t i, known
+        w.stands = 0
+        for i in range(self.edges):
+            w.cut[i] = WHOLE
+            if w.way[i] == MIXED:
+                w.cut[i] = RELEASED
+            elif w.way[i] == NONE:
+                if i < self.pipe_count or i >= self.edges - self.units:
+                    w.standing[w.stands] = i
+                    w.stands += 1
+            elif self.in_ring[i]:
+                w.cut[i] = LATE
+        while True:
+            known = self.follow(w)
+            if known == self.nodes or not self.cut_cycles(w, b, dt):
+                break
+        w.releases = 0
+        w.lates = 0
+        for i in range(self.edges):
+            if w.cut[i] == RELEASED:
+                w.released[w.releases] = i
+                w.releases += 1
+            elif w.cut[i] == LATE:
+                w.late[w.lates] = i
+                w.lates += 1
+
+    cdef Py_ssize_t follow(self, LaneWork w) noexcept nogil:
+        """Order nodes from those that nothing comes to; returns how many were reached."""
+        cdef Py_ssize_t i, k, node, edge, goal, done = 0, known = 0, left = 0
+        memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
+        for i in range(self.edges):
+            if w.way[i] != NONE and w.cut[i] == WHOLE:
+                w.waiting[self.goal(w, i)] += 1
+        for i in range(self.nodes):
+            if w.waiting[i] == 0:
+                w.order[known] = i
+                known += 1
+        while done < known:
+            node = w.order[done]
+            w.first[done] = left
+            done += 1
+            for k in range(self.beside_first[node], self.beside_first[node + 1]):
+                edge = self.beside[k]
+                if w.way[edge] == NONE or w.cut[edge] == RELEASED or node != self.origin(w, edge):
+                    continue
+                w.leaving[left] = edge
+                left += 1
+                if w.cut[edge] == WHOLE:
+                    goal = self.goal(w, edge)
+                    w.waiting[goal] -= 1
+                    if w.waiting[goal] == 0:
+                        w.order[known] = goal
+                        known += 1
+        w.first[done] = left
+        return known
+
+    cdef bint cut_cycles(self, LaneWork w, const Block* b, double dt) noexcept nogil:
+        """Where water goes round without a producer: release pipes there, or let something take water in late."""
+        cdef Py_ssize_t i, best = -1
+        cdef bint released = False
+        for i in range(self.edges):
+            if w.way[i] == NONE or w.cut[i] != WHOLE or not w.waiting[self.goal(w, i)]:
+                continue
+            if not w.waiting[self.origin(w, i)]:
+                continue
+            if i < self.pipe_count and self.releases(b, i, dt, 1.25):
+                w.cut[i] = RELEASED
+                released = True
+            if best < 0 or (best < self.pipe_count and i >= self.pipe_count):
+                best = i
+        if released or best < 0:
+            return released
+        w.cut[best] = LATE
+        return True
+
+    cdef void transport(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, double part, bint last
+    ) noexcept nogil:
+        """Move water and heat through all edges once, in the order of the graph."""
+        cdef Py_ssize_t i, k, node, edge
+        cdef double dt = inputs.dt
+        cdef lane flow, temp, before, mass
+        cdef Passed out
+        w.lowest = w.highest = w.ambient
+        for i in range(self.nodes):
+            w.lowest = smaller(b.node_temp[i], w.lowest)
+            w.highest = larger(b.node_temp[i], w.highest)
+        for k in range(w.releases):
+            edge = w.released[k]
+            out = first_out(
+                &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], dt * b.flow[edge], w.ambient
+            )
+            w.heat_temp[edge] = out.temp
+            w.ledger[LOSS] = w.ledger[LOSS] + out.lost
+        for k in range(w.lates):
+            edge = w.late[k]
+            self.through_edge(w, state, inputs, b, edge, b.node_temp[self.origin(w, edge)], last)
+        for k in range(w.stands):
+            edge = w.standing[k]
+            self.through_edge(w, state, inputs, b, edge, b.node_temp[self.start[edge]], last)
+        for k in range(self.nodes):
+            node = w.order[k]
+            before = b.node_temp[node]
+            temp = self.mixed(w, inputs, b, node)
+            b.node_temp[node] = temp
+            if inputs.inner_steps > 1:
+                w.mean_temp[node] = w.mean_temp[node] + (temp - w.mean_temp[node]) * part
+            else:
+                self.tell(w, b, &state.node_temp_k[node, 0], temp)
+            for i in range(w.first[k], w.first[k + 1]):
+                edge = w.leaving[i]
+                if i + 1 < w.first[self.nodes] and w.leaving[i + 1] < self.pipe_count:
+                    fetch(b.row + self.pipes.offset[w.leaving[i + 1]], HEAD + 3 * PLUG)
+                if w.cut[edge] == LATE:
+                    mass = dt * size_of(b.flow[edge])
+                    b.owed[edge] = b.owed[edge] + mass * (temp - before)
+                else:
+                    self.through_edge(w, state, inputs, b, edge, temp, last)
+        for k in range(w.releases):
+            edge = w.released[k]
+            flow = b.flow[edge]
+            temp = choose(less(flow, spread(0.0)), b.node_temp[self.end[edge]], b.node_temp[self.start[edge]])
+            temp = self.repaid(w, b, edge, dt * size_of(flow), temp)
+            w.ledger[LOSS] = w.ledger[LOSS] + then_in(
+                &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], dt * flow, temp, w.ambient
+            )
+            self.pipe_done(w, state, inputs, b, edge, last)
+        if inputs.inner_steps > 1:
+            for i in range(self.edges):
+                w.sum_flow[i] = w.sum_flow[i] + b.flow[i]
+            for i in range(LANES * self.results):
+                w.sum_result[i] += w.result[i]
+
+    cdef lane mixed(self, LaneWork w, const Inputs* inputs, const Block* b, Py_ssize_t node) noexcept nogil:
+        """Temperature of the water at a node, and what crosses the border there into the ledger."""
+        cdef Py_ssize_t k, edge
+        cdef double dt = inputs.dt
+        cdef lane zero = spread(0.0), mass = zero, heat = zero, out = zero, toward, fed, taken, temp, demand, over
+        for k in range(self.beside_first[node], self.beside_first[node + 1]):
+            edge = self.beside[k]
+            if w.way[edge] == NONE:
+                continue
+            toward = b.flow[edge] if self.end[edge] == node else zero - b.flow[edge]
+            if w.way[edge] == MIXED or self.goal(w, edge) == node:
+                fed = larger(toward, zero)
+                mass = mass + fed
+                heat = heat + fed * w.heat_temp[edge]
+            if w.way[edge] == MIXED or self.origin(w, edge) == node:
+                out = out + larger(zero - toward, zero)
+        demand = w.solving.demand[node]
+        if not w.all_supplied:
+            demand = choose(less(zero, w.unsupplied[node]), zero, demand)
+        fed = larger(zero - demand, zero)
+        taken = larger(demand, zero)
+        if self.open_end[node]:
+            over = out - mass + demand
+            fed = fed + larger(over, zero)
+            taken = taken + larger(zero - over, zero)
+        if any_of(less(zero, fed)):
+            temp = self.load(b, inputs.supply + node * inputs.members)
+            mass = mass + fed
+            heat = heat + fed * temp
+            w.ledger[IN] = w.ledger[IN] + dt * fed * (temp - ENERGY_ZERO)
+        temp = heat / choose(less(zero, mass), mass, spread(1.0))
+        if any_of(at_most(mass, zero)):
+            temp = choose(less(zero, mass), temp, self.standing_temp(b, node))
+        # What the flows leave over is rounding, and what comes to an end that gives or takes it is on its way out.
+        over = out + taken - mass
+        w.ledger[IN] = w.ledger[IN] + dt * larger(over, zero) * (temp - ENERGY_ZERO)
+        w.ledger[OUT] = w.ledger[OUT] + dt * (taken + larger(zero - over, zero)) * (temp - ENERGY_ZERO)
+        return temp
+
+    cdef lane standing_temp(self, const Block* b, Py_ssize_t node) noexcept nogil:
+        """Of the water at a node to which none comes: that which stands in a pipe there, or was there last."""
+        cdef Py_ssize_t edge
+        if self.beside_first[node] < self.beside_first[node + 1]:
+            edge = self.beside[self.beside_first[node]]
+            if edge < self.pipe_count:  # pipes come first
+                return end_temp(b.row + self.pipes.offset[edge], self.end[edge] == node)
+        return b.node_temp[node]
+
+    cdef lane repaid(self, LaneWork w, const Block* b, Py_ssize_t edge, lane mass, lane temp) noexcept nogil:
+        """The temperature of what goes in, with a little of what the edge owes, within what is around."""
+        cdef lane zero = spread(0.0), owed = b.owed[edge], most, change
+        cdef mask pays = both(less(zero, size_of(owed)), less(zero, mass))
+        if not any_of(pays):
+            return temp
+        most = smaller(choose(less(zero, owed), w.highest - temp, temp - w.lowest), spread(MOST_REPAID))
+        pays = both(pays, less(zero, most))
+        change = choose(less(zero, owed), most, zero - most)
+        change = choose(
+            at_most(size_of(owed), most * mass), owed / choose(less(zero, mass), mass, spread(1.0)), change
+        )
+        b.owed[edge] = choose(
+            pays, choose(at_most(size_of(owed), most * mass), zero, owed - change * mass), owed
+        )
+        return choose(pays, temp + change, temp)
+
+    cdef void through_edge(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t edge, lane temp, bint last
+    ) noexcept nogil:
+        """Let water of `temp` enter an edge in the direction of its flow."""
+        cdef Passed out
+        temp = self.repaid(w, b, edge, inputs.dt * size_of(b.flow[edge]), temp)
+        if edge < self.pipe_count:
+            out = through(
+                &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], inputs.dt * b.flow[edge],
+                temp, w.ambient,
+            )
+            w.heat_temp[edge] = out.temp
+            w.ledger[LOSS] = w.ledger[LOSS] + out.lost
+            self.pipe_done(w, state, inputs, b, edge, last)
+        elif edge >= self.edges - self.units:
+            self.through_unit(w, state, inputs, b, edge, temp)
+        else:
+            w.heat_temp[edge] = temp
+
+    cdef inline void pipe_done(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t edge, bint last
+    ) noexcept nogil:
+        """What a pipe holds at the end of the step, and what came out of it."""
+        cdef const lane* record = b.row + self.pipes.offset[edge]
+        cdef lane mass = size_of(b.flow[edge])
+        if last:
+            w.stored = w.stored + contents_kg_k(&self.pipes.pipe[edge], record, ENERGY_ZERO)
+        if inputs.inner_steps == 1:
+            self.tell(
+                w, b, &state.pipe_outlet_temp_k[edge, 0],
+                choose(less(spread(0.0), mass), w.heat_temp[edge], end_temp(record, True)),
+            )
+        else:
+            w.edge_mass[edge] = w.edge_mass[edge] + mass
+            w.edge_heat[edge] = w.edge_heat[edge] + mass * w.heat_temp[edge]
+
+    cdef void through_unit(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t edge, lane temp
+    ) noexcept nogil:
+        """Advance a unit of all members."""
+        cdef Py_ssize_t i = edge - (self.edges - self.units), k
+        cdef lane mass = inputs.dt * b.flow[edge], size = size_of(mass), heat = spread(0.0)
+        cdef double* result
+        for k in range(b.count):
+            result = w.result + k * self.results + self.result_first[i]
+            advance_unit(
+                <int> self.unit_kind[i], &self.parameter[self.parameter_first[i]],
+                self.state_of(state, b.member[k], i),
+                inputs.commands + b.member[k] * inputs.command_width + self.command_first[i], (<double*> &temp)[k],
+                (<double*> &mass)[k], inputs.dt, result,
+            )
+            (<double*> &heat)[k] = result[HEAT]
+        for k in range(b.count, LANES):
+            (<double*> &heat)[k] = (<double*> &heat)[0]
+        heat = choose(less(spread(0.0), size), heat * (1.0 / HEAT_CAPACITY), spread(0.0))
+        temp = temp + heat / choose(less(spread(0.0), size), size, spread(1.0))
+        w.heat_temp[edge] = temp
+        w.ledger[IN] = w.ledger[IN] + larger(heat, spread(0.0))
+        w.ledger[OUT] = w.ledger[OUT] + larger(spread(0.0) - heat, spread(0.0))
+        if any_of(either(less(temp, spread(COLDEST)), less(spread(HOTTEST), temp))):
+            for k in range(b.count):
+                if not COLDEST <= (<double*> &temp)[k] <= HOTTEST and w.code[k] == 0 and (<double*> &size)[k] > 0.0:
+                    w.code[k], w.culprit[k] = NO_WATER, edge
+        w.edge_mass[edge] = w.edge_mass[edge] + size
+        w.edge_heat[edge] = w.edge_heat[edge] + size * temp
+
+    cdef void report(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
+        """Means over the step, what is stored and the ledger."""
+        cdef Py_ssize_t i, k, edge
+        cdef bint once = inputs.inner_steps == 1
+        cdef double part = 1.0 / inputs.inner_steps
+        cdef lane mass, before, value
+        for i in range(self.edges):
+            self.tell(w, b, &state.edge_flow_kg_s[i, 0], b.flow[i] if once else w.sum_flow[i] * part)
+            w.stored = w.stored + b.owed[i]
+        for i in range(self.nodes):
+            self.tell(w, b, &state.node_pressure_pa[i, 0], b.pressure[i])
+            self.tell(w, b, &state.node_unsupplied[i, 0], spread(0.0) if w.all_supplied else w.unsupplied[i])
+        if not once:
+            for i in range(self.nodes):
+                self.tell(w, b, &state.node_temp_k[i, 0], w.mean_temp[i])
+            for i in range(self.pipe_count):
+                mass = w.edge_mass[i]
+                self.tell(w, b, &state.pipe_outlet_temp_k[i, 0], choose(
+                    less(spread(0.0), mass), w.edge_heat[i] / choose(less(spread(0.0), mass), mass, spread(1.0)),
+                    end_temp(b.row + self.pipes.offset[i], True),
+                ))
+        for k in range(b.count):
+            if w.code[k] == 0:
+                self.report_units(w, &state.unit_results[b.member[k], 0], k, once, part)
+        before = self.load(b, &state.stored_j[0])
+        value = HEAT_CAPACITY * w.stored
+        self.tell(w, b, &state.stored_j[0], value)
+        for k in range(4):
+            mass = value - before if k == STORED else HEAT_CAPACITY * w.ledger[k]
+            self.tell(w, b, &state.step_j[k, 0], mass)
+            self.tell(w, b, &state.total_j[k, 0], self.load(b, &state.total_j[k, 0]) + mass)
+
+    cdef void report_units(
+        self, LaneWork w, double* result, Py_ssize_t k, bint once, double part
+    ) noexcept nogil:
+        """Results of the units of one member."""
+        cdef Py_ssize_t i, edge, at
+        cdef const double* found = (w.result if once else w.sum_result) + k * self.results
+        cdef double mass
+        for i in range(self.results):
+            result[i] = found[i] if self.is_sum[i] else found[i] * part
+        for i in range(self.units):
+            edge = self.edges - self.units + i
+            at = self.result_first[i] + OUTLET_TEMP
+            if once:
+                if (<double*> &w.solving.flow[edge])[k] != 0.0:
+                    result[at] = (<double*> &w.heat_temp[edge])[k]
+                continue
+            mass = (<double*> &w.edge_mass[edge])[k]
+            if mass > 0.0:
+                result[at] = (<double*> &w.edge_heat[edge])[k] / mass
+
+
+def rings_through(Py_ssize_t nodes, start, end, produces):
+    """Per edge, whether it is one of those that produce and its ends are joined in another way too."""
+    found = []
+    for edge, is_producer in enumerate(produces):
+        if not is_producer:
+            found.append(0)
+            continue
+        beside = [[] for _ in range(nodes)]
+        for other, (a, b) in enumerate(zip(start, end, strict=True)):
+            if other != edge:
+                beside[a].append(b)
+                beside[b].append(a)
+        reached = {int(start[edge])}
+        frontier = list(reached)
+        while frontier:
+            for node in beside[frontier.pop()]:
+                if int(node) not in reached:
+                    reached.add(int(node))
+                    frontier.append(int(node))
+        found.append(int(int(end[edge]) in reached))
+    return found

@@ -6,6 +6,7 @@
 #ifndef UEM_LANES_H
 #define UEM_LANES_H
 
+#include <math.h>
 #include <string.h>
 
 #ifndef UEM_LANES
@@ -29,12 +30,14 @@ UEM_OP double uem_first(uem_lane a) { return a; }
 UEM_OP uem_mask uem_less(uem_lane a, uem_lane b) { return a < b; }
 UEM_OP uem_mask uem_at_most(uem_lane a, uem_lane b) { return a <= b; }
 UEM_OP uem_mask uem_both(uem_mask a, uem_mask b) { return a & b; }
+UEM_OP uem_mask uem_either(uem_mask a, uem_mask b) { return a | b; }
 UEM_OP uem_mask uem_but_not(uem_mask a, uem_mask b) { return a & !b; }
 UEM_OP int uem_any(uem_mask m) { return m; }
 UEM_OP int uem_every(uem_mask m) { return m; }
 UEM_OP uem_lane uem_choose(uem_mask m, uem_lane a, uem_lane b) { return m ? a : b; }
 UEM_OP uem_lane uem_smaller(uem_lane a, uem_lane b) { return a < b ? a : b; }
 UEM_OP uem_lane uem_larger(uem_lane a, uem_lane b) { return a > b ? a : b; }
+UEM_OP uem_lane uem_root(uem_lane a) { return sqrt(a); }
 UEM_OP uem_bits uem_as_bits(uem_lane a) { uem_bits b; memcpy(&b, &a, sizeof b); return b; }
 UEM_OP uem_lane uem_as_lane(uem_bits b) { uem_lane a; memcpy(&a, &b, sizeof a); return a; }
 
@@ -66,6 +69,7 @@ UEM_OP uem_mask uem_at_most(uem_lane a, uem_lane b) {
     return _mm512_cmp_pd_mask((__m512d) a, (__m512d) b, _CMP_LE_OQ);
 }
 UEM_OP uem_mask uem_both(uem_mask a, uem_mask b) { return a & b; }
+UEM_OP uem_mask uem_either(uem_mask a, uem_mask b) { return a | b; }
 UEM_OP uem_mask uem_but_not(uem_mask a, uem_mask b) { return a & ~b; }
 UEM_OP int uem_any(uem_mask m) { return m != 0; }
 UEM_OP int uem_every(uem_mask m) { return m == 0xFF; }
@@ -74,6 +78,7 @@ UEM_OP uem_lane uem_choose(uem_mask m, uem_lane a, uem_lane b) {
 }
 UEM_OP uem_lane uem_smaller(uem_lane a, uem_lane b) { return (uem_lane) _mm512_min_pd((__m512d) a, (__m512d) b); }
 UEM_OP uem_lane uem_larger(uem_lane a, uem_lane b) { return (uem_lane) _mm512_max_pd((__m512d) a, (__m512d) b); }
+UEM_OP uem_lane uem_root(uem_lane a) { return (uem_lane) _mm512_sqrt_pd((__m512d) a); }
 
 #else
 
@@ -82,6 +87,7 @@ typedef uem_bits uem_mask;
 UEM_OP uem_mask uem_less(uem_lane a, uem_lane b) { return a < b; }
 UEM_OP uem_mask uem_at_most(uem_lane a, uem_lane b) { return a <= b; }
 UEM_OP uem_mask uem_both(uem_mask a, uem_mask b) { return a & b; }
+UEM_OP uem_mask uem_either(uem_mask a, uem_mask b) { return a | b; }
 UEM_OP uem_mask uem_but_not(uem_mask a, uem_mask b) { return a & ~b; }
 
 #if defined(__AVX__) && UEM_LANES == 4
@@ -95,6 +101,7 @@ UEM_OP uem_lane uem_choose(uem_mask m, uem_lane a, uem_lane b) {
 }
 UEM_OP uem_lane uem_smaller(uem_lane a, uem_lane b) { return (uem_lane) _mm256_min_pd((__m256d) a, (__m256d) b); }
 UEM_OP uem_lane uem_larger(uem_lane a, uem_lane b) { return (uem_lane) _mm256_max_pd((__m256d) a, (__m256d) b); }
+UEM_OP uem_lane uem_root(uem_lane a) { return (uem_lane) _mm256_sqrt_pd((__m256d) a); }
 
 #elif defined(__SSE4_1__) && UEM_LANES == 2
 
@@ -107,6 +114,7 @@ UEM_OP uem_lane uem_choose(uem_mask m, uem_lane a, uem_lane b) {
 }
 UEM_OP uem_lane uem_smaller(uem_lane a, uem_lane b) { return (uem_lane) _mm_min_pd((__m128d) a, (__m128d) b); }
 UEM_OP uem_lane uem_larger(uem_lane a, uem_lane b) { return (uem_lane) _mm_max_pd((__m128d) a, (__m128d) b); }
+UEM_OP uem_lane uem_root(uem_lane a) { return (uem_lane) _mm_sqrt_pd((__m128d) a); }
 
 #else
 
@@ -121,6 +129,10 @@ UEM_OP uem_lane uem_choose(uem_mask m, uem_lane a, uem_lane b) {
 }
 UEM_OP uem_lane uem_smaller(uem_lane a, uem_lane b) { return uem_choose(a < b, a, b); }
 UEM_OP uem_lane uem_larger(uem_lane a, uem_lane b) { return uem_choose(a > b, a, b); }
+UEM_OP uem_lane uem_root(uem_lane a) {
+    for (int i = 0; i < UEM_LANES; i++) a[i] = sqrt(a[i]);
+    return a;
+}
 
 #endif
 #endif
@@ -143,6 +155,22 @@ UEM_OP uem_lane uem_exp_of_minus(uem_lane x) {
     y = ((1.0 + y) + y2 * (1.0 / 2.0 + y * (1.0 / 6.0)))
         + y2 * y2 * ((1.0 / 24.0 + y * (1.0 / 120.0)) + y2 * (1.0 / 720.0 + y * (1.0 / 5040.0)));
     return uem_choose(uem_less(x, uem_spread(700.0)), power * y, uem_spread(0.0));
+}
+
+/* Natural logarithm of a normal number above 0, within 1e-12. */
+UEM_OP uem_lane uem_log(uem_lane x) {
+    uem_lane exponent, mantissa, u, square;
+    /* 2**52 and the biased exponent, as a number; the mantissa in 0.5 .. 1. */
+    exponent = uem_as_lane((uem_as_bits(x) >> 52) | 0x4330000000000000LL);
+    mantissa = uem_as_lane((uem_as_bits(x) & 0x000FFFFFFFFFFFFFLL) | 0x3FE0000000000000LL);
+    /* Centred on 1 by the fixed factor sqrt(2): u in -0.172 .. 0.172. */
+    u = (1.4142135623730951 * mantissa - 1.0) / (1.4142135623730951 * mantissa + 1.0);
+    square = u * u;
+    return (exponent - 4503599627371518.0) * 0.6931471805599453 - 0.34657359027997264 + 2.0 * u * (
+        1.0 + square * (1.0 / 3.0 + square * (0.2 + square * (1.0 / 7.0 + square * (
+            1.0 / 9.0 + square * (1.0 / 11.0 + square * (1.0 / 13.0 + square * (1.0 / 15.0)))
+        ))))
+    );
 }
 
 #endif

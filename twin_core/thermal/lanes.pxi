@@ -9,6 +9,7 @@ cdef extern from "lanes.h" nogil:
     mask less "uem_less"(lane, lane)
     mask at_most "uem_at_most"(lane, lane)
     mask both "uem_both"(mask, mask)
+    mask either "uem_either"(mask, mask)
     mask but_not "uem_but_not"(mask, mask)
     bint any_of "uem_any"(mask)
     bint every_of "uem_every"(mask)
@@ -18,3 +19,5 @@ cdef extern from "lanes.h" nogil:
     lane size_of "uem_size"(lane)
     lane exp_of_minus "uem_exp_of_minus"(lane)
     void fetch "uem_fetch"(const lane*, int)
+    lane root "uem_root"(lane)
+    lane log_of "uem_log"(lane)

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, UnknownName
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
-from uem.twin_core.thermal import water
+from uem.twin_core.thermal import lanes, water
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
-from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, InputArrays, Units, Work
+from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, PRODUCERS, Arrays, Graph, InputArrays, Units, Work
 from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
+from uem.twin_core.thermal.lanes import LaneGraph
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
 from uem.twin_core.thermal.rings import Rings
 from uem.twin_core.thermal.units.compile import CompiledUnit, compile_unit
@@ -51,8 +52,8 @@ ALLOWED: Final = (
 )
 # Results of units with these endings add up over a step, others are means.
 SUMMED: Final = ("_j", "_kg", "_s")
-_HEADER = struct.Struct("<8s10QI")
-_MAGIC = b"uemheat3"
+_HEADER = struct.Struct("<8s12QI")
+_MAGIC = b"uemheat4"
 
 
 class Fidelity(StrEnum):
@@ -74,8 +75,9 @@ MOST_SHORT_PARTS: Final = 180
 class _Shape:
     """How many there are of everything in a state.
 
-    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell; `memo`: of
-    one pipe in what can be worked out again.
+    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell; `state`: those
+    of units at the end of a record; `memo`: of one pipe in what can be worked out again. `lanes`: members that stand side
+    by side.
     """
 
     nodes: int
@@ -86,19 +88,31 @@ class _Shape:
     members: int
     row: int
     record: int
+    state: int
     result: int
     memo: int
+    lanes: int
 
     @property
     def edges(self) -> int:
         return self.pipes + self.valves + self.pumps + self.units
 
+    @property
+    def block(self) -> int:
+        """Numbers of members side by side: of one alone its row, of several all but the states of units."""
+        return self.row if self.lanes == 1 else (self.row + self.record - self.state) * self.lanes
+
+    @property
+    def beside(self) -> int:
+        """Numbers of a member beside those."""
+        return self.record if self.lanes == 1 else self.state
+
     def parts(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the arrays of a state, as they follow each other in its block."""
-        m = self.members
+        m, blocks = self.members, -(-self.members // self.lanes)
         return (
-            (m, self.row),
-            (m, self.record),
+            (blocks, self.block),
+            (m, self.beside),
             (m,),
             (4, m),
             (4, m),
@@ -222,8 +236,8 @@ class NetworkState:
     At its end: node_pressure_pa, node_unsupplied (nodes, members; 1 where no held pressure can be felt: nothing flows)
     Since the initial state: total_in_j, total_out_j, total_loss_j, total_stored_change_j (members,)
 
-    Energies of water count from 0 degC. `rows` (members, width) holds plugs and walls: one member after the other,
-    because plugs of members with their own flows do not lie side by side.
+    Energies of water count from 0 degC. `rows` holds plugs and walls: (members, width), or where an ensemble is stepped in
+    vectors (blocks of members side by side, all of their numbers).
     """
 
     __slots__ = (
@@ -248,7 +262,9 @@ class NetworkState:
         """`block`: one array that holds everything; by default zeros."""
         self._shape = shape
         sizes = [prod(part) for part in shape.parts()]
-        self._block = np.zeros(sum(sizes)) if block is None else block
+        self._block = _aligned(sum(sizes))
+        if block is not None:
+            self._block[:] = block
         arrays = np.split(self._block, np.cumsum(sizes)[:-1])
         (
             self.rows,
@@ -329,7 +345,7 @@ class NetworkState:
 
     def copy(self) -> "NetworkState":
         """A state of its own with the same numbers."""
-        return NetworkState(self._shape, self._block.copy())
+        return NetworkState(self._shape, self._block)
 
     def restore(self, snapshot: "NetworkState") -> None:
         """Become what `snapshot`, a copy of a state of the same plan, is.
@@ -342,9 +358,52 @@ class NetworkState:
         self._block[:] = snapshot._block
 
     def to_bytes(self) -> bytes:
-        """Every number, bit exact; `NetworkPlan.state_from_bytes` reads it."""
-        data = self._block.tobytes()
-        return _HEADER.pack(_MAGIC, *astuple(self._shape), zlib.crc32(data)) + data
+        """Every number, bit exact; `NetworkPlan.state_from_bytes` reads it on any processor."""
+        state = self._with_lanes(1)
+        data = state._block.tobytes()
+        return _HEADER.pack(_MAGIC, *astuple(state._shape), zlib.crc32(data)) + data
+
+    def _with_lanes(self, lanes: int) -> "NetworkState":
+        """The same with as many members side by side."""
+        if lanes == self._shape.lanes:
+            return self
+        state = NetworkState(replace(self._shape, lanes=lanes))
+        state._take_members(*self._members())
+        state._unit_results[:] = self._unit_results
+        for name in self.BY_MEMBER:
+            getattr(state, name)[:] = getattr(self, name)
+        return state
+
+    def _members(self) -> tuple[Array, Array]:
+        """Rows and records, one member after the other."""
+        shape = self._shape
+        if shape.lanes == 1:
+            return self.rows, self._records
+        blocks = self.rows.reshape(len(self.rows), -1, shape.lanes)
+        whole = blocks.transpose(0, 2, 1).reshape(-1, shape.row + shape.record - shape.state)[: shape.members]
+        return whole[:, : shape.row], np.hstack([whole[:, shape.row :], self._records])
+
+    def _take_members(self, rows: Array, records: Array) -> None:
+        """Become what the rows and records of members are, one after the other."""
+        shape = self._shape
+        if shape.lanes == 1:
+            self.rows[:], self._records[:] = rows, records
+            return
+        split = shape.record - shape.state
+        # Lanes to spare are as the first of their block.
+        member = np.arange(len(self.rows) * shape.lanes)
+        member = np.where(member < shape.members, member, member - member % shape.lanes)
+        whole = np.hstack([rows, records[:, :split]])[member]
+        blocks = whole.reshape(len(self.rows), shape.lanes, -1).transpose(0, 2, 1)
+        self.rows.reshape(blocks.shape)[:] = blocks
+        self._records[:] = records[:, split:]
+
+
+def _aligned(count: int) -> Array:
+    """Zeros that begin with a line of the cache, as vectors are read fastest."""
+    room = np.zeros(count + 8)
+    first = -room.ctypes.data // 8 % 8
+    return room[first : first + count]
 
 
 class NetworkPlan:
@@ -401,7 +460,9 @@ class NetworkPlan:
         edges: tuple[Edge, ...] = (*network.pipes, *network.valves, *network.pumps, *network.units)
         self._ends: Final = np.array([(index[edge.start], index[edge.end]) for edge in edges])
         self._units: Final = tuple(compile_unit(unit) for unit in network.units)
-        self._graph: Final = self._compiled(network, cells, Fidelity(fidelity))
+        compiled = self._compiled(network, cells, Fidelity(fidelity))
+        self._graph: Final[Graph] = compiled[0]
+        self._beside: Final[LaneGraph | None] = compiled[1]  # where several members are stepped side by side
         self._shape: Final = _Shape(
             nodes=len(self.nodes),
             pipes=len(self.pipes),
@@ -411,42 +472,52 @@ class NetworkPlan:
             members=members,
             row=self._graph.width,
             record=self._graph.records,
+            state=self._graph.units.states,
             result=self._graph.units.results,
             memo=self._graph.memo,
+            lanes=lanes.WIDTH if self._beside else 1,
         )
         self._input_shape: Final = self.inputs()._shape
         self._works: Final[list[Work]] = []  # room to work in, for as many threads as ever stepped at a time
 
-    def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> Graph:
+    @property
+    def _stepping(self) -> Graph | LaneGraph:
+        return self._beside or self._graph
+
+    def _compiled(
+        self, network: Network, cells: int | None, fidelity: Fidelity
+    ) -> tuple[Graph, LaneGraph | None]:
         classes = {pipe_class.name: pipe_class for pipe_class in network.pipe_classes}
         number = {name: i for i, name in enumerate(self.pipes)}
         made = [_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes]
         imposed = network.flows_are_imposed
         source = [node.kind is NodeKind.SOURCE for node in network.nodes]
+        held = [s if imposed else node.pressure_pa is not None for s, node in zip(source, network.nodes, strict=True)]
         hydraulics = None if imposed else hydraulic_graph(network, {u.name: u.nominal_flow_kg_s for u in self._units})
         geometries = [geometry for geometry, _ in made]
-        return Graph(
-            Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries),
-            len(self.nodes),
-            self._ends[:, 0],
-            self._ends[:, 1],
-            source=source,
-            held=[
-                s if imposed else node.pressure_pa is not None for s, node in zip(source, network.nodes, strict=True)
-            ],
-            twin=[number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes],
-            twin_share=[share for _, share in made],
-            units=Units(
-                [unit.kind for unit in self._units],
-                [unit.parameters for unit in self._units],
-                [unit.state for unit in self._units],
-                [len(unit.command) for unit in self._units],
-                [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
-            ),
-            tree=_outwards(self._ends, len(self.nodes), self.source) if imposed else (),
-            hydraulics=HydraulicPlan(hydraulics) if hydraulics is not None else None,
-            kind=hydraulics.kind if hydraulics is not None else (),
+        twin = [number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes]
+        kinds = [unit.kind for unit in self._units]
+        units = (
+            kinds,
+            [unit.parameters for unit in self._units],
+            [unit.state for unit in self._units],
+            [len(unit.command) for unit in self._units],
+            [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
         )
+        ends = self._ends[:, 0], self._ends[:, 1]
+        flows = {
+            "tree": _outwards(self._ends, len(self.nodes), self.source) if imposed else (),
+            "hydraulics": HydraulicPlan(hydraulics) if hydraulics is not None else None,
+            "kind": hydraulics.kind if hydraulics is not None else (),
+        }
+        pipes = Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries)
+        shares = [share for _, share in made]
+        graph = Graph(pipes, len(self.nodes), *ends, source, held, twin, shares, Units(*units), **flows)
+        # Pipes that share a casing are stepped one member after the other.
+        if not isinstance(pipes, Rings) or self.members == 1 or any(i >= 0 for i in twin):
+            return graph, None
+        produces = [False] * (len(self._ends) - len(kinds)) + [kind in PRODUCERS for kind in kinds]
+        return graph, LaneGraph(pipes, len(self.nodes), *ends, source, held, *units, produces, **flows)
 
     def inputs(self) -> NetworkInputs:
         """New inputs of the right shape, with what the network begins with."""
@@ -471,11 +542,13 @@ class NetworkPlan:
             self._refuse(temps, "initial temperature", "node", water.TEMP_RANGE_K, "K")
         state = NetworkState(self._shape)
         start, end = (np.ascontiguousarray(temps[self._ends[: len(self.pipes), k]]) for k in (0, 1))
-        self._graph.pipes.fill(state.rows, start, end)
-        self._graph.fill(state._records, temps)
+        rows, records = np.empty((self.members, self._shape.row)), np.empty((self.members, self._shape.record))
+        self._graph.pipes.fill(rows, start, end)
+        self._graph.fill(records, temps)
+        state._take_members(rows, records)
         state.node_temp_k[:] = temps
         state.pipe_outlet_temp_k[:] = end
-        self._graph.stored_energy_j(state._arrays, state._stored_j)
+        self._stepping.stored_energy_j(state._arrays, state._stored_j)
         return state
 
     def state_from_bytes(self, data: bytes) -> NetworkState:
@@ -488,12 +561,12 @@ class NetworkPlan:
             raise InvalidInput(f"network {self.name}: these bytes are not a network state")
         _, *found, checksum = _HEADER.unpack_from(data)
         shape = _Shape(*found)
-        if shape != self._shape:
+        if shape != replace(self._shape, lanes=1):
             raise InvalidInput(f"network {self.name}: these bytes are of a {shape}; {self._shape} belongs here")
         body = data[_HEADER.size :]
         if len(body) != 8 * sum(prod(part) for part in shape.parts()) or zlib.crc32(body) != checksum:
             raise InvalidInput(f"network {self.name}: the bytes of this state are damaged")
-        return NetworkState(self._shape, np.frombuffer(body).copy())
+        return NetworkState(shape, np.frombuffer(body))._with_lanes(self._shape.lanes)
 
     def fork(self, state: NetworkState, member: int = 0) -> NetworkState:
         """A state of this plan all of whose members are what `member` is in `state`.
@@ -503,13 +576,16 @@ class NetworkPlan:
         Raises:
             InvalidInput: it is of another network, or has no such member.
         """
-        if replace(state._shape, members=self.members) != self._shape:
+        if replace(state._shape, members=self.members, lanes=self._shape.lanes) != self._shape:
             raise InvalidInput(f"network {self.name}: a state of another network cannot be forked")
         if not 0 <= member < state._shape.members:
             raise InvalidInput(f"network {self.name}: member {member} of {state._shape.members}")
         forked = NetworkState(self._shape)
-        for name in ("rows", "_records", "_unit_results"):
-            getattr(forked, name)[:] = getattr(state, name)[member]
+        rows, records = (np.repeat(part[member : member + 1], self.members, axis=0) for part in state._members())
+        if state._shape.lanes != self._shape.lanes:
+            self._graph.forget_cuts(records)
+        forked._take_members(rows, records)
+        forked._unit_results[:] = state._unit_results[member]
         for name in NetworkState.BY_MEMBER:
             getattr(forked, name)[:] = getattr(state, name)[..., member : member + 1]
         return forked
@@ -523,9 +599,8 @@ class NetworkPlan:
 
     def unit_states(self, state: NetworkState) -> dict[str, dict[str, Array]]:
         """What units are, by name of the unit and of the number: views (members,)."""
-        last = self._shape.record
-        first = last - sum(len(unit.state) for unit in self._units)
-        return _columns(state._records[:, first:last], {unit.name: unit.state_names for unit in self._units})
+        first = self._shape.beside - self._shape.state
+        return _columns(state._records[:, first:], {unit.name: unit.state_names for unit in self._units})
 
     def step(
         self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int = 0, last: int | None = None
@@ -551,9 +626,9 @@ class NetworkPlan:
         if state._shape is not self._shape and state._shape != self._shape:
             raise InvalidInput(f"network {self.name}: this state belongs to another plan")
         self._check_inputs(inputs)
-        work = self._works.pop() if self._works else self._graph.work()
+        work = self._works.pop() if self._works else self._stepping.work()
         try:
-            code, element, member, iterations = self._graph.step(
+            code, element, member, iterations = self._stepping.step(
                 work, state._arrays, inputs._arrays, first, last, dt_s, self.parts(dt_s)
             )
         finally:
@@ -594,7 +669,7 @@ class NetworkPlan:
     def stored_energy_j(self, state: NetworkState) -> Array:
         """Heat content of water and pipe walls above 0 degC, (members,)."""
         out = np.empty(self.members)
-        self._graph.stored_energy_j(state._arrays, out)
+        self._stepping.stored_energy_j(state._arrays, out)
         return out
 
     def _refuse(self, values: Array, what: str, kind: str, allowed: tuple[float, float], unit: str) -> NoReturn:

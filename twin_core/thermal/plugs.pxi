@@ -42,7 +42,8 @@ cdef struct Tank:
     lane per_kg  # one over the mass that goes through
 
 cdef struct Passed:
-    lane kg_k  # of what came out
+    lane mass
+    lane temp  # of what came out
     lane lost
     lane bypass  # kg of the inflow that found no place
 
@@ -323,7 +324,8 @@ cdef inline Passed through(
         out.lost = out.lost + out.bypass * (inlet - ambient) * g.at_end
         heat = heat + out.bypass * (inlet - ambient) * (1.0 - g.at_end)
     inlet = ambient + heat * f.per_kg
-    out.kg_k = mass * mix(ring, record + OUTLET, &f, mass, inlet, ambient, &out.lost)
+    out.mass = mass
+    out.temp = mix(ring, record + OUTLET, &f, mass, inlet, ambient, &out.lost)
     return out
 
 
@@ -339,7 +341,8 @@ cdef inline Passed first_out(
     out.bypass = take(ring, record, c, mass, ambient, &heat, &out.lost)
     out.lost = out.lost + heat * c.ahead
     heat = heat - heat * c.ahead
-    out.kg_k = mass * mix(ring, record + OUTLET, &f, mass, ambient + heat * f.per_kg, ambient, &out.lost)
+    out.mass = mass
+    out.temp = mix(ring, record + OUTLET, &f, mass, ambient + heat * f.per_kg, ambient, &out.lost)
     return out
 
 

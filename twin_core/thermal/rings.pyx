@@ -43,6 +43,30 @@ MEMO_NUMBERS = MEMO_WIDTH
 USUAL_SPEED_M_S = USUAL_SPEED
 
 
+cdef extern from *:
+    """
+    #if defined(__x86_64__)
+    static int uem_vectors(void) {
+        __builtin_cpu_init();
+        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))) {
+            return 0;
+        }
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512vl") ? 2 : 1;
+    }
+    #else
+    static int uem_vectors(void) { return 0; }
+    #endif
+    """
+    int uem_vectors()
+
+
+def vectors():
+    """What vectors this processor has: 0, 1 and 2 are x86-64-v2, v3 and v4; others count as 0."""
+    return uem_vectors()
+
+
 cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil:
     return HEAD + PLUG * capacity
 
@@ -57,7 +81,7 @@ cdef Outflow release(
 ) noexcept nogil:
     """The first half of `advance`: what leaves, and all loss but that of what will enter, when `mass_kg` goes in."""
     cdef Cooling c = cooling(pipe, dt_s)
-    return outflow(pipe, mass_kg, first_out(pipe, record, &c, mass_kg, ambient_temp_k))
+    return outflow(first_out(pipe, record, &c, mass_kg, ambient_temp_k))
 
 
 cdef double admit(
@@ -73,12 +97,12 @@ cdef Outflow advance(
 ) noexcept nogil:
     """Advance one pipe by `dt_s` while `mass_kg` of `temp_k` goes in; negative: from the end to the start."""
     cdef Cooling c = cooling(pipe, dt_s)
-    return outflow(pipe, mass_kg, through(pipe, record, &c, mass_kg, temp_k, ambient_temp_k))
+    return outflow(through(pipe, record, &c, mass_kg, temp_k, ambient_temp_k))
 
 
-cdef inline Outflow outflow(const Ring* pipe, double mass_kg, Passed passed) noexcept nogil:
+cdef inline Outflow outflow(Passed passed) noexcept nogil:
     cdef Outflow out
-    out.mass_kg, out.heat_kgk, out.loss_j = moving(pipe, mass_kg), passed.kg_k, HEAT_CAPACITY * passed.lost
+    out.mass_kg, out.heat_kgk, out.loss_j = passed.mass, passed.mass * passed.temp, HEAT_CAPACITY * passed.lost
     return out
 
 
