@@ -22,14 +22,19 @@ cdef enum:
 cdef enum:
     TABLE = 1202
 cdef double TABLE_START_K = 273.15
-cdef double[2 * TABLE] WATER
+# Value and rise of one after those of the other.
+cdef double[4 * TABLE] WATER
 
 
 cdef void fill_water() noexcept nogil:
     cdef Py_ssize_t i
+    cdef double temp
     for i in range(TABLE):
-        WATER[2 * i] = density_kg_m3(TABLE_START_K + 0.125 * i)
-        WATER[2 * i + 1] = viscosity_pa_s(TABLE_START_K + 0.125 * i)
+        temp = TABLE_START_K + 0.125 * i
+        WATER[4 * i] = density_kg_m3(temp)
+        WATER[4 * i + 1] = density_kg_m3(temp + 0.125) - WATER[4 * i]
+        WATER[4 * i + 2] = viscosity_pa_s(temp)
+        WATER[4 * i + 3] = viscosity_pa_s(temp + 0.125) - WATER[4 * i + 2]
 
 
 fill_water()
@@ -42,19 +47,10 @@ cdef struct Water:
 
 cdef inline Water water_at(lane temp) noexcept nogil:
     cdef Water water
-    cdef lane x = smaller(larger(8.0 * (temp - TABLE_START_K), spread(0.0)), spread(1200.0))
-    cdef const double* entry
-    cdef double part
-    cdef Py_ssize_t k, i
-    water.density = x
-    water.viscosity = x
-    for k in range(LANES):
-        part = (<double*> &x)[k]
-        i = <Py_ssize_t> part
-        part -= i
-        entry = WATER + 2 * i
-        (<double*> &water.density)[k] = entry[0] + part * (entry[2] - entry[0])
-        (<double*> &water.viscosity)[k] = entry[1] + part * (entry[3] - entry[1])
+    cdef lane x = smaller(larger(8.0 * (temp - TABLE_START_K), spread(0.0)), spread(1200.0)), whole = floor_of(x)
+    x = x - whole
+    water.density = pick(WATER, whole) + x * pick(WATER + 1, whole)
+    water.viscosity = pick(WATER + 2, whole) + x * pick(WATER + 3, whole)
     return water
 
 
@@ -74,10 +70,9 @@ cdef struct Drop:
     lane weight
 
 
-cdef inline Drop drop_in(const Duct* duct, lane temp, lane flow) noexcept nogil:
+cdef Drop drop_in(const Duct* duct, Water water, lane flow) noexcept nogil:
     """Pressure drop with the sign of the flow, its slope, and what gravity gives: as in friction.pyx, Colebrook."""
     cdef Drop out
-    cdef Water water = water_at(temp)
     cdef lane thinness = spread(1.0) / water.density, friction = duct.friction * thinness, local = duct.local * thinness
     cdef lane per_flow = spread(duct.reynolds) / water.viscosity, q = size_of(flow), reynolds = q * per_flow
     cdef lane inverse = spread(1.0) / larger(reynolds, spread(TURBULENT)), part = 2.51 * inverse
@@ -133,12 +128,13 @@ cdef struct Solving:  # room to solve in
     # [edges]
     lane* temp
     lane* setting
-    lane* flow  # in and out
+    lane* flow
     # [nodes]
     lane* demand
     lane* outflow
     # [pipes of chains]
     lane* offset
+    Water* water
     # [links]
     lane* link_flow
     lane* head
@@ -243,6 +239,7 @@ cdef class LaneHydraulics:
         w.temp, w.setting, w.flow = lanes_for(kept, edges), lanes_for(kept, edges), lanes_for(kept, edges)
         w.demand, w.outflow = lanes_for(kept, self.nodes), lanes_for(kept, self.nodes)
         w.offset = lanes_for(kept, self.pipes)
+        w.water = <Water*> room_for(kept, (self.pipes + 1) * sizeof(Water))
         w.link_flow = lanes_for(kept, self.links)
         w.head, w.conductance = lanes_for(kept, self.links), lanes_for(kept, self.links)
         w.excess, w.inverse = lanes_for(kept, self.cores), lanes_for(kept, self.cores)
@@ -251,8 +248,10 @@ cdef class LaneHydraulics:
         w.weights, w.lower = lanes_for(kept, self.entries), lanes_for(kept, self.entries)
         return w
 
-    cdef mask solve(self, const Solving* w, lane* pressure, double tolerance, mask wanted) noexcept nogil:
-        """Flows into w.flow, from w.flow of the last step, and pressures of all nodes into `pressure`, which hold what is
+    cdef mask solve(
+        self, const Solving* w, const lane* before, lane* pressure, double tolerance, mask wanted
+    ) noexcept nogil:
+        """Flows into w.flow, from those of the last step, and pressures of all nodes into `pressure`, which hold what is
         fixed; returns which of the wanted lanes are solved."""
         cdef Py_ssize_t i, step, edge
         cdef lane moving = spread(0.0), change
@@ -262,11 +261,13 @@ cdef class LaneHydraulics:
             w.pressure[i] = pressure[self.core_node[i]]
         for i in range(self.chains):
             edge = self.pipe_edge[self.chain_start[i]]
-            w.link_flow[i] = self.pipe_sign[self.chain_start[i]] * w.flow[edge]
+            w.link_flow[i] = self.pipe_sign[self.chain_start[i]] * before[edge]
             moving = moving + size_of(w.link_flow[i])
         for i in range(self.elements):
-            w.link_flow[self.chains + i] = w.flow[self.element_edge[i]]
+            w.link_flow[self.chains + i] = before[self.element_edge[i]]
             moving = moving + size_of(w.link_flow[self.chains + i])
+        for i in range(self.forest, self.pipes):
+            w.water[i] = water_at(w.temp[self.pipe_edge[i]])
         # From rest a first guess is needed: not here.
         open_lanes = wanted
         if self.links:
@@ -324,7 +325,7 @@ cdef class LaneHydraulics:
         for c in range(self.chains):
             head = slope = spread(0.0)
             for i in range(self.chain_start[c], self.chain_start[c + 1]):
-                drop = drop_in(&self.duct[i], w.temp[self.pipe_edge[i]], w.link_flow[c] + w.offset[i])
+                drop = drop_in(&self.duct[i], w.water[i], w.link_flow[c] + w.offset[i])
                 head = head + (drop.pa - drop.weight)
                 slope = slope + drop.slope
             w.head[c] = head
@@ -468,7 +469,7 @@ cdef class LaneHydraulics:
                 edge = self.pipe_edge[i]
                 w.flow[edge] = self.pipe_sign[i] * (w.link_flow[c] + w.offset[i])
                 if self.chain_start[c + 1] - self.chain_start[c] > 1:
-                    drop = drop_in(&self.duct[i], w.temp[edge], w.link_flow[c] + w.offset[i])
+                    drop = drop_in(&self.duct[i], w.water[i], w.link_flow[c] + w.offset[i])
                     w.setting[edge] = drop.weight - drop.pa
                     change = change + w.setting[edge]
                     slope = slope + drop.slope
@@ -482,7 +483,7 @@ cdef class LaneHydraulics:
             pressure[self.core_node[i]] = w.pressure[i]
         for i in range(self.forest):
             edge = self.pipe_edge[i]
-            drop = drop_in(&self.duct[i], w.temp[edge], self.pipe_sign[i] * w.flow[edge])
+            drop = drop_in(&self.duct[i], water_at(w.temp[edge]), self.pipe_sign[i] * w.flow[edge])
             pressure[self.tree_node[i]] = pressure[self.tree_parent[i]] + drop.weight - drop.pa
         for i in range(self.elements):
             w.flow[self.element_edge[i]] = w.link_flow[self.chains + i]

@@ -61,6 +61,9 @@ cdef enum:  # of the flow of an edge, in all lanes of a block
     BACKWARD = 2
     MIXED = 3
 
+cdef enum:
+    AHEAD_OF = 4  # edges: what is needed so soon is fetched
+
 cdef enum:  # of a ledger
     IN = 0
     OUT = 1
@@ -211,7 +214,9 @@ cdef class LaneWork:
     cdef signed char* way  # [edges] of the order
     cdef signed char* new_way
     cdef signed char* cut  # [edges] of the order
+    cdef signed char* owes  # [edges] whether any member's owes heat
     cdef bint ordered
+    cdef bint any_failed
     cdef Room room
     # For one member at a time.
     cdef double* numbers
@@ -328,6 +333,7 @@ cdef class LaneGraph:
         w.way = <signed char*> room_for(kept, edges)
         w.new_way = <signed char*> room_for(kept, edges)
         w.cut = <signed char*> room_for(kept, edges)
+        w.owes = <signed char*> room_for(kept, edges)
         w.numbers = <double*> room_for(kept, (3 * nodes + 3 * edges + self.memory_width + 1) * sizeof(double))
         w.flags = <unsigned char*> room_for(kept, nodes)
         w.all_supplied = True
@@ -453,25 +459,25 @@ cdef class LaneGraph:
 
     cdef void copy_lane(self, const double* source, Py_ssize_t of, double* goal, Py_ssize_t to) noexcept nogil:
         """Copy what one lane is in a block into a lane of another."""
-        cdef Py_ssize_t i, k, field, at
-        cdef bint is_used
+        cdef Py_ssize_t i, k, field, at, count
+        cdef double plugs
         for i in range(self.pipe_count):
             at = self.pipes.offset[i]
             for k in range(HEAD):
                 goal[(at + k) * LANES + to] = source[(at + k) * LANES + of]
-            is_used = True
+            plugs = source[(at + AHEAD) * LANES + of]
+            count = <Py_ssize_t> ((plugs if plugs > 0.0 else -plugs) - 1.0)
             for k in range(self.pipes.pipe[i].capacity):
                 at = self.pipes.offset[i] + HEAD + PLUG * k
-                is_used = is_used and source[(at + MASS) * LANES + of] > 0.0
-                if is_used:
-                    for field in range(PLUG):
-                        goal[(at + field) * LANES + to] = source[(at + field) * LANES + of]
-                else:
+                if k >= count:
                     goal[(at + MASS) * LANES + to] = 0.0
+                    continue
+                for field in range(PLUG):
+                    goal[(at + field) * LANES + to] = source[(at + field) * LANES + of]
         for i in range(self.pipes.width, self.width):
             goal[i * LANES + to] = source[i * LANES + of]
 
-    cdef lane load(self, const Block* b, const double* row) noexcept nogil:
+    cdef inline lane load(self, const Block* b, const double* row) noexcept nogil:
         """Of an input (members,)."""
         cdef lane found
         cdef Py_ssize_t k
@@ -482,10 +488,10 @@ cdef class LaneGraph:
             (<double*> &found)[k] = row[b.member[k]]
         return found
 
-    cdef void tell(self, LaneWork w, const Block* b, double* row, lane values) noexcept nogil:
+    cdef inline void tell(self, LaneWork w, const Block* b, double* row, lane values) noexcept nogil:
         """Of a result (members,)."""
         cdef Py_ssize_t k
-        if b.side_by_side and b.count == LANES and not self.any_failed(w, b):
+        if b.side_by_side and b.count == LANES and not w.any_failed:
             (<lane*> (row + b.member[0]))[0] = values
             return
         for k in range(b.count):
@@ -507,6 +513,7 @@ cdef class LaneGraph:
             w.solving.demand[i] = spread(0.0)
             if not self.source[i]:
                 w.solving.demand[i] = self.load(b, inputs.demand + i * inputs.members)
+        w.any_failed = False
         for k in range(LANES):
             w.code[k] = 0
         if not once:
@@ -523,26 +530,19 @@ cdef class LaneGraph:
                 if keeps:
                     self.take_back(w, state, b, True)
                 return edge
-            if not keeps and self.any_failed(w, b):
+            if not keeps and w.any_failed:
                 self.keep(w, state, b)  # what has failed so far has not changed yet
                 keeps = True
             self.keep_order(w, b, inputs.dt)
             self.transport(w, state, inputs, b, 1.0 / (k + 1), k + 1 == inputs.inner_steps)
         self.report(w, state, inputs, b)
-        if self.any_failed(w, b):
+        if w.any_failed:
             self.take_back(w, state, b, False)
         for k in range(b.count):
             if w.code[k] != 0 and (w.failed_code == 0 or b.member[k] < w.failed_member):
                 w.failed_code, w.failed_member = w.code[k], b.member[k]
                 w.failed_culprit, w.failed_iterations = w.culprit[k], w.iterations[k]
         return -1
-
-    cdef bint any_failed(self, LaneWork w, const Block* b) noexcept nogil:
-        cdef Py_ssize_t k
-        for k in range(b.count):
-            if w.code[k] != 0:
-                return True
-        return False
 
     cdef bint may_fail(self, const Inputs* inputs, const Block* b) noexcept nogil:
         """Whether a unit could give off what is not liquid, so that its member has to be put back."""
@@ -595,7 +595,6 @@ cdef class LaneGraph:
             renewed = self.ask(w, state, inputs, b, first)
             if not any_of(renewed):
                 return -1
-            memcpy(new, b.flow, self.edges * sizeof(lane))
             self.find_flows(w, state, inputs, b, renewed)
         elif first:
             self.tree_flows(w)
@@ -629,12 +628,15 @@ cdef class LaneGraph:
         cdef mask is_new = less(spread(0.0), spread(1.0))
         if not first:
             is_new = less(spread(1.0), spread(0.0))
+        cdef lane* new_temp = w.solving.temp if first else w.new_temp
         for i in range(self.edges):
             if i < self.pipe_count:
                 temp = 0.5 * (b.row[self.pipes.offset[i] + INLET] + b.row[self.pipes.offset[i] + OUTLET])
+                if i + AHEAD_OF < self.pipe_count:
+                    fetch(b.row + self.pipes.offset[i + AHEAD_OF], OUTLET + 1)
             else:
                 temp = b.node_temp[self.start[i]]
-            w.new_temp[i] = temp
+            new_temp[i] = temp
             if not first:
                 is_new = either(is_new, less(spread(SAME_TEMP), size_of(temp - w.solving.temp[i])))
         for i in range(self.units):
@@ -646,7 +648,9 @@ cdef class LaneGraph:
             w.new_wish[i] = flow
             if not first:
                 is_new = either(is_new, less(SAME_FLOW * size_of(flow), size_of(flow - w.solving.setting[edge])))
-        if any_of(is_new):
+        if first:
+            memcpy(w.solving.setting + self.edges - self.units, w.new_wish, self.units * sizeof(lane))
+        elif any_of(is_new):
             for i in range(self.edges):
                 w.solving.temp[i] = choose(is_new, w.new_temp[i], w.solving.temp[i])
             for i in range(self.units):
@@ -683,8 +687,10 @@ cdef class LaneGraph:
         for i in range(self.nodes):
             if self.holds[i]:
                 w.pressure[i] = self.load(b, inputs.pressure + i * inputs.members)
-        if self.lane_hydraulics.able:
-            solved = self.lane_hydraulics.solve(&w.solving, w.pressure, self.tolerance, wanted)
+        if not self.lane_hydraulics.able:
+            memcpy(w.solving.flow, b.flow, self.edges * sizeof(lane))
+        else:
+            solved = self.lane_hydraulics.solve(&w.solving, b.flow, w.pressure, self.tolerance, wanted)
             is_solved = choose(solved, spread(1.0), spread(0.0))
             for i in range(self.edges):
                 w.solving.flow[i] = choose(solved, w.solving.flow[i], b.flow[i])
@@ -741,6 +747,7 @@ cdef class LaneGraph:
         found.culprit = -1
         if self.hydraulics.solve_member(w.room, &given, &found) != SOLVED:
             w.code[k], w.culprit[k], w.iterations[k] = NO_FLOWS, found.culprit, found.iterations
+            w.any_failed = True
             return
         if w.all_supplied:
             for i in range(self.nodes):
@@ -889,6 +896,8 @@ cdef class LaneGraph:
         for i in range(self.nodes):
             w.lowest = smaller(b.node_temp[i], w.lowest)
             w.highest = larger(b.node_temp[i], w.highest)
+        for i in range(self.edges):
+            w.owes[i] = any_of(less(spread(0.0), size_of(b.owed[i])))
         for k in range(w.releases):
             edge = w.released[k]
             out = first_out(
@@ -913,18 +922,20 @@ cdef class LaneGraph:
                 self.tell(w, b, &state.node_temp_k[node, 0], temp)
             for i in range(w.first[k], w.first[k + 1]):
                 edge = w.leaving[i]
-                if i + 1 < w.first[self.nodes] and w.leaving[i + 1] < self.pipe_count:
-                    fetch(b.row + self.pipes.offset[w.leaving[i + 1]], HEAD + 3 * PLUG)
+                if i + AHEAD_OF < w.first[self.nodes] and w.leaving[i + AHEAD_OF] < self.pipe_count:
+                    fetch(b.row + self.pipes.offset[w.leaving[i + AHEAD_OF]], HEAD + 3 * PLUG)
                 if w.cut[edge] == LATE:
                     mass = dt * size_of(b.flow[edge])
                     b.owed[edge] = b.owed[edge] + mass * (temp - before)
+                    w.owes[edge] = True
                 else:
                     self.through_edge(w, state, inputs, b, edge, temp, last)
         for k in range(w.releases):
             edge = w.released[k]
             flow = b.flow[edge]
             temp = choose(less(flow, spread(0.0)), b.node_temp[self.end[edge]], b.node_temp[self.start[edge]])
-            temp = self.repaid(w, b, edge, dt * size_of(flow), temp)
+            if w.owes[edge]:
+                temp = self.repaid(w, b, edge, dt * size_of(flow), temp)
             w.ledger[LOSS] = w.ledger[LOSS] + then_in(
                 &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], dt * flow, temp, w.ambient
             )
@@ -1005,7 +1016,8 @@ cdef class LaneGraph:
     ) noexcept nogil:
         """Let water of `temp` enter an edge in the direction of its flow."""
         cdef Passed out
-        temp = self.repaid(w, b, edge, inputs.dt * size_of(b.flow[edge]), temp)
+        if w.owes[edge]:
+            temp = self.repaid(w, b, edge, inputs.dt * size_of(b.flow[edge]), temp)
         if edge < self.pipe_count:
             out = through(
                 &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], inputs.dt * b.flow[edge],
@@ -1063,8 +1075,10 @@ cdef class LaneGraph:
             for k in range(b.count):
                 if not COLDEST <= (<double*> &temp)[k] <= HOTTEST and w.code[k] == 0 and (<double*> &size)[k] > 0.0:
                     w.code[k], w.culprit[k] = NO_WATER, edge
-        w.edge_mass[edge] = w.edge_mass[edge] + size
-        w.edge_heat[edge] = w.edge_heat[edge] + size * temp
+                    w.any_failed = True
+        if inputs.inner_steps > 1:
+            w.edge_mass[edge] = w.edge_mass[edge] + size
+            w.edge_heat[edge] = w.edge_heat[edge] + size * temp
 
     cdef void report(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
         """Means over the step, what is stored and the ledger."""
@@ -1074,7 +1088,8 @@ cdef class LaneGraph:
         cdef lane mass, before, value
         for i in range(self.edges):
             self.tell(w, b, &state.edge_flow_kg_s[i, 0], b.flow[i] if once else w.sum_flow[i] * part)
-            w.stored = w.stored + b.owed[i]
+            if w.owes[i]:
+                w.stored = w.stored + b.owed[i]
         for i in range(self.nodes):
             self.tell(w, b, &state.node_pressure_pa[i, 0], b.pressure[i])
             self.tell(w, b, &state.node_unsupplied[i, 0], spread(0.0) if w.all_supplied else w.unsupplied[i])

@@ -157,6 +157,27 @@ UEM_OP uem_lane uem_exp_of_minus(uem_lane x) {
     return uem_choose(uem_less(x, uem_spread(700.0)), power * y, uem_spread(0.0));
 }
 
+/* The whole number below, for 0 <= x < 2**51. */
+UEM_OP uem_lane uem_floor(uem_lane x) {
+    uem_lane whole = (x + UEM_ROUNDER) - UEM_ROUNDER;
+    return whole - uem_choose(uem_less(x, whole), uem_spread(1.0), uem_spread(0.0));
+}
+
+/* Every fourth number of a table, by its place there. */
+#if UEM_LANES == 1
+UEM_OP uem_lane uem_pick(const double* table, uem_lane place) { return table[4 * (long) place]; }
+#elif defined(__AVX512F__) && UEM_LANES == 8
+UEM_OP uem_lane uem_pick(const double* table, uem_lane place) {
+    return (uem_lane) _mm512_i32gather_pd(_mm512_cvttpd_epi32((__m512d) (4.0 * place)), table, 8);
+}
+#else
+UEM_OP uem_lane uem_pick(const double* table, uem_lane place) {
+    uem_lane found = place;
+    for (int i = 0; i < UEM_LANES; i++) found[i] = table[4 * (long) place[i]];
+    return found;
+}
+#endif
+
 /* Natural logarithm of a normal number above 0, within 1e-12. */
 UEM_OP uem_lane uem_log(uem_lane x) {
     uem_lane exponent, mantissa, u, square;

@@ -21,3 +21,5 @@ cdef extern from "lanes.h" nogil:
     void fetch "uem_fetch"(const lane*, int)
     lane root "uem_root"(lane)
     lane log_of "uem_log"(lane)
+    lane floor_of "uem_floor"(lane)
+    lane pick "uem_pick"(const double*, lane)

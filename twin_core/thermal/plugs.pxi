@@ -2,7 +2,7 @@
 #
 # A record is HEAD lanes and then a row of plugs of PLUG lanes each, the newest first. It is laid out as seen by the
 # water: from where it comes in to where it goes out; where a member's flow turns, its lane is turned over. Plugs that a
-# lane does not use have no mass and stand behind those that it uses.
+# lane does not use stand behind those that it uses and have no mass where another lane uses them.
 # "kg_k" is heat as mass times temperature, "lost" is in kg K.
 
 include "uem/twin_core/thermal/lanes.pxi"
@@ -129,13 +129,23 @@ cdef inline lane mix(
     return out
 
 
+cdef inline lane plugs_in(const lane* record) noexcept nogil:
+    """How many plugs each lane uses."""
+    return size_of(record[AHEAD]) - 1.0
+
+
 cdef inline Py_ssize_t used(const Ring* ring, const lane* record) noexcept nogil:
     """Plugs that any lane uses."""
     cdef Py_ssize_t i
+    cdef lane count = plugs_in(record)
     for i in range(ring.capacity):
-        if not any_of(less(spread(0.0), record[HEAD + PLUG * i])):
+        if not any_of(less(spread(i), count)):
             return i
     return ring.capacity
+
+
+cdef inline void count_plugs(lane* record, lane count) noexcept nogil:
+    record[AHEAD] = choose(less(record[AHEAD], spread(0.0)), -1.0 - count, 1.0 + count)
 
 
 cdef inline lane take(
@@ -147,7 +157,7 @@ cdef inline lane take(
     """
     cdef Py_ssize_t i
     cdef lane* plug
-    cdef lane rest = mass, part, keeps, temp, bend, slope, heat = spread(0.0), kept = spread(0.0)
+    cdef lane rest = mass, part, keeps, temp, bend, slope, heat = spread(0.0), kept = spread(0.0), count = spread(0.0)
     cdef bint takes = any_of(less(spread(0.0), mass))
     for i in range(used(ring, record) - 1, -1, -1):
         plug = record + HEAD + PLUG * i
@@ -167,11 +177,13 @@ cdef inline lane take(
             temp = temp + part * bend
             slope = slope + plug[STEEPNESS] * part * bend
             plug[MASS] = keeps
+        count = count + choose(less(spread(0.0), keeps), spread(1.0), spread(0.0))
         kept = kept + keeps * (temp - ambient)
         plug[TEMP] = temp - c.at_end * (temp - ambient)
         slope = slope - c.at_end * slope
         # Long before it is too small for the processor to work with quickly.
         plug[SLOPE] = choose(less(size_of(slope), spread(1e-100)), spread(0.0), slope)
+    count_plugs(record, count)
     lost[0] = lost[0] + c.at_end * kept
     kg_k[0] = heat
     return rest
@@ -215,17 +227,18 @@ cdef inline void put(
 ) noexcept nogil:
     """Put water in at the newest end: as a plug of its own, or with the newest one as long as that is small."""
     cdef lane* plug = record + HEAD
-    cdef lane* last = plug + PLUG * (ring.capacity - 1)
-    cdef mask moves = less(spread(0.0), mass), opens = moves
-    cdef Py_ssize_t i, count
-    opens = but_not(but_not(moves, less(plug[MASS], spread(ring.least_kg))), less(spread(0.0), last[MASS]))
+    cdef lane* last
+    cdef lane plugs = plugs_in(record)
+    cdef mask moves = less(spread(0.0), mass), opens
+    cdef Py_ssize_t i, count, grown
+    opens = both(but_not(moves, less(plug[MASS], spread(ring.least_kg))), less(plugs, spread(ring.capacity)))
     if any_of(opens):
-        count = used(ring, record)
+        grown = count = used(ring, record)
         if count == ring.capacity:  # in other lanes
             count -= 1
         for i in range(count - 1, -1, -1):
             last = plug + PLUG * i
-            last[PLUG + MASS] = choose(opens, last[MASS], last[PLUG + MASS])
+            last[PLUG + MASS] = choose(opens, last[MASS], spread(0.0) if i + 1 == grown else last[PLUG + MASS])
             last[PLUG + TEMP] = choose(opens, last[TEMP], last[PLUG + TEMP])
             last[PLUG + SLOPE] = choose(opens, last[SLOPE], last[PLUG + SLOPE])
             last[PLUG + STEEPNESS] = choose(opens, last[STEEPNESS], last[PLUG + STEEPNESS])
@@ -233,6 +246,7 @@ cdef inline void put(
         plug[TEMP] = choose(opens, temp, plug[TEMP])
         plug[SLOPE] = choose(opens, slope, plug[SLOPE])
         plug[STEEPNESS] = choose(opens, steepness, plug[STEEPNESS])
+    count_plugs(record, choose(opens, plugs + 1.0, choose(moves, larger(plugs, spread(1.0)), plugs)))
     moves = but_not(moves, opens)
     if any_of(moves):
         join(plug, moves, mass, temp, slope, steepness)
@@ -244,13 +258,13 @@ cdef void turn_lane(const Ring* ring, lane* record, Py_ssize_t k) noexcept nogil
     cdef double* one
     cdef double* other
     cdef double kept
-    cdef Py_ssize_t i, field, count = 0
+    cdef Py_ssize_t i, field, count
     kept = number[INLET * LANES]
     number[INLET * LANES] = number[OUTLET * LANES]
     number[OUTLET * LANES] = kept
     number[AHEAD * LANES] = -number[AHEAD * LANES]
-    while count < ring.capacity and number[(HEAD + PLUG * count) * LANES] > 0.0:
-        count += 1
+    kept = number[AHEAD * LANES]
+    count = <Py_ssize_t> ((kept if kept > 0.0 else -kept) - 1.0)
     for i in range(count):
         one = number + (HEAD + PLUG * i) * LANES
         one[SLOPE * LANES] = -one[SLOPE * LANES]
@@ -362,9 +376,7 @@ cdef inline lane contents_kg_k(const Ring* ring, const lane* record, double zero
     cdef lane heat = ring.tank_kg * ((record[INLET] - zero) + (record[OUTLET] - zero))
     cdef const lane* plug = record + HEAD
     cdef Py_ssize_t i
-    for i in range(ring.capacity):
-        if not any_of(less(spread(0.0), plug[MASS])):
-            break
+    for i in range(used(ring, record)):
         heat = heat + plug[MASS] * (plug[TEMP] - zero)
         plug += PLUG
     return heat
@@ -378,8 +390,5 @@ cdef inline lane end_temp(const lane* record, bint at_end) noexcept nogil:
 
 
 cdef inline void copy_plugs(const Ring* ring, const lane* record, lane* copy) noexcept nogil:
-    """Copy what is in use of a record; nothing is behind it in the copy either."""
-    cdef Py_ssize_t i, count = used(ring, record)
-    memcpy(copy, record, (HEAD + PLUG * count) * sizeof(lane))
-    for i in range(count, ring.capacity):
-        copy[HEAD + PLUG * i + MASS] = spread(0.0)
+    """Copy what is in use of a record."""
+    memcpy(copy, record, (HEAD + PLUG * used(ring, record)) * sizeof(lane))

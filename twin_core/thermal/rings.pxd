@@ -5,7 +5,7 @@ cdef enum:
     HEAD = 3
     INLET = 0  # temperature of the tank where water comes in
     OUTLET = 1
-    AHEAD = 2  # 1: it comes in at the start, -1: at the end
+    AHEAD = 2  # one more than there are plugs; positive where water comes in at the start, negative: at the end
     PLUG = 4
     MASS = 0
     TEMP = 1  # mean

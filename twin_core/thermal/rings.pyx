@@ -205,7 +205,7 @@ cdef class Rings:
                     record[k] = 0.0
                 record[INLET] = start + 0.5 * share * (end - start)
                 record[OUTLET] = end - 0.5 * share * (end - start)
-                record[AHEAD] = 1.0
+                record[AHEAD] = 1.0 + plugs
                 for k in range(plugs):
                     plug = record + HEAD + PLUG * k
                     plug[MASS] = self.pipe[i].ring_kg / plugs

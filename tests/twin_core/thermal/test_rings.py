@@ -25,7 +25,8 @@ STEEL = PipeClass(
 # No wall, no loss, no dispersion: pure transport.
 IDEAL = replace(STEEL, wall_density_kg_m3=1e-9, loss_resistance_mk_w=1e15, dispersion_factor=0.0)
 AMBIENT_K = 283.15
-# A record: temperatures of both tanks and its sense, then mass, temperature, slope and steepness of every plug.
+# A record: temperatures of both tanks, one more than there are plugs with the sense of the flow as sign, then mass,
+# temperature, slope and steepness of every plug.
 HEAD, PLUG = 3, 4
 
 
@@ -268,8 +269,9 @@ def test_records_stay_small_when_the_flow_is_slow():
     bank = Bank([geometry(500.0)], 320.0)
     for k in range(5000):
         bank.step(1e-4 * bank.whole_kg() * (1.0 if k % 1700 < 1200 else -1.0), 320.0 + k % 40, 10.0)
-    masses = bank.rows[0, HEAD::PLUG]
-    assert np.count_nonzero(masses) <= bank.rings.plugs()[0] + 3
+    count = int(abs(bank.rows[0, 2])) - 1
+    masses = bank.rows[0, HEAD : HEAD + PLUG * count : PLUG]
+    assert count <= bank.rings.plugs()[0] + 3
     assert masses.sum() == pytest.approx(bank.ring_kg[0], rel=1e-12)
 
 
