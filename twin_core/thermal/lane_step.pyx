@@ -16,7 +16,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
 
-from uem.twin_core.thermal.friction cimport Wall, make_wall
+from uem.twin_core.thermal.friction cimport COLEBROOK, Wall, make_wall
 from uem.twin_core.thermal.graph cimport Arrays, InputArrays
 from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
 from uem.twin_core.thermal.rings cimport (
