@@ -182,9 +182,16 @@ cdef class LaneWork:
     cdef lane* heat_temp  # [edges] temperature of what comes out
     cdef lane* mean_temp  # [nodes] over the inner steps so far
     cdef lane* sum_flow  # [edges]
+    cdef lane* lost  # [pipes] summed in this order, whatever that of the transport
+    cdef lane* holds
+    cdef lane* came  # [nodes + units]
+    cdef lane* went
+    cdef lane* mass  # [nodes] kg/s that come, where that is none for any member
+    cdef signed char* stands_still  # [nodes]
     cdef lane* edge_mass
     cdef lane* edge_heat
     cdef lane* new_temp  # [edges]
+    cdef lane* asked  # the one that temperatures were last put into
     cdef lane* new_wish
     cdef lane* pressure  # [nodes]
     cdef lane* unsupplied  # [nodes] 1: no held pressure can be felt there
@@ -320,6 +327,8 @@ cdef class LaneGraph:
         w.unsupplied = lanes_for(kept, nodes)
         w.sum_flow, w.edge_mass = lanes_for(kept, edges), lanes_for(kept, edges)
         w.edge_heat = lanes_for(kept, edges)
+        w.lost, w.holds = lanes_for(kept, edges), lanes_for(kept, edges)
+        w.came, w.went = lanes_for(kept, nodes + edges), lanes_for(kept, nodes + edges)
         w.new_temp, w.new_wish = lanes_for(kept, edges), lanes_for(kept, self.units)
         w.row_before, w.row_apart = lanes_for(kept, self.width), lanes_for(kept, self.width)
         w.states_before = <double*> room_for(kept, LANES * (self.states + 1) * sizeof(double))
@@ -334,6 +343,8 @@ cdef class LaneGraph:
         w.new_way = <signed char*> room_for(kept, edges)
         w.cut = <signed char*> room_for(kept, edges)
         w.owes = <signed char*> room_for(kept, edges)
+        w.stands_still = <signed char*> room_for(kept, nodes)
+        w.mass = lanes_for(kept, nodes)
         w.numbers = <double*> room_for(kept, (3 * nodes + 3 * edges + self.memory_width + 1) * sizeof(double))
         w.flags = <unsigned char*> room_for(kept, nodes)
         w.all_supplied = True
@@ -629,6 +640,7 @@ cdef class LaneGraph:
         if not first:
             is_new = less(spread(1.0), spread(0.0))
         cdef lane* new_temp = w.solving.temp if first else w.new_temp
+        w.asked = new_temp
         for i in range(self.edges):
             if i < self.pipe_count:
                 temp = 0.5 * (b.row[self.pipes.offset[i] + INLET] + b.row[self.pipes.offset[i] + OUTLET])
@@ -904,7 +916,7 @@ cdef class LaneGraph:
                 &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], dt * b.flow[edge], w.ambient
             )
             w.heat_temp[edge] = out.temp
-            w.ledger[LOSS] = w.ledger[LOSS] + out.lost
+            w.lost[edge] = out.lost
         for k in range(w.lates):
             edge = w.late[k]
             self.through_edge(w, state, inputs, b, edge, b.node_temp[self.origin(w, edge)], last)
@@ -916,10 +928,8 @@ cdef class LaneGraph:
             before = b.node_temp[node]
             temp = self.mixed(w, inputs, b, node)
             b.node_temp[node] = temp
-            if inputs.inner_steps > 1:
-                w.mean_temp[node] = w.mean_temp[node] + (temp - w.mean_temp[node]) * part
-            else:
-                self.tell(w, b, &state.node_temp_k[node, 0], temp)
+            if not w.stands_still[node]:
+                self.node_done(w, state, inputs, b, node, part)
             for i in range(w.first[k], w.first[k + 1]):
                 edge = w.leaving[i]
                 if i + AHEAD_OF < w.first[self.nodes] and w.leaving[i + AHEAD_OF] < self.pipe_count:
@@ -936,15 +946,37 @@ cdef class LaneGraph:
             temp = choose(less(flow, spread(0.0)), b.node_temp[self.end[edge]], b.node_temp[self.start[edge]])
             if w.owes[edge]:
                 temp = self.repaid(w, b, edge, dt * size_of(flow), temp)
-            w.ledger[LOSS] = w.ledger[LOSS] + then_in(
+            w.lost[edge] = w.lost[edge] + then_in(
                 &self.pipes.pipe[edge], b.row + self.pipes.offset[edge], &w.cooling[edge], dt * flow, temp, w.ambient
             )
             self.pipe_done(w, state, inputs, b, edge, last)
+        # Where none came, after all pipes: so it does not matter in which order they were advanced.
+        for node in range(self.nodes):
+            if w.stands_still[node]:
+                b.node_temp[node] = choose(
+                    less(spread(0.0), w.mass[node]), b.node_temp[node], self.standing_temp(b, node)
+                )
+                self.node_done(w, state, inputs, b, node, part)
+        for i in range(self.pipe_count):
+            w.ledger[LOSS] = w.ledger[LOSS] + w.lost[i]
+            if last:
+                w.stored = w.stored + w.holds[i]
+        for i in range(self.nodes + self.units):
+            w.ledger[IN] = w.ledger[IN] + w.came[i]
+            w.ledger[OUT] = w.ledger[OUT] + w.went[i]
         if inputs.inner_steps > 1:
             for i in range(self.edges):
                 w.sum_flow[i] = w.sum_flow[i] + b.flow[i]
             for i in range(LANES * self.results):
                 w.sum_result[i] += w.result[i]
+
+    cdef inline void node_done(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t node, double part
+    ) noexcept nogil:
+        if inputs.inner_steps > 1:
+            w.mean_temp[node] = w.mean_temp[node] + (b.node_temp[node] - w.mean_temp[node]) * part
+        else:
+            self.tell(w, b, &state.node_temp_k[node, 0], b.node_temp[node])
 
     cdef lane mixed(self, LaneWork w, const Inputs* inputs, const Block* b, Py_ssize_t node) noexcept nogil:
         """Temperature of the water at a node, and what crosses the border there into the ledger."""
@@ -971,24 +1003,27 @@ cdef class LaneGraph:
             over = out - mass + demand
             fed = fed + larger(over, zero)
             taken = taken + larger(zero - over, zero)
+        w.came[node] = zero
         if any_of(less(zero, fed)):
             temp = self.load(b, inputs.supply + node * inputs.members)
             mass = mass + fed
             heat = heat + fed * temp
-            w.ledger[IN] = w.ledger[IN] + dt * fed * (temp - ENERGY_ZERO)
+            w.came[node] = dt * fed * (temp - ENERGY_ZERO)
         temp = heat / choose(less(zero, mass), mass, spread(1.0))
-        if any_of(at_most(mass, zero)):
-            temp = choose(less(zero, mass), temp, self.standing_temp(b, node))
+        w.stands_still[node] = any_of(at_most(mass, zero))
+        if w.stands_still[node]:
+            temp = choose(less(zero, mass), temp, b.node_temp[node])
+            w.mass[node] = mass
         # What the flows leave over is rounding, and what comes to an end that gives or takes it is on its way out.
         over = out + taken - mass
-        w.ledger[IN] = w.ledger[IN] + dt * larger(over, zero) * (temp - ENERGY_ZERO)
-        w.ledger[OUT] = w.ledger[OUT] + dt * (taken + larger(zero - over, zero)) * (temp - ENERGY_ZERO)
+        w.came[node] = w.came[node] + dt * larger(over, zero) * (temp - ENERGY_ZERO)
+        w.went[node] = dt * (taken + larger(zero - over, zero)) * (temp - ENERGY_ZERO)
         return temp
 
     cdef lane standing_temp(self, const Block* b, Py_ssize_t node) noexcept nogil:
         """Of the water at a node to which none comes: that which stands in a pipe there, or was there last."""
         cdef Py_ssize_t edge
-        if self.beside_first[node] < self.beside_first[node + 1]:
+        if self.beside_first[node] < self.beside_first[node + 1] and (self.source[node] or not self.open_end[node]):
             edge = self.beside[self.beside_first[node]]
             if edge < self.pipe_count:  # pipes come first
                 return end_temp(b.row + self.pipes.offset[edge], self.end[edge] == node)
@@ -1024,7 +1059,7 @@ cdef class LaneGraph:
                 temp, w.ambient,
             )
             w.heat_temp[edge] = out.temp
-            w.ledger[LOSS] = w.ledger[LOSS] + out.lost
+            w.lost[edge] = out.lost
             self.pipe_done(w, state, inputs, b, edge, last)
         elif edge >= self.edges - self.units:
             self.through_unit(w, state, inputs, b, edge, temp)
@@ -1038,7 +1073,7 @@ cdef class LaneGraph:
         cdef const lane* record = b.row + self.pipes.offset[edge]
         cdef lane mass = size_of(b.flow[edge])
         if last:
-            w.stored = w.stored + contents_kg_k(&self.pipes.pipe[edge], record, ENERGY_ZERO)
+            w.holds[edge] = contents_kg_k(&self.pipes.pipe[edge], record, ENERGY_ZERO)
         if inputs.inner_steps == 1:
             self.tell(
                 w, b, &state.pipe_outlet_temp_k[edge, 0],
@@ -1055,6 +1090,8 @@ cdef class LaneGraph:
         cdef Py_ssize_t i = edge - (self.edges - self.units), k
         cdef lane mass = inputs.dt * b.flow[edge], size = size_of(mass), heat = spread(0.0)
         cdef double* result
+        if self.has_pressures:  # what stands is as warm as before the step, whatever it is in company with
+            temp = choose(less(spread(0.0), size), temp, w.asked[edge])
         for k in range(b.count):
             result = w.result + k * self.results + self.result_first[i]
             advance_unit(
@@ -1069,8 +1106,8 @@ cdef class LaneGraph:
         heat = choose(less(spread(0.0), size), heat * (1.0 / HEAT_CAPACITY), spread(0.0))
         temp = temp + heat / choose(less(spread(0.0), size), size, spread(1.0))
         w.heat_temp[edge] = temp
-        w.ledger[IN] = w.ledger[IN] + larger(heat, spread(0.0))
-        w.ledger[OUT] = w.ledger[OUT] + larger(spread(0.0) - heat, spread(0.0))
+        w.came[self.nodes + i] = larger(heat, spread(0.0))
+        w.went[self.nodes + i] = larger(spread(0.0) - heat, spread(0.0))
         if any_of(either(less(temp, spread(COLDEST)), less(spread(HOTTEST), temp))):
             for k in range(b.count):
                 if not COLDEST <= (<double*> &temp)[k] <= HOTTEST and w.code[k] == 0 and (<double*> &size)[k] > 0.0:

@@ -313,13 +313,13 @@ cdef inline Passed through(
 ) noexcept nogil:
     """Let `mass_kg` of `temp` go into a pipe (negative: at its end) for one step."""
     cdef Passed out
-    cdef lane mass = moving(ring, mass_kg), inlet, heat, decay, full
+    cdef lane mass = moving(ring, mass_kg), inlet, heat, decay, full, lost_before = spread(0.0)
     cdef Tank f = tank_with(ring, c, mass)
     cdef Lost g
     cdef mask floods = less(spread(MOST_RELEASE * ring.ring_kg), mass)
     face(ring, record, mass_kg)
     out.lost = spread(0.0)
-    inlet = mix(ring, record + INLET, &f, mass, temp, ambient, &out.lost)
+    inlet = mix(ring, record + INLET, &f, mass, temp, ambient, &lost_before)
     decay = spread(c.decay)
     g.at_end, g.mean, g.ahead = spread(c.at_end), spread(c.mean), spread(c.ahead)
     if any_of(floods):  # the time in which water passes the plugs
@@ -332,7 +332,7 @@ cdef inline Passed through(
     enter(
         ring, record, mass, out.bypass, inlet, ambient,
         choose(floods, spread(1.0) / larger(mass - out.bypass, spread(1e-300)), f.per_kg) if any_of(floods) else f.per_kg,
-        decay, g.mean, &out.lost,
+        decay, g.mean, &lost_before,
     )
     if any_of(floods):
         out.lost = out.lost + out.bypass * (inlet - ambient) * g.at_end
@@ -340,6 +340,7 @@ cdef inline Passed through(
     inlet = ambient + heat * f.per_kg
     out.mass = mass
     out.temp = mix(ring, record + OUTLET, &f, mass, inlet, ambient, &out.lost)
+    out.lost = out.lost + lost_before  # in this order it is what both halves give, bit for bit
     return out
 
 

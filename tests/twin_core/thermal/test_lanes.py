@@ -34,13 +34,17 @@ def pipe(name, start, end, length_m=120.0):
 
 
 def ring(control=FlowControl.PUMPED, length_m=90.0, **more):
-    """A plant, two rings of supply pipes with the return beside them, a dead end, and a customer at every node."""
+    """A plant, two rings of supply pipes with the return beside them, a dead end, and a customer at every node.
+
+    With throttled customers there is no plant: water comes in under pressure at p and leaves at pr.
+    """
+    throttled = control is FlowControl.THROTTLED
     streets = [("p", "a"), ("a", "b"), ("b", "c"), ("c", "p"), ("b", "d"), ("d", "c"), ("d", "e")]
     names = ["p", "a", "b", "c", "d", "e"]
     parts = {
         "name": "ring",
         "nodes": (
-            *(Node(name=name) for name in names),
+            *(Node(name=name, pressure_pa=9e5 if throttled and name == "p" else None) for name in names),
             *(Node(name=f"{name}r", pressure_pa=6e5 if name == "p" else None) for name in names),
         ),
         "pipes": (
@@ -49,13 +53,16 @@ def ring(control=FlowControl.PUMPED, length_m=90.0, **more):
         ),
         "pipe_classes": (STEEL,),
         "units": (
-            HeatSource(
-                name="plant",
-                start="pr",
-                end="p",
-                supply_temp_k=SUPPLY_K,
-                nominal_flow_kg_s=3.0,
-                nominal_pressure_drop_pa=2e4,
+            *(
+                HeatSource(
+                    name="plant",
+                    start="pr",
+                    end="p",
+                    supply_temp_k=SUPPLY_K,
+                    nominal_flow_kg_s=3.0,
+                    nominal_pressure_drop_pa=2e4,
+                )
+                for _ in range(not throttled)
             ),
             *(
                 HeatLoad(
@@ -77,10 +84,10 @@ def ring(control=FlowControl.PUMPED, length_m=90.0, **more):
 
 def branch():
     """A tree with given flows."""
-    nodes = (Node(name="0", kind=NodeKind.SOURCE), *(Node(name=str(k)) for k in range(1, 6)))
+    nodes = (Node(name="0", kind=NodeKind.SOURCE, temperature_tag="t"), *(Node(name=str(k)) for k in range(1, 6)))
     ends = [("0", "1"), ("2", "1"), ("1", "3"), ("3", "4"), ("5", "3")]
     pipes = tuple(pipe(f"p{k}", a, b, 30.0 + 20.0 * k) for k, (a, b) in enumerate(ends))
-    return Network(name="branch", nodes=nodes, pipes=pipes, pipe_classes=(STEEL,), ambient_temp_k=281.15)
+    return Network(name="branch", nodes=nodes, pipes=pipes, pipe_classes=(STEEL,), ambient_temperature_tag="a")
 
 
 class Weather:
@@ -126,6 +133,19 @@ def run(plan, weather, steps=20, dt_s=60.0, order=None, start=340.0):
         weather.fill(inputs, order)
         plan.step(state, dt_s, inputs)
     return state
+
+
+def meaning(plan, state):
+    """All numbers of a state, one member after the other; what stands behind the plugs in use means nothing."""
+    state = plan.state_from_bytes(state.to_bytes())._with_lanes(1)
+    first = 0
+    for plugs in plan._graph.pipes.plugs():
+        room = plugs + 4
+        for row in state.rows:
+            used = int(abs(row[first + 2])) - 1
+            row[first + 3 + 4 * used : first + 3 + 4 * room] = 0.0
+        first += 3 + 4 * room
+    return state._block.tobytes()
 
 
 def side_by_side(rows, width):
@@ -187,7 +207,8 @@ def test_members_side_by_side_are_what_they_are_alone(level, make, steps, dt_s):
             alone.step(single, dt_s, inputs)
     # Flows of both are within the tolerance of the hydraulics, which is a part in a thousand of their sum.
     tolerance = 1e-9 if network.flows_are_imposed else 0.02
-    for name, most in (("edge_flow_kg_s", tolerance), ("node_temp_k", 20.0 * tolerance)):
+    # What stands at a node is told as it is after the step here, before or after it there.
+    for name, most in (("edge_flow_kg_s", tolerance), ("node_temp_k", 0.4), ("pipe_outlet_temp_k", 20.0 * tolerance)):
         found, expected = getattr(state, name), np.hstack([getattr(single, name) for single in singles])
         np.testing.assert_allclose(found, expected, rtol=0, atol=most, err_msg=name)
     for name in ("total_out_j", "total_loss_j"):
@@ -211,7 +232,7 @@ def test_every_kind_of_processor_gives_the_same_bytes(monkeypatch):
     for name in LEVELS:
         use(name, monkeypatch)
         plan = NetworkPlan(network, 11, fidelity="planning")
-        found.add(run(plan, Weather(network, 11)).to_bytes())
+        found.add(meaning(plan, run(plan, Weather(network, 11))))
     assert len(found) == 1
 
 
@@ -232,7 +253,7 @@ def test_any_number_of_threads_and_any_parts_give_the_same_bits(level):
             thread.start()
         for thread in threads:
             thread.join()
-    assert state.to_bytes() == whole.to_bytes()
+    assert meaning(plan, state) == meaning(plan, whole)
 
 
 def test_energy_closes_in_every_step_with_reversals_and_standstill(level):
@@ -269,8 +290,8 @@ def test_an_ensemble_is_forked_from_one_member_and_one_from_it(level):
     network = ring()
     one, several = (NetworkPlan(network, members, fidelity="planning") for members in (1, 9))
     single = run(one, Weather(network, 1, least=0.2), steps=40)
-    state, back = several.fork(single), None
-    np.testing.assert_allclose(several.stored_energy_j(state), single._stored_j, rtol=1e-12)
+    state = several.fork(single)
+    np.testing.assert_allclose(several.stored_energy_j(state), single._stored_j[0], rtol=1e-12)
     for _ in range(30):
         one.step(single, 60.0, one.inputs())
         several.step(state, 60.0, several.inputs())
