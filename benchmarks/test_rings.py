@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from uem.twin_core.plant.network import Pipe, PipeClass
 from uem.twin_core.plant.units import HeatLoad
+from uem.twin_core.thermal import lanes
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
 from uem.twin_core.thermal.network import NetworkPlan
 from uem.twin_core.thermal.pipes import MEMO_NUMBERS as FULL_MEMO_NUMBERS
@@ -79,6 +80,37 @@ def numpy_step(geometries: list[PipeGeometry], members: int) -> Callable[[], obj
     steps = cycle([(mass.reshape(-1), temp.reshape(-1)) for mass, temp in given(geometries, members)])
     ambient = np.full(len(rows), AMBIENT_K)
     return lambda: pipes.step(*next(steps), STEP_S, ambient)
+
+
+def lanes_step(geometries: list[PipeGeometry], members: int) -> Callable[[], None]:
+    """A call that advances all pipes of all members by one step, members side by side."""
+    pipes = Rings(geometries)
+    shape, width = (len(geometries), members), lanes.WIDTH
+    rows = np.empty((members, pipes.width))
+    pipes.fill(rows, np.full(shape, 340.0), np.full(shape, 335.0))
+    blocks = np.ascontiguousarray(rows.reshape(-1, width, pipes.width).transpose(0, 2, 1)).reshape(
+        -1, pipes.width * width
+    )
+    steps = cycle(given(geometries, members))
+    ambient, loss, out_heat = np.full(members, AMBIENT_K), np.empty(members), np.empty(shape)
+    several = lanes.LaneRings(pipes)
+    return lambda: several.advance(blocks, *next(steps), STEP_S, ambient, out_heat, loss)
+
+
+@pytest.mark.parametrize("count", [100, 1_000])
+def test_planning_pipe_step_of_64_members_in_lanes(compare: Compare, short: bool, count: int) -> None:
+    if short and count > 100:
+        pytest.skip("planning pipe step in lanes: large sizes are left out of the short run")
+    geometries = street(count)
+    theirs = min(64, NUMPY_ROWS // count)
+    compare(
+        lanes_step(geometries, 64),
+        numpy_step(geometries, theirs),
+        peer="NumPy, same scheme",
+        unit="ns/pipe-step",
+        scale=1e9 / (count * theirs),
+        times=64 // theirs,
+    )
 
 
 @pytest.mark.parametrize("members", [1, 64])

@@ -58,9 +58,6 @@ cdef double MOST_REPAID = 0.1
 cdef double SAME_TEMP = 0.1
 cdef double SAME_FLOW = 1e-4
 
-# Factors of a ring are made for a mass, but for rounding.
-cdef double SAME_MASS = 1e-9
-
 cdef enum:  # of hydraulics that a setting belongs to: EdgeKind in hydraulic_network.py
     FLOW = 3
     PUMP_SPEED = 4
@@ -222,8 +219,6 @@ cdef class Work:
     cdef double* new_temp
     cdef double* new_wish  # [units] kg/s
     cdef double* pressure  # [nodes] Pa, where it is held
-    cdef planning.Factors* factors  # [pipes] of rings, for a part of the step and
-    cdef double* factor_mass  # [pipes] this mass
     cdef double* row_before  # what a member was before the step
     cdef double* record_before
     cdef double* result  # [results] of all units in an inner step
@@ -262,12 +257,11 @@ cdef class Work:
     def __cinit__(self, Py_ssize_t nodes, Py_ssize_t edges, Py_ssize_t width, Py_ssize_t records,
                   Py_ssize_t results, Room room):
         self.nodes, self.edges, self.room = nodes, edges, room
-        self.numbers = <double*> calloc(9 * nodes + 10 * edges + 2 + width + records + 2 * results, sizeof(double))
+        self.numbers = <double*> calloc(9 * nodes + 9 * edges + 2 + width + records + 2 * results, sizeof(double))
         self.indices = <Py_ssize_t*> calloc(5 * nodes + 4 * edges + 2, sizeof(Py_ssize_t))
         self.way = <Way*> calloc(edges + AHEAD, sizeof(Way))
         self.bytes = <signed char*> calloc(2 * nodes + 5 * edges + 1, 1)
-        self.factors = <planning.Factors*> calloc(edges + 1, sizeof(planning.Factors))
-        if not self.numbers or not self.indices or not self.way or not self.factors or not self.bytes:
+        if not self.numbers or not self.indices or not self.way or not self.bytes:
             raise MemoryError
         self.demand = self.numbers
         self.supply = self.demand + nodes
@@ -290,8 +284,7 @@ cdef class Work:
         self.result = self.record_before + records
         self.sum_result = self.result + results
         self.new_temp = self.sum_result + results
-        self.factor_mass = self.new_temp + edges
-        self.new_wish = self.factor_mass + edges
+        self.new_wish = self.new_temp + edges
         self.order = self.indices
         self.first = self.order + nodes
         self.waiting = self.first + nodes + 1
@@ -313,7 +306,6 @@ cdef class Work:
         free(self.numbers)
         free(self.indices)
         free(self.way)
-        free(self.factors)
         free(self.bytes)
 
 
@@ -612,8 +604,6 @@ cdef class Graph:
         if renewed:
             changed = self.take_flows(w, m, dt)
             self.share_out(w)
-            if self.ring:
-                self.make_factors(w, dt)
         self.keep_order(w, m, dt, changed)
         w.code = 0
         self.transport(w, m, dt)
@@ -734,13 +724,6 @@ cdef class Graph:
             w.taken[i] = (demand if demand > 0.0 else 0.0) - (flow if flow < 0.0 else 0.0)
             w.out[i] += w.taken[i]
 
-    cdef void make_factors(self, Work w, double dt) noexcept nogil:
-        """What a part of the step does to rings: for all of them at once, since one after the other would wait."""
-        cdef Py_ssize_t i
-        for i in range(self.pipe_count):
-            w.factor_mass[i] = fabs(w.flow[i]) * dt
-            w.factors[i] = planning.make_factors(&self.ring[i], w.factor_mass[i], dt)
-
     cdef bint releases(self, const Member* m, Py_ssize_t pipe, double mass, double dt) noexcept nogil:
         if self.ring:
             return planning.releases_first(&self.ring[pipe], m.row + self.offset[pipe], mass, dt)
@@ -749,12 +732,13 @@ cdef class Graph:
     cdef void keep_order(self, Work w, Member* m, double dt, bint changed) noexcept nogil:
         """See that the order of the graph is that of the present flows and that its cuts are valid."""
         cdef Py_ssize_t i
+        cdef bint unknown = False
         for i in range(self.edges):
             w.new_cut[i] = <signed char> m.cut[i]
-            changed |= w.new_cut[i] == UNKNOWN
+            unknown |= w.new_cut[i] == UNKNOWN
             if w.new_cut[i] == RELEASED and not changed:
                 changed = not self.releases(m, i, w.flow[i] * dt, dt)
-        if changed and not self.cuts_hold(w):
+        if unknown or (changed and not self.cuts_hold(w)):
             memset(w.new_cut, WHOLE, self.edges)
             memset(w.able, 0, self.edges)
             self.sort(w, AT_PRODUCER)
@@ -1089,8 +1073,6 @@ cdef class Graph:
             if way.kind == FILLED:
                 planned.mass_kg = planned.heat_kgk = 0.0
                 planned.loss_j = planning.admit(ring, record, memo, mass, temp, dt, ambient)
-            elif fabs(fabs(mass) - w.factor_mass[way.edge]) <= SAME_MASS * fabs(mass):
-                planned = planning.advance_by(ring, record, &w.factors[way.edge], mass, temp, dt, ambient)
             else:
                 planned = planning.advance(ring, record, memo, mass, temp, dt, ambient)
             out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j

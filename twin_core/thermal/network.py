@@ -75,9 +75,9 @@ MOST_SHORT_PARTS: Final = 180
 class _Shape:
     """How many there are of everything in a state.
 
-    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell; `state`: those
-    of units at the end of a record; `memo`: of one pipe in what can be worked out again. `lanes`: members that stand side
-    by side.
+    `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell; `state`:
+    those of units at the end of a record; `memo`: of one pipe in what can be worked out again. `lanes`: members that
+    stand side by side.
     """
 
     nodes: int
@@ -236,8 +236,8 @@ class NetworkState:
     At its end: node_pressure_pa, node_unsupplied (nodes, members; 1 where no held pressure can be felt: nothing flows)
     Since the initial state: total_in_j, total_out_j, total_loss_j, total_stored_change_j (members,)
 
-    Energies of water count from 0 degC. `rows` holds plugs and walls: (members, width), or where an ensemble is stepped in
-    vectors (blocks of members side by side, all of their numbers).
+    Energies of water count from 0 degC. `rows` holds plugs and walls: (members, width), or where an ensemble is stepped
+    in vectors (blocks of members side by side, all of their numbers).
     """
 
     __slots__ = (
@@ -484,9 +484,7 @@ class NetworkPlan:
     def _stepping(self) -> Graph | LaneGraph:
         return self._beside or self._graph
 
-    def _compiled(
-        self, network: Network, cells: int | None, fidelity: Fidelity
-    ) -> tuple[Graph, LaneGraph | None]:
+    def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> tuple[Graph, LaneGraph | None]:
         classes = {pipe_class.name: pipe_class for pipe_class in network.pipe_classes}
         number = {name: i for i, name in enumerate(self.pipes)}
         made = [_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes]
@@ -496,28 +494,43 @@ class NetworkPlan:
         hydraulics = None if imposed else hydraulic_graph(network, {u.name: u.nominal_flow_kg_s for u in self._units})
         geometries = [geometry for geometry, _ in made]
         twin = [number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes]
-        kinds = [unit.kind for unit in self._units]
-        units = (
-            kinds,
-            [unit.parameters for unit in self._units],
-            [unit.state for unit in self._units],
-            [len(unit.command) for unit in self._units],
-            [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
-        )
-        ends = self._ends[:, 0], self._ends[:, 1]
-        flows = {
-            "tree": _outwards(self._ends, len(self.nodes), self.source) if imposed else (),
-            "hydraulics": HydraulicPlan(hydraulics) if hydraulics is not None else None,
-            "kind": hydraulics.kind if hydraulics is not None else (),
-        }
+        kinds: list[int] = [unit.kind for unit in self._units]
+        parameters = [unit.parameters for unit in self._units]
+        states = [unit.state for unit in self._units]
+        commands = [len(unit.command) for unit in self._units]
+        is_sum = [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units]
+        start, end = self._ends[:, 0], self._ends[:, 1]
+        tree = _outwards(self._ends, len(self.nodes), self.source) if imposed else []
+        plan = HydraulicPlan(hydraulics) if hydraulics is not None else None
+        kind = hydraulics.kind if hydraulics is not None else ()
         pipes = Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries)
         shares = [share for _, share in made]
-        graph = Graph(pipes, len(self.nodes), *ends, source, held, twin, shares, Units(*units), **flows)
+        units = Units(kinds, parameters, states, commands, is_sum)
+        graph = Graph(
+            pipes, len(self.nodes), start, end, source, held, twin, shares, units, tree, hydraulics=plan, kind=kind
+        )
         # Pipes that share a casing are stepped one member after the other.
         if not isinstance(pipes, Rings) or self.members == 1 or any(i >= 0 for i in twin):
             return graph, None
-        produces = [False] * (len(self._ends) - len(kinds)) + [kind in PRODUCERS for kind in kinds]
-        return graph, LaneGraph(pipes, len(self.nodes), *ends, source, held, *units, produces, **flows)
+        produces = [False] * (len(self._ends) - len(kinds)) + [one in PRODUCERS for one in kinds]
+        beside = LaneGraph(
+            pipes,
+            len(self.nodes),
+            start,
+            end,
+            source,
+            held,
+            kinds,
+            parameters,
+            states,
+            commands,
+            is_sum,
+            produces,
+            tree,
+            hydraulics=plan,
+            kind=kind,
+        )
+        return graph, beside
 
     def inputs(self) -> NetworkInputs:
         """New inputs of the right shape, with what the network begins with."""

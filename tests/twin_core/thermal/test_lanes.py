@@ -1,9 +1,10 @@
-"""Members of an ensemble side by side in vectors: the same as one after the other, whatever the processor, the company and
-the threads."""
+"""Members of an ensemble side by side in vectors: what they are one after the other, whatever the processor, the
+company and the threads."""
 
 import threading
 from dataclasses import replace
 from importlib import import_module
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -247,7 +248,7 @@ def test_any_number_of_threads_and_any_parts_give_the_same_bits(level):
         weather.fill(inputs)
         threads = [
             threading.Thread(target=plan.step, args=(state, 60.0, inputs, first, last))
-            for first, last in zip(ends, ends[1:], strict=False)
+            for first, last in pairwise(ends)
         ]
         for thread in threads:
             thread.start()
