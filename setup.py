@@ -61,8 +61,8 @@ def extensions() -> list[Extension]:
         # Cython names a module by its file, so every copy has one of its own.
         copy = Path("build") / "lanes" / f"{LANE_STEP.stem}_{level}.pyx"
         (ROOT / copy).parent.mkdir(parents=True, exist_ok=True)
-        if not (ROOT / copy).exists():
-            (ROOT / copy).symlink_to(ROOT / LANE_STEP)
+        if not (ROOT / copy).is_symlink():
+            (ROOT / copy).symlink_to(os.path.relpath(ROOT / LANE_STEP, (ROOT / copy).parent))
         march = [] if DEBUG or not X86 else [f"-march=x86-64-{level}"]
         found.append(extension(copy, name=LANE_STEP.with_name(copy.name), flags=march, lanes=lanes))
     return found

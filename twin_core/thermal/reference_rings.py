@@ -1,8 +1,8 @@
 """The planning scheme in NumPy: the oracle of plugs.pxi and the baseline of its benchmarks.
 
 Same equations (docs/models/planning.md), all pipes and members at once. SI units, temperatures in K; "heat" is mass
-times temperature. Arrays have one column per pipe (or pipe and member), plugs one row each, the newest first: as seen by
-the water, from where it comes in to where it goes out. Plugs that a column does not use have no mass.
+times temperature. Arrays have one column per pipe (or pipe and member), plugs one row each, the newest first: as seen
+by the water, from where it comes in to where it goes out. Plugs that a column does not use have no mass.
 """
 
 from dataclasses import dataclass
