@@ -480,11 +480,10 @@ cdef class LaneGraph:
             count = <Py_ssize_t> ((plugs if plugs > 0.0 else -plugs) - 1.0)
             for k in range(self.pipes.pipe[i].capacity):
                 at = self.pipes.offset[i] + HEAD + PLUG * k
-                if k >= count:
-                    goal[(at + MASS) * LANES + to] = 0.0
-                    continue
+                if k >= count and goal[(at + MASS) * LANES + to] == 0.0:
+                    break
                 for field in range(PLUG):
-                    goal[(at + field) * LANES + to] = source[(at + field) * LANES + of]
+                    goal[(at + field) * LANES + to] = source[(at + field) * LANES + of] if k < count else 0.0
         for i in range(self.pipes.width, self.width):
             goal[i * LANES + to] = source[i * LANES + of]
 

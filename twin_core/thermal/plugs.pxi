@@ -2,7 +2,7 @@
 #
 # A record is HEAD lanes and then a row of plugs of PLUG lanes each, the newest first. It is laid out as seen by the
 # water: from where it comes in to where it goes out; where a member's flow turns, its lane is turned over. Plugs that a
-# lane does not use stand behind those that it uses and have no mass where another lane uses them.
+# lane does not use stand behind those that it uses; all their numbers are zero.
 # "kg_k" is heat as mass times temperature, "lost" is in kg K.
 
 include "uem/twin_core/thermal/lanes.pxi"
@@ -159,6 +159,7 @@ cdef inline lane take(
     cdef lane* plug
     cdef lane rest = mass, part, keeps, temp, bend, slope, heat = spread(0.0), kept = spread(0.0), count = spread(0.0)
     cdef bint takes = any_of(less(spread(0.0), mass))
+    cdef mask is_left
     for i in range(used(ring, record) - 1, -1, -1):
         plug = record + HEAD + PLUG * i
         keeps = plug[MASS]
@@ -177,12 +178,15 @@ cdef inline lane take(
             temp = temp + part * bend
             slope = slope + plug[STEEPNESS] * part * bend
             plug[MASS] = keeps
-        count = count + choose(less(spread(0.0), keeps), spread(1.0), spread(0.0))
+        is_left = less(spread(0.0), keeps)
+        count = count + choose(is_left, spread(1.0), spread(0.0))
         kept = kept + keeps * (temp - ambient)
-        plug[TEMP] = temp - c.at_end * (temp - ambient)
+        plug[TEMP] = choose(is_left, temp - c.at_end * (temp - ambient), spread(0.0))
+        plug[STEEPNESS] = choose(is_left, plug[STEEPNESS], spread(0.0))
         slope = slope - c.at_end * slope
         # Long before it is too small for the processor to work with quickly.
-        plug[SLOPE] = choose(less(size_of(slope), spread(1e-100)), spread(0.0), slope)
+        is_left = but_not(is_left, less(size_of(slope), spread(1e-100)))
+        plug[SLOPE] = choose(is_left, slope, spread(0.0))
     count_plugs(record, count)
     lost[0] = lost[0] + c.at_end * kept
     kg_k[0] = heat
@@ -230,15 +234,15 @@ cdef inline void put(
     cdef lane* last
     cdef lane plugs = plugs_in(record)
     cdef mask moves = less(spread(0.0), mass), opens
-    cdef Py_ssize_t i, count, grown
+    cdef Py_ssize_t i, count
     opens = both(but_not(moves, less(plug[MASS], spread(ring.least_kg))), less(plugs, spread(ring.capacity)))
     if any_of(opens):
-        grown = count = used(ring, record)
+        count = used(ring, record)
         if count == ring.capacity:  # in other lanes
             count -= 1
         for i in range(count - 1, -1, -1):
             last = plug + PLUG * i
-            last[PLUG + MASS] = choose(opens, last[MASS], spread(0.0) if i + 1 == grown else last[PLUG + MASS])
+            last[PLUG + MASS] = choose(opens, last[MASS], last[PLUG + MASS])
             last[PLUG + TEMP] = choose(opens, last[TEMP], last[PLUG + TEMP])
             last[PLUG + SLOPE] = choose(opens, last[SLOPE], last[PLUG + SLOPE])
             last[PLUG + STEEPNESS] = choose(opens, last[STEEPNESS], last[PLUG + STEEPNESS])
@@ -391,5 +395,10 @@ cdef inline lane end_temp(const lane* record, bint at_end) noexcept nogil:
 
 
 cdef inline void copy_plugs(const Ring* ring, const lane* record, lane* copy) noexcept nogil:
-    """Copy what is in use of a record."""
-    memcpy(copy, record, (HEAD + PLUG * used(ring, record)) * sizeof(lane))
+    """Copy what is in use of a record; nothing is behind it in the copy either."""
+    cdef Py_ssize_t i, count = used(ring, record)
+    memcpy(copy, record, (HEAD + PLUG * count) * sizeof(lane))
+    for i in range(count, ring.capacity):
+        if not any_of(less(spread(0.0), copy[HEAD + PLUG * i + MASS])):
+            return
+        memset(copy + HEAD + PLUG * i, 0, PLUG * sizeof(lane))

@@ -11,7 +11,7 @@ units, temperatures in K. Mass is that of water at 60 degC with the share of the
 
 from libc.math cimport ceil, fabs, pow, sqrt
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from uem.twin_core.thermal.water cimport conductivity_w_mk, density_kg_m3, heat_capacity_j_kgk, viscosity_pa_s
 
