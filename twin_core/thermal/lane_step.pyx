@@ -1,4 +1,5 @@
-# cython: cdivision=True, overflowcheck=False
+# cython: cdivision=True, boundscheck=False, wraparound=False, initializedcheck=False, overflowcheck=False
+# Also in debug builds: what a check does on failure can not be compiled for vectors.
 """Several members at a time, in the lanes of the processor's vectors: pipes of the planning scheme, whole networks.
 
 Compiled once per kind of processor (setup.py), chosen by lanes.py. SI units, temperatures in K. A block is as many
