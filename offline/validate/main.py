@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     known = suites()
     arguments = _arguments(argv, known)
     EFFORT.set(arguments.effort)
-    chosen = known if arguments.suite is None else {arguments.suite: known[arguments.suite]}
+    chosen = {name: suite for name, suite in known.items() if not arguments.suite or name in arguments.suite}
     of_files, left = tasks(arguments.data, chosen)
     found = of_files + calculations(chosen)
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -219,7 +219,12 @@ def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Name
         "--data", type=Path, metavar="DIR", help="folder searched for data, subfolders too (default: the shipped data)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
-    parser.add_argument("--suite", metavar="NAME", help=f"run one suite only: {', '.join(sorted(known))}")
+    parser.add_argument(
+        "--suite",
+        action="append",
+        metavar="NAME",
+        help=f"run this suite only, or these if given several times: {', '.join(sorted(known))}",
+    )
     parser.add_argument(
         "--allow-known",
         action="store_true",
@@ -230,13 +235,14 @@ def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Name
         "--effort", type=float, default=1.0, metavar="FACTOR", help="simulate that much more than by default (1)"
     )
     arguments = parser.parse_args(argv)
-    if not 0.0 < arguments.effort <= 1e6:
-        parser.error(f"--effort: {arguments.effort} must be above 0 and at most 1e6")
+    if not 1.0 <= arguments.effort <= 1e6:
+        parser.error(f"--effort: {arguments.effort} must be at least 1 and at most 1e6")
     arguments.data = arguments.data or Path(str(files("uem.examples")))
     if not arguments.data.is_dir():
         parser.error(f"--data: {arguments.data} is not a folder")
-    if arguments.suite is not None and arguments.suite not in known:
-        parser.error(f"--suite: {arguments.suite!r} is not known; known are {', '.join(sorted(known))}")
+    for name in arguments.suite or ():
+        if name not in known:
+            parser.error(f"--suite: {name!r} is not known; known are {', '.join(sorted(known))}")
     return arguments
 
 

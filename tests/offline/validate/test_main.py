@@ -133,6 +133,7 @@ def test_a_folder_without_known_files_says_what_is_known(demo, capsys):
     [
         (["--data", "/nowhere/at/all"], "/nowhere/at/all is not a folder"),
         (["--suite", "nothing"], "'nothing' is not known; known are demo, empty"),
+        (["--effort", "0.5"], "0.5 must be at least 1"),
     ],
 )
 def test_wrong_usage_exits_two(demo, capsys, arguments, complaint):
@@ -173,9 +174,24 @@ def test_a_band_has_two_ends(value):
     assert not Result(value=value, **RESULT | {"bar": 8.0}, least=7.0).passed
 
 
-def test_one_suite_can_be_chosen(demo, capsys):
+def test_one_suite_can_be_chosen_or_several(demo, capsys):
     assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "demo"]) == 0
     assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "empty"]) == 1
+    assert validate.main(["--data", str(demo("good_1.csv")), "--suite", "empty", "--suite", "demo"]) == 0
+
+
+def test_a_table_is_known_by_its_first_line(demo, tmp_path):
+    suite = validate.Suite({"named_*.csv": met}, {}, {"a,b": missed})
+    for name, text in {
+        "x.csv": "a,b\n1,2\n",
+        "y.csv": "\ufeffa,b\r\n",
+        "z.csv": "a,b,c\n",
+        "named_1.csv": "a,b\n",
+    }.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    found, left = validate.tasks(tmp_path, {"demo": suite})
+    assert [Path(task.name).name for task in found] == ["named_1.csv", "named_1.csv", "x.csv", "y.csv"]
+    assert left == [tmp_path / "z.csv"]
 
 
 def test_a_value_that_is_no_number_never_meets_its_bar():
