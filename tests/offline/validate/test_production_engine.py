@@ -10,7 +10,7 @@ import pytest
 
 from uem.offline.validate import main as validate
 from uem.offline.validate import production_engine
-from uem.offline.validate.case import EFFORT
+from uem.offline.validate.case import EFFORT, UnusableFile
 from uem.offline.validate.production_engine import Estimate, estimate, forecast, model_of, steady
 from uem.offline.validate.production_tables import HEADER, read_table
 
@@ -21,6 +21,7 @@ ONE_OF_EACH = (
     "lines_unreliable/unrel_0",
     "lines_unreliable/crew_0",
     "assembly/assembly_unrel_0",
+    "bernoulli/bern_10",
     "repair_crew/crew_2",
     "networks/jackson_0",
     "networks/closed_2",
@@ -45,14 +46,9 @@ def quick():
 
 def test_all_cases_that_are_lines_of_events_have_a_model():
     without = {name for name, case in CASES.items() if "horizon" not in case.params and model_of(case.params) is None}
-    assert {name.split("/")[0] for name in without} == {
-        "bernoulli",
-        "transfer_geometric",
-        "fluid_two_machine",
-        "queues",
-    }
+    assert {name.split("/")[0] for name in without} == {"transfer_geometric", "fluid_two_machine", "queues"}
     assert {name for name in without if name.startswith("queues")} == {"queues/prio_2"}
-    assert len(CASES) - len(without) == 49
+    assert len(CASES) - len(without) == 57
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -114,6 +110,14 @@ def test_what_does_not_vary_must_be_right():
     assert Estimate(0.0, 0.0).away(0.0) == 0.0
     assert Estimate(0.0, 0.0).away(0.1) == math.inf
     assert Estimate(1.0, 0.1).away(1.2) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("model", ["M/M/1", "M/G/1"])
+def test_params_that_do_not_fit_are_named(tmp_path, model):
+    path = tmp_path / "mine.csv"
+    path.write_text(HEADER + "\n" + f'c,"{{""model"": ""{model}"", ""arrival"": 0.5}}",W,2,exact,by hand\n')
+    with pytest.raises(UnusableFile, match="case c: params that do not fit: KeyError 'service'"):
+        list(production_engine.tables(path))
 
 
 def test_effort_is_an_option_of_the_command(tmp_path, capsys):
