@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from uem.offline.validate.case import EFFORT, Case, Result
 from uem.offline.validate.production_models import Figures, Model, line_factory, model_of
-from uem.offline.validate.production_tables import HEADER, TableCase, read_table
+from uem.offline.validate.production_tables import HEADER, TableCase, each_case
 from uem.twin_core.production.plan import FactoryPlan, FactoryRun
 
 Array = NDArray[np.float64]
@@ -56,14 +56,15 @@ class Estimate:
 
 def tables(path: Path) -> Iterator[Result]:
     """Every case of a table that the engine can run."""
-    for case in read_table(path):
-        try:
-            if {"horizon", "start"} <= case.params.keys():
-                yield from forecast(case)
-            elif (found := model_of(case.params)) is not None:
-                yield from steady(case, found)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise case.unusable(f"params that do not fit: {type(error).__name__} {error}") from None
+    return each_case(path, simulated)
+
+
+def simulated(case: TableCase) -> Iterator[Result]:
+    """What the engine makes of a case; nothing where it is no model of it."""
+    if {"horizon", "start"} <= case.params.keys():
+        yield from forecast(case)
+    elif (found := model_of(case.params)) is not None:
+        yield from steady(case, found)
 
 
 def estimate(figure: tuple[Array, Array | float]) -> Estimate:
@@ -78,11 +79,15 @@ def estimate(figure: tuple[Array, Array | float]) -> Estimate:
 def steady(case: TableCase, found: Model) -> Iterator[Result]:
     """Long-run figures."""
     wanted = {row.metric: row.value for row in case.rows if row.kind == "exact"}
-    simulated = _simulated(found, seed_of(case))
-    figures = {metric: estimate(figure) for metric, figure in simulated.items() if metric in wanted}
+    all_figures = _simulated(found, seed_of(case))
+    figures = {metric: estimate(figure) for metric, figure in all_figures.items() if metric in wanted}
+    if not figures:
+        return
     away = [figure.away(wanted[metric]) for metric, figure in figures.items()]
     yield _result(case, f"{len(away)} simulated figures, furthest", max(away), "standard errors", ERRORS_BAR)
-    yield _result(case, f"standard error of {found.leading}", figures[found.leading].percent, "%", PERCENT_BAR)
+    yield _result(
+        case, f"standard error of {found.leading}", estimate(all_figures[found.leading]).percent, "%", PERCENT_BAR
+    )
     largest = max(figure.percent for figure in figures.values())
     yield _result(case, "largest standard error of a figure", largest, "%", math.inf)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from uem.offline.validate.case import Case, Result, UnusableFile, read_rows
-from uem.twin_core.errors import InvalidInput
+from uem.twin_core.errors import InvalidInput, TwinError
 from uem.twin_core.production.analytic import (
     crew,
     decomposition,
@@ -58,15 +58,24 @@ class TableCase:
     params: Params
     rows: tuple[Row, ...]
 
-    def unusable(self, problem: str) -> UnusableFile:
-        """An error that names the case."""
-        return UnusableFile(self.path, f"case {self.name}: {problem}")
-
 
 def tables(path: Path) -> Iterator[Result]:
     """Every case of a table."""
+    return each_case(path, analytic)
+
+
+def each_case(path: Path, judge: Callable[["TableCase"], Iterator[Result]]) -> Iterator[Result]:
+    """What `judge` makes of the cases of a table; those that cannot be judged are named when all others are done."""
+    problems = []
     for case in read_table(path):
-        yield from analytic(case)
+        try:
+            yield from judge(case)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            problems.append(f"case {case.name}: params that do not fit: {type(error).__name__} {error}")
+        except TwinError as error:
+            problems.append(f"case {case.name}: {error}")
+    if problems:
+        raise UnusableFile(path, "; ".join(problems))
 
 
 def read_table(path: Path) -> list[TableCase]:
@@ -92,15 +101,10 @@ def read_table(path: Path) -> list[TableCase]:
 def analytic(case: TableCase) -> Iterator[Result]:
     """What the analytic functions make of a case."""
     wanted = {row.metric: row for row in case.rows if row.metric not in ERRORS_OF_OTHERS}
-    try:
-        ours = figures(case)
-    except (KeyError, TypeError, ValueError) as error:
-        raise case.unusable(f"params that do not fit: {type(error).__name__} {error}") from None
-    except InvalidInput as error:
-        raise case.unusable(str(error)) from None
+    ours = figures(case)
     missing = [metric for metric in wanted if metric not in ours]
     if missing:
-        raise case.unusable(f"no formula for {', '.join(missing)}")
+        raise InvalidInput(f"no formula for {', '.join(missing)}")
     exact = [row for row in wanted.values() if row.kind != "approx"]
     if exact:
         largest = max(difference(ours[row.metric], row.value) for row in exact)
@@ -126,7 +130,7 @@ def figures(case: TableCase) -> Figures:
     for marks, calculate in KINDS:
         if marks <= case.params.keys():
             return calculate(case.params, case)
-    raise case.unusable(f"params {', '.join(sorted(case.params))} are of no known kind")
+    raise InvalidInput(f"params {', '.join(sorted(case.params))} are of no known kind")
 
 
 def line_of(params: Params) -> lines.ExponentialLine:
@@ -247,7 +251,7 @@ def _queue(params: Params, case: TableCase) -> Figures:
     for part, calculate in QUEUES:
         if part in params["model"]:
             return calculate(params)
-    raise case.unusable(f"model {params['model']!r} is not known")
+    raise InvalidInput(f"model {params['model']!r} is not known")
 
 
 def _of_queue(found: queues.Queue, **more: float) -> Figures:

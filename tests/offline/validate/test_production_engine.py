@@ -12,7 +12,7 @@ from uem.offline.validate import main as validate
 from uem.offline.validate import production_engine
 from uem.offline.validate.case import EFFORT, UnusableFile
 from uem.offline.validate.production_engine import Estimate, estimate, forecast, model_of, steady
-from uem.offline.validate.production_tables import HEADER, read_table
+from uem.offline.validate.production_tables import HEADER, Row, TableCase, figures, read_table
 
 SHIPPED = Path(str(files("uem.examples"))) / "production_tables"
 CASES = {f"{path.stem}/{case.name}": case for path in sorted(SHIPPED.glob("*.csv")) for case in read_table(path)}
@@ -130,3 +130,37 @@ def test_effort_is_an_option_of_the_command(tmp_path, capsys):
     with pytest.raises(SystemExit) as wrong:
         validate.main(["--data", str(tmp_path), "--effort", "0"])
     assert wrong.value.code == 2
+
+
+UNRELIABLE = {"failure_rate": [0.1, 0.05, 0.08], "repair_rate": [0.4, 0.3, 0.5]}
+OF_NO_TABLE = {
+    "a line without places and a crew of two": {
+        "mu": [1, 1.1, 0.9],
+        "buffers": [0, 1],
+        "repair_workers": 2,
+        **UNRELIABLE,
+    },
+    "an assembly without places": {"mu": {"feed1": 1, "feed2": 1.2, "assembler": 1}, "buffers": [0, 2], **UNRELIABLE},
+    "three feeders": {"mu": {"feed1": 1, "feed2": 1.2, "feed3": 1.1, "assembler": 1}, "buffers": [2, 1, 3]},
+    "pallets and two servers": {"demands": [1.5, 0.8], "pallets": 6, "servers": [2, 1], "think": 0.5},
+    "rework at a station of two": {"P": [[0.2, 0.8], [0, 0]], "c": [2, 1], "gamma": [0.5, 0.1], "mu": [0.5, 1]},
+    "erlang arrivals": {"arrival": 0.8, "interarrival": "erlang3", "model": "GI/M/1", "service": 1},
+    "three classes": {
+        "arrivals": [0.2, 0.3, 0.2],
+        "model": "M/G/1 non-preemptive priority",
+        "service_means": [1, 1, 1],
+        "service_second_moments": [1.5, 1.5, 1.5],
+    },
+    "a furnace of three": {"arrival": 2.5, "batch": 3, "cycle_rate": 1, "model": "Poisson arrivals, fixed batch b"},
+    "Bernoulli machines": {"p": [0.6, 0.8, 0.7], "N": [1, 2]},
+}
+
+
+@pytest.mark.parametrize("name", OF_NO_TABLE)
+def test_formula_and_engine_agree_where_no_table_is(quick, name):
+    params = OF_NO_TABLE[name]
+    case = TableCase(Path("none.csv"), name, params, ())
+    rows = tuple(Row(0, metric, value, "exact") for metric, value in figures(case).items())
+    away, *_ = steady(replace(case, rows=rows), model_of(params))
+    assert int(away.metric.split()[0]) >= 3
+    assert away.passed

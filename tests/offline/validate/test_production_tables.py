@@ -123,6 +123,16 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path, row, words):
     assert "any_name.csv" in str(refusal.value)
 
 
+def test_a_case_that_cannot_be_judged_does_not_hide_the_others(tmp_path):
+    path = written(
+        tmp_path, ("a", {"wheels": 4}, "W", 2, "exact"), ("b", MM1, "W", 2, "exact"), ("c", {}, "W", 2, "exact")
+    )
+    found = []
+    with pytest.raises(UnusableFile, match=r"case a: .*; case c: "):
+        found.extend(production_tables.tables(path))
+    assert [r.case for r in found] == ["any_name: b"]
+
+
 def test_a_case_whose_params_change_is_refused(tmp_path):
     path = written(tmp_path, ("c", MM1, "W", 2, "exact"), ("c", MM1 | {"service": 2}, "L", 1, "exact"))
     with pytest.raises(UnusableFile, match="line 3: case c has other params"):
