@@ -26,7 +26,8 @@ EXACT: Final = "markov chain"
 DECOMPOSED: Final = "fluid decomposition"
 # Cycles of a squared coefficient of variation up to it count as fixed.
 FIXED_SCV: Final = 0.01
-# Of the decomposition, by machines: what random lines were off by at most, rounded up (docs/models/production.md).
+# Of the decomposition, by machines: what random lines were off by at most, rounded up
+# (docs/models/production-analytic.md).
 _MACHINES: Final = (2.0, 3.0, 5.0, 10.0, 20.0)
 _MISSED_PERCENT: Final = (1.0, 1.5, 2.5, 6.0, 9.0)
 

@@ -9,7 +9,7 @@
     belief.failure.mean_s, belief.failure.interval_s(0.9), belief.availability
 
 Conjugate updates: what is known is always a prior of the same kind, worth so many observations. Nothing here has state
-of its own: every update gives a new value. Equations and sources: docs/models/production.md.
+of its own: every update gives a new value. Equations and sources: docs/models/production-learning.md.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Long lines, approximately: decomposition into two-machine lines and aggregation into one machine.
 
-They take a time that grows with the number of machines only. How far they are off is measured in
-docs/models/production.md: DDX by up to 0.5 % on lines of 3 and 4 machines and more on longer ones (+1.8 % on 10, +4 %
-on 20 equal machines); aggregation mostly by 0.2 %, by up to 3 % where one machine is much worse than its neighbours.
+They take a time that grows with the number of machines only. How far they are off (docs/models/production-analytic.md):
+DDX by up to 0.5 % on lines of 3 and 4 machines and more on longer ones (+1.8 % on 10, +4 % on 20 equal machines);
+aggregation mostly by 0.2 %, by up to 3 % where one machine is much worse than its neighbours.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def ddx_transfer_line(p: ArrayLike, r: ArrayLike, buffers: Sequence[int] | Array
 
     Each buffer gets a line of its own between two pseudo-machines, whose failures are those of its neighbours or of
     what starves and blocks them; sweeps down and up the line until the flows agree. Dallery, David & Xie 1988;
-    equations in docs/models/production.md. Every machine must be able to fail.
+    equations in docs/models/production-analytic.md. Every machine must be able to fail.
 
     Raises:
         InvalidInput: shapes or numbers out of range.
