@@ -1,47 +1,58 @@
 # The agenda: when the next event of each row is due, and which row comes first; of equal times the lowest row.
 # A tournament: each node keeps the winner of the two below it, so that a change costs log2(rows) games.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 cdef extern from *:
     """
     #ifndef UEM_AGENDA
     #define UEM_AGENDA
     #include <stdint.h>
+    #include <string.h>
 
-    typedef struct { double due; int64_t row; } UemEntry;
+    /* `due` is the time's pattern of bits: of times that are not negative the earlier one is the lesser number. */
+    static inline int64_t uem_bits_of(double time) { int64_t bits; memcpy(&bits, &time, 8); return bits; }
+    static inline double uem_time_of(int64_t bits) { double time; memcpy(&time, &bits, 8); return time; }
 
     /* Play the games of a row anew up to the root; `leaves` is a power of two. */
-    static inline void uem_play(UemEntry *node, Py_ssize_t leaves, Py_ssize_t row, double due) {
+    static inline void uem_play(int64_t *node_due, int32_t *node_row, Py_ssize_t leaves, Py_ssize_t row, double time) {
         Py_ssize_t at = leaves + row;
-        const int all = node[1].row == row;  /* the winner of all: every game is played anew */
-        UemEntry best, other;
-        int lost;
-        best.due = due; best.row = row;
-        node[at] = best;
+        int64_t due = uem_bits_of(time), other_due, lost;
+        int32_t who = (int32_t)row, other_row;
+        node_due[at] = due; node_row[at] = who;
+        if (node_row[1] == row) {  /* the winner of all: every game is played anew */
+            while (at > 1) {
+                other_due = node_due[at ^ 1]; other_row = node_row[at ^ 1];
+                /* The left one of a pair, whose row is lower, wins when both are due at the same time. */
+                lost = (other_due - (int64_t)(at & 1) - due) >> 63;  /* all bits or none: games cannot be foreseen */
+                due += (other_due - due) & lost;
+                who += (other_row - who) & (int32_t)lost;
+                at >>= 1;
+                node_due[at] = due; node_row[at] = who;
+            }
+            return;
+        }
         while (at > 1) {
-            other = node[at ^ 1];
-            lost = (other.due < best.due) | ((other.due == best.due) & (int)(at & 1));
-            best.due = lost ? other.due : best.due;
-            best.row = lost ? other.row : best.row;
+            other_due = node_due[at ^ 1]; other_row = node_row[at ^ 1];
+            if (other_due - (int64_t)(at & 1) < due) { due = other_due; who = other_row; }
             at >>= 1;
-            if (!all && node[at].row == best.row && node[at].due == best.due) return;
-            node[at] = best;
+            if (node_row[at] == who && node_due[at] == due) return;
+            node_due[at] = due; node_row[at] = who;
         }
     }
     #endif
     """
-    ctypedef struct Entry "UemEntry":
-        double due
-        int64_t row
-
-    void play "uem_play"(Entry* node, Py_ssize_t leaves, Py_ssize_t row, double due) noexcept nogil
+    double time_of "uem_time_of"(int64_t bits) noexcept nogil
+    void play "uem_play"(
+        int64_t* node_due, int32_t* node_row, Py_ssize_t leaves, Py_ssize_t row, double time
+    ) noexcept nogil
 
 
 cdef struct Agenda:
-    Entry* node  # (2 leaves,), the root is node 1
+    int64_t* node_due  # (2 leaves,): patterns of bits; the root is node 1
+    int32_t* node_row  # (2 leaves,)
     Py_ssize_t leaves  # rows, rounded up to a power of two
 
 
-cdef inline void set_due(Agenda* agenda, Py_ssize_t row, double due) noexcept nogil:
-    play(agenda.node, agenda.leaves, row, due)
+cdef inline void set_due(Agenda* agenda, Py_ssize_t row, double time) noexcept nogil:
+    play(agenda.node_due, agenda.node_row, agenda.leaves, row, time)

@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from uem.twin_core.production.agenda cimport Agenda, Entry, set_due
+from uem.twin_core.production.agenda cimport Agenda, set_due, time_of
 from uem.twin_core.production.laws cimport Law, sample
 from uem.twin_core.production.streams cimport Stream, Ziggurat, exponential_layers, seed_stream, uniform
 from uem.twin_core.production.laws import LAW
@@ -90,6 +90,7 @@ cdef enum ModeKind:
 
 cdef enum:
     SINK_ = -2
+    NOTHING_NEEDED_ = -2
 
 
 cdef enum Purpose:
@@ -110,11 +111,11 @@ cdef int64_t AT_ONCE = 10_000_000
 # What every event touches stands first, in one line of the cache; both structures fill two lines.
 cdef struct ServerPlan:
     double sleep_after  # idle seconds until it falls asleep; inf: never
-    double scrap  # probability that a finished part is thrown away
-    int32_t take_plain  # the buffer from which it takes one part, or -1
+    double fixed  # the cycle time where it is always the same, or -1
+    int32_t take_plain  # the buffer from which it takes one part, NOTHING_NEEDED, or -1
     int32_t give_plain  # the buffer to which it gives one part, SINK where parts leave the factory, or -1
     int32_t cycle  # law
-    int32_t n_modes
+    int32_t maintained  # whether one of its modes is maintenance
     int32_t take_first
     int32_t n_takes
     int32_t take_rule
@@ -125,12 +126,15 @@ cdef struct ServerPlan:
     int32_t batch_most  # > 1: a batch machine; it has one input and the parts stay parts
 
     int32_t mode_first
+    int32_t n_modes
     int32_t warm_up  # law, or -1
     int32_t wake_at  # parts that wake it
     int32_t calendar  # or -1
     int32_t loses  # what finds no place is lost (a source); else it is blocked
     int32_t pauses  # at the end of the shift: 1 work stops and goes on later, 0 the part is finished first
-    int32_t spare[10]
+    int32_t spare1
+    double scrap  # probability that a finished part is thrown away
+    int32_t spare[6]
 
 cdef struct Link:
     double weight
@@ -138,7 +142,6 @@ cdef struct Link:
     int32_t amount
 
 cdef struct BufferPlan:
-    int64_t capacity  # -1: unlimited
     int32_t consumer_first
     int32_t n_consumers
     int32_t producer_first
@@ -197,9 +200,9 @@ cdef struct Server:
     int64_t more
 
 cdef struct Buffer:
-    double since
-    double area  # integral of the level
+    double area  # integral of the level since the ledger began, without level * now: each change counts its moment
     int64_t level
+    int64_t capacity  # UNLIMITED: as many as come
     int64_t entered
     int64_t passed  # of them: parts that did not wait at all
     int64_t most
@@ -273,8 +276,7 @@ cdef inline void push_buffer(Sim* sim, Py_ssize_t b) noexcept nogil:
 
 cdef inline void change_level(Sim* sim, Py_ssize_t b, int64_t change) noexcept nogil:
     cdef Buffer* buffer = &sim.buffer[b]
-    buffer.area += buffer.level * (sim.now - buffer.since)
-    buffer.since = sim.now
+    buffer.area -= change * sim.now
     buffer.level += change
 
 
@@ -363,9 +365,8 @@ cdef void delist(Sim* sim, Py_ssize_t s) noexcept nogil:
     server.enlisted = NOWHERE
 
 
-cdef bint has_place(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
-    cdef int64_t capacity = sim.buffer_plan[b].capacity
-    return capacity < 0 or sim.buffer[b].level + amount <= capacity
+cdef inline bint has_place(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
+    return sim.buffer[b].level + amount <= sim.buffer[b].capacity
 
 
 cdef bint gives_to(Sim* sim, Py_ssize_t s, Py_ssize_t b) noexcept nogil:
@@ -572,7 +573,7 @@ cdef void put_by(Sim* sim, Py_ssize_t s, Py_ssize_t k) noexcept nogil:
 
 cdef inline int64_t available(Sim* sim, Py_ssize_t b) noexcept nogil:
     """Parts that a consumer can take now; without places those that blocked producers hold."""
-    return sim.buffer[b].level if sim.buffer_plan[b].capacity != 0 else sim.buffer[b].blocked
+    return sim.buffer[b].level if sim.buffer[b].capacity != 0 else sim.buffer[b].blocked
 
 
 cdef Py_ssize_t taken_input(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -603,7 +604,7 @@ cdef bint can_take(Sim* sim, Py_ssize_t s) noexcept nogil:
 cdef inline void pull(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
     """Take parts that are there; blocked producers move up."""
     cdef Py_ssize_t s
-    if sim.buffer_plan[b].capacity == 0:
+    if sim.buffer[b].capacity == 0:
         s = longest_blocked(sim, b)
         sim.buffer[b].entered += 1
         sim.buffer[b].passed += 1
@@ -636,13 +637,24 @@ cdef void take(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 
 cdef inline void begin(Sim* sim, Py_ssize_t s) noexcept nogil:
-    """The parts are on the machine: work begins."""
+    """The parts are on the machine, which nothing hinders: work begins."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
-    server.left = draw(sim, s, sim.server_plan[s].cycle, CYCLES)
+    cdef double left = plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES)
+    cdef double time = sim.now + left, until_failure = server.working_due - server.worked
+    cdef int event = FINISH
+    server.left = left
     server.phase = WORK
     if server.shown != BUSY:
         show(sim, s, BUSY)
-    schedule(sim, s)
+    if until_failure < left:
+        time = sim.now + (until_failure if until_failure > 0.0 else 0.0)
+        event = FAIL_WORKING
+    if server.anytime_due < time:
+        time = server.anytime_due
+        event = FAIL_ANYTIME
+    server.event = event
+    set_due(&sim.agenda, s, time)
 
 
 cdef bint maintenance_due(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -662,7 +674,7 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     """An empty server that nothing hinders begins, or waits for parts."""
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
-    if plan.n_modes > 1 and maintenance_due(sim, s):
+    if plan.maintained and maintenance_due(sim, s):
         return
     if can_take(sim, s):
         take(sim, s)
@@ -906,35 +918,63 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 
 cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
-    """End of a cycle: the parts leave if they can, the next ones are taken if they are there."""
+    """End of a cycle: the parts leave if they can, the next ones are taken if they are there.
+
+    The usual case is written out: one part from one buffer, worked on, to one buffer with places.
+    """
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
+    cdef Buffer* buffer
     cdef Py_ssize_t b = plan.give_plain
-    cdef double dt = sim.now - server.since
-    server.worked += dt
-    server.made += server.load
+    server.worked += sim.now - server.since
     server.since = sim.now
-    if b == SINK_:
+    if b >= 0:
+        server.made += 1
+        buffer = &sim.buffer[b]
+        if buffer.level >= buffer.capacity:
+            block(sim, s, b)
+            return
+        buffer.area -= sim.now
+        buffer.level += 1
+        buffer.entered += 1
+        if buffer.level > buffer.most:
+            buffer.most = buffer.level
+        if buffer.waiting > 0:
+            wake(sim, b)
+            buffer.passed += buffer.level == 0
+    elif b == SINK_:
+        server.made += 1
         server.delivered += 1
-        server.phase = EMPTY
-        try_take(sim, s)
-        return
-    if b < 0:
+    else:
+        server.made += server.load
         finish_other(sim, s)
         return
-    if has_place(sim, b, 1):
+    b = plan.take_plain
+    if b >= 0:
+        buffer = &sim.buffer[b]
+        if buffer.level == 0:
+            server.phase = EMPTY
+            try_take(sim, s)
+            return
+        buffer.area += sim.now
+        buffer.level -= 1
+        if buffer.blocked > 0:
+            admit(sim, b)
+    elif b != NOTHING_NEEDED_:
         server.phase = EMPTY
-        enter(sim, b, 1)
         try_take(sim, s)
         return
+    begin(sim, s)
+
+
+cdef void block(Sim* sim, Py_ssize_t s, Py_ssize_t b) noexcept nogil:
+    """No place for the one part of a plain server; where the capacity is 0 a consumer that waits takes it at once."""
+    cdef Server* server = &sim.server[s]
     server.phase = DONE
     show(sim, s, BLOCKED)
     server.enlisted = GIVING
     sim.buffer[b].blocked += 1
-    server.event = NOTHING
-    set_due(&sim.agenda, s, server.anytime_due)
-    if server.anytime_due < INFINITY:
-        server.event = FAIL_ANYTIME
+    schedule(sim, s)
     if sim.buffer[b].waiting > 0:
         wake(sim, b)
 
@@ -1023,8 +1063,8 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
     if not sim.head.awake:
         draw_unknown(sim)
     while True:
-        s = <Py_ssize_t>sim.agenda.node[1].row
-        time = sim.agenda.node[1].due
+        s = <Py_ssize_t>sim.agenda.node_row[1]
+        time = time_of(sim.agenda.node_due[1])
 
         if time >= until:
             break
@@ -1112,8 +1152,7 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
         server.failures = 0
     for s in range(sim.n_buffers):
         buffer = &sim.buffer[s]
-        buffer.area = 0.0
-        buffer.since = sim.head.now
+        buffer.area = -buffer.level * sim.head.now
         buffer.entered = 0
         buffer.passed = 0
         buffer.most = buffer.level
@@ -1134,13 +1173,14 @@ def _dtype(fields):
 
 
 SERVER_PLAN = _dtype([
-    ("d", "sleep_after scrap"),
-    ("i", "take_plain give_plain cycle n_modes take_first n_takes take_rule give_first n_gives give_rule"),
-    ("i", "batch_least batch_most mode_first warm_up wake_at calendar loses pauses"),
-    ("i", "spare0 spare1 spare2 spare3 spare4 spare5 spare6 spare7 spare8 spare9"),
+    ("d", "sleep_after fixed"),
+    ("i", "take_plain give_plain cycle maintained take_first n_takes take_rule give_first n_gives give_rule"),
+    ("i", "batch_least batch_most mode_first n_modes warm_up wake_at calendar loses pauses spare_a"),
+    ("d", "scrap"),
+    ("i", "spare0 spare1 spare2 spare3 spare4 spare5"),
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
-BUFFER_PLAN = _dtype([("q", "capacity"), ("i", "consumer_first n_consumers producer_first n_producers")])
+BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_producers")])
 MODE_PLAN = _dtype([("i", "kind to_fail to_repair crew_first n_crews priority")])
 CREW_PLAN = _dtype([("i", "workers")])
 CALENDAR_PLAN = _dtype([("d", "period"), ("i", "first n")])
@@ -1155,9 +1195,8 @@ SERVER = _dtype([
     ("i", "working_mode anytime_mode mode crew"),
     ("q", "more"),
 ])
-BUFFER = _dtype([("d", "since area"), ("q", "level entered passed most"), ("i", "waiting blocked queued spare")])
+BUFFER = _dtype([("d", "area"), ("q", "level capacity entered passed most"), ("i", "waiting blocked queued spare")])
 CREW = _dtype([("i", "free waiting")])
-ENTRY = _dtype([("d", "due"), ("q", "row")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
 SIZES = {
     "server_plan": (SERVER_PLAN.itemsize, sizeof(ServerPlan)),
@@ -1170,12 +1209,12 @@ SIZES = {
     "server": (SERVER.itemsize, sizeof(Server)),
     "buffer": (BUFFER.itemsize, sizeof(Buffer)),
     "crew": (CREW.itemsize, sizeof(Crew)),
-    "entry": (ENTRY.itemsize, sizeof(Entry)),
     "stream": (STREAM.itemsize, sizeof(Stream)),
 }
 assert all(ours == theirs for ours, theirs in SIZES.values()), SIZES
 N_STATES = N_SHOWN
-SINK = SINK_
+SINK, NOTHING_NEEDED = SINK_, NOTHING_NEEDED_
+UNLIMITED = (1 << 62)
 PHASES = {"empty": EMPTY, "setup": SETUP, "work": WORK, "done": DONE}
 HINDRANCES = {"down": DOWN, "off_shift": OFF_SHIFT, "short": SHORT, "asleep": ASLEEP}
 TAKE_RULES = {"all": ALL, "first": FIRST}
@@ -1194,7 +1233,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_node
+    cdef Py_ssize_t _at_due, _at_row
 
     def __init__(self, dict arrays, uint64_t[::1] keys):
         """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams."""
@@ -1235,7 +1274,8 @@ cdef class Engine:
         self._sim.agenda.leaves = leaves
         parts = [
             ("head", HEAD, (1,)),
-            ("node", ENTRY, (2 * leaves,)),
+            ("node_due", np.dtype("i8"), (2 * leaves,)),
+            ("node_row", np.dtype("i4"), (2 * leaves,)),
             ("server", SERVER, (n,)),
             ("buffer", BUFFER, (self._sim.n_buffers,)),
             ("spent", np.dtype("f8"), (n, N_SHOWN)),
@@ -1251,7 +1291,8 @@ cdef class Engine:
             at += (int(np.prod(shape)) * dtype.itemsize + 63) // 64 * 64
         self.size = at
         self._at_head = self.fields["head"][0]
-        self._at_node = self.fields["node"][0]
+        self._at_due = self.fields["node_due"][0]
+        self._at_row = self.fields["node_row"][0]
         self._at_server = self.fields["server"][0]
         self._at_buffer = self.fields["buffer"][0]
         self._at_crew = self.fields["crew"][0]
@@ -1270,7 +1311,8 @@ cdef class Engine:
         sim.spent = <double*>(block + self._at_spent)
         sim.streams = <Stream*>(block + self._at_streams)
         sim.stack = <int32_t*>(block + self._at_stack)
-        sim.agenda.node = <Entry*>(block + self._at_node)
+        sim.agenda.node_due = <int64_t*>(block + self._at_due)
+        sim.agenda.node_row = <int32_t*>(block + self._at_row)
         sim.now = sim.head.now
         return sim
 
@@ -1298,8 +1340,8 @@ cdef class Engine:
         block = self.blocks(1)[0]
         block[:] = 0
         view = self.view(block)
-        view["node"]["due"] = np.inf
-        view["node"]["row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
+        view["node_due"][:] = np.array(np.inf).view(np.int64)  # the pattern of its bits, see agenda.pxd
+        view["node_row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
         view["mode_due"][:] = np.nan
         server = view["server"]
         server["until"] = np.inf

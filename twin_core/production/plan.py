@@ -124,6 +124,9 @@ class FactoryPlan:
         """A run that begins at 0 s: machines empty and in order, buffers as full as `initial` says."""
         block = self._engine.empty()
         run = FactoryRun(block, self._engine.view(block))
+        run.view["buffer"]["capacity"] = [
+            engine.UNLIMITED if b.capacity is None else b.capacity for b in self.factory.buffers
+        ]
         run.view["buffer"]["level"] = run.view["buffer"]["most"] = [b.initial for b in self.factory.buffers]
         self._engine.seed(block, seed, replication)
         return run
@@ -291,7 +294,7 @@ class FactoryPlan:
         spent[rows, slots, server["shown"]] += now[:, None] - server["since"]
         spent[:, :, STATES.index("busy")] += server["worked"]  # see Sim.spent
         time_s = self._by_machine(spent)
-        area = buffer["area"] + buffer["level"] * (now[:, None] - buffer["since"])
+        area = buffer["area"] + buffer["level"] * now[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             level = area / elapsed[:, None]
         counts = {k: self._by_machine(server[k]) for k in ("made", "scrapped", "lost", "delivered", "failures")}
@@ -345,8 +348,7 @@ class _Compiler:
         consumers, consumer_rows = self._neighbours("take")
         producers, producer_rows = self._neighbours("give")
         buffers = [
-            (-1 if b.capacity is None else b.capacity, *consumer_rows[k], *producer_rows[k])
-            for k, b in enumerate(self.factory.buffers)
+            (*consumer_rows[k], *producer_rows[k]) for k in range(len(self.factory.buffers))
         ]
         names = engine.SERVER_PLAN.names or ()
         rows = [tuple(server.get(name, 0) for name in names) for server in self.servers]
@@ -394,7 +396,12 @@ class _Compiler:
     def _server(self, machine: Machine) -> dict[str, float]:
         takes, gives = flows(machine.takes), flows(machine.gives)
         single = machine.batch[1] == 1
-        plain_take = single and len(takes) == 1 and takes[0].amount == 1
+        maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
+        take_plain = -1
+        if not maintained and not takes:
+            take_plain = engine.NOTHING_NEEDED
+        elif not maintained and single and len(takes) == 1 and takes[0].amount == 1:
+            take_plain = self.buffer_index[takes[0].buffer]
         give_plain = -1
         if single and not (machine.scrap or machine.loses):
             if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
@@ -415,13 +422,15 @@ class _Compiler:
             "take_first": self._links(self.takes, takes),
             "n_takes": len(takes),
             "take_rule": engine.TAKE_RULES[machine.take_rule],
-            "take_plain": self.buffer_index[takes[0].buffer] if plain_take else -1,
+            "take_plain": take_plain,
             "give_first": self._links(self.gives, gives),
             "n_gives": len(gives),
             "give_rule": engine.GIVE_RULES[machine.give_rule],
             "give_plain": give_plain,
             "batch_least": machine.batch[0],
             "batch_most": machine.batch[1],
+            "fixed": machine.cycle.mean if machine.cycle.kind == "deterministic" else -1.0,
+            "maintained": maintained,
             "cycle": self._law(machine.cycle),
             "warm_up": -1 if sleep is None else self._law(sleep.warm_up),
             "mode_first": mode_first,
