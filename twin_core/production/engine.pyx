@@ -535,6 +535,21 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
     """Places came free in `b`: blocked producers give, the longest blocked first."""
     cdef Py_ssize_t s, k
     cdef const ServerPlan* plan
+    cdef Buffer* buffer = &sim.buffer[b]
+    if sim.buffer_plan[b].n_producers == 1:
+        s = sim.producers[sim.buffer_plan[b].producer_first]
+        if sim.server_plan[s].give_plain == b:  # the usual case written out
+            buffer.area -= sim.now
+            buffer.level += 1
+            buffer.entered += 1
+            buffer.blocked = 0
+            sim.server[s].enlisted = NOWHERE
+            sim.server[s].load = 0
+            sim.server[s].phase = EMPTY
+            push(sim, s)
+            if buffer.waiting > 0:
+                push_buffer(sim, b)
+            return
     while sim.buffer[b].blocked > 0 and has_place(sim, b, 1):
         s = longest_blocked(sim, b)
         if s < 0:
@@ -696,6 +711,20 @@ cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
     cdef const BufferPlan* plan = &sim.buffer_plan[b]
     cdef Py_ssize_t k, s
     cdef Server* server
+    cdef Buffer* buffer = &sim.buffer[b]
+    if plan.n_consumers == 1 and buffer.level > 0:
+        s = sim.consumers[plan.consumer_first]
+        server = &sim.server[s]
+        if sim.server_plan[s].take_plain == b and server.hindrances == 0:  # the usual case written out
+            buffer.waiting = 0
+            server.enlisted = NOWHERE
+            server.load = 1
+            buffer.area += sim.now
+            buffer.level -= 1
+            if buffer.blocked > 0:
+                admit(sim, b)
+            begin(sim, s)
+            return
     for k in range(plan.consumer_first, plan.consumer_first + plan.n_consumers):
         s = sim.consumers[k]
         server = &sim.server[s]
@@ -917,6 +946,28 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
     give_all(sim, s)
 
 
+cdef inline void next_part(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """An empty server that nothing hinders begins, or waits; the usual case of `try_take` is written out."""
+    cdef Py_ssize_t b = sim.server_plan[s].take_plain
+    cdef Buffer* buffer
+    if b >= 0:
+        buffer = &sim.buffer[b]
+        if buffer.level > 0:
+            buffer.area += sim.now
+            buffer.level -= 1
+            sim.server[s].load = 1
+            if buffer.blocked > 0:
+                admit(sim, b)
+            begin(sim, s)
+            return
+    elif b == NOTHING_NEEDED_:
+        sim.server[s].load = 1
+        begin(sim, s)
+        return
+    sim.server[s].phase = EMPTY
+    try_take(sim, s)
+
+
 cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
     """End of a cycle: the parts leave if they can, the next ones are taken if they are there.
 
@@ -949,22 +1000,7 @@ cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
         server.made += server.load
         finish_other(sim, s)
         return
-    b = plan.take_plain
-    if b >= 0:
-        buffer = &sim.buffer[b]
-        if buffer.level == 0:
-            server.phase = EMPTY
-            try_take(sim, s)
-            return
-        buffer.area += sim.now
-        buffer.level -= 1
-        if buffer.blocked > 0:
-            admit(sim, b)
-    elif b != NOTHING_NEEDED_:
-        server.phase = EMPTY
-        try_take(sim, s)
-        return
-    begin(sim, s)
+    next_part(sim, s)
 
 
 cdef void block(Sim* sim, Py_ssize_t s, Py_ssize_t b) noexcept nogil:
@@ -1013,7 +1049,7 @@ cdef void settle(Sim* sim) noexcept nogil:
         if server.hindrances or server.enlisted != NOWHERE:
             continue
         if server.phase == EMPTY:
-            try_take(sim, x)
+            next_part(sim, x)
         elif server.phase == DONE:
             give_all(sim, x)
 
