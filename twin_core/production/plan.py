@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +160,12 @@ class FactoryPlan:
         """What happened in `run` since its ledger began; arrays with one row."""
         return self._ledger(run.block[None, :])
 
+    @overload
+    def replicate(self, count: int, until_s: float, **how: Any) -> Ledger: ...
+
+    @overload
+    def replicate(self, count: int, until_s: Sequence[float], **how: Any) -> tuple[Ledger, ...]: ...
+
     def replicate(
         self,
         count: int,
@@ -171,7 +177,7 @@ class FactoryPlan:
         first: int = 0,
         workers: Map = map,
         slices: int = 1,
-    ) -> Any:
+    ) -> Ledger | tuple[Ledger, ...]:
         """`count` independent futures of `start` (default: the initial run) until `until_s`.
 
         Args:
@@ -347,9 +353,7 @@ class _Compiler:
         """The plan in the layout of engine.pyx."""
         consumers, consumer_rows = self._neighbours("take")
         producers, producer_rows = self._neighbours("give")
-        buffers = [
-            (*consumer_rows[k], *producer_rows[k]) for k in range(len(self.factory.buffers))
-        ]
+        buffers = [(*consumer_rows[k], *producer_rows[k]) for k in range(len(self.factory.buffers))]
         names = engine.SERVER_PLAN.names or ()
         rows = [tuple(server.get(name, 0) for name in names) for server in self.servers]
         return {

@@ -1,0 +1,72 @@
+"""Factories that the tests of production share, built by hand and at random."""
+
+from hypothesis import strategies as st
+
+from uem.twin_core.production.model import Buffer, Crew, Factory, Failure, Machine, deterministic, exponential, gamma
+
+
+def series(cycles, capacities, failures=None, crews=(), **machine):
+    """A line in series: one law per machine, one capacity per buffer, one tuple of failures per machine."""
+    n = len(cycles)
+    return Factory(
+        machines=tuple(
+            Machine(
+                name=f"m{i}",
+                cycle=cycles[i],
+                takes=(f"b{i}",) if i else (),
+                gives=(f"b{i + 1}",) if i < n - 1 else (),
+                failures=failures[i] if failures else (),
+                **machine,
+            )
+            for i in range(n)
+        ),
+        buffers=tuple(Buffer(name=f"b{i + 1}", capacity=c) for i, c in enumerate(capacities)),
+        crews=crews,
+    )
+
+
+def breaks(to_fail, to_repair, **more):
+    return Failure(to_fail=exponential(to_fail), to_repair=exponential(to_repair), **more)
+
+
+laws = st.sampled_from([deterministic(1.0), exponential(1.0), gamma(0.8, 0.4), deterministic(0.5), exponential(1.5)])
+kinds = st.sampled_from(["operating", "calendar", "maintenance", "maintenance_calendar"])
+
+
+@st.composite
+def factories(draw):
+    """Lines, an assembly in the middle, a rework loop, batches, several slots; with and without crews."""
+    n = draw(st.integers(2, 5))
+    crews = (Crew(name="crew", workers=draw(st.integers(1, 2))),)
+    machines = []
+    for i in range(n):
+        failures = tuple(
+            breaks(
+                draw(st.sampled_from([5.0, 20.0])),
+                draw(st.sampled_from([1.0, 3.0])),
+                kind=draw(kinds),
+                crews=draw(st.sampled_from([(), ("crew",)])),
+                priority=draw(st.integers(0, 1)),
+            )
+            for _ in range(draw(st.integers(0, 2)))
+        )
+        machines.append(
+            Machine(
+                name=f"m{i}",
+                cycle=draw(laws),
+                takes=(f"b{i}",) if i else (),
+                gives=(f"b{i + 1}",) if i < n - 1 else (),
+                slots=draw(st.integers(1, 3)),
+                failures=failures,
+                scrap=draw(st.sampled_from([0.0, 0.2])),
+            )
+        )
+    buffers = [Buffer(name=f"b{i}", capacity=draw(st.sampled_from([0, 1, 3, None]))) for i in range(1, n)]
+    if draw(st.booleans()):  # a second feeder of the last machine, which assembles
+        buffers.append(Buffer(name="side", capacity=draw(st.sampled_from([0, 2]))))
+        machines.append(Machine(name="feeder", cycle=draw(laws), gives=("side",)))
+        last = machines[n - 1]
+        machines[n - 1] = Machine(
+            name=last.name, cycle=last.cycle, takes=(*last.takes, "side"), failures=last.failures, slots=last.slots
+        )
+    return Factory(machines=tuple(machines), buffers=tuple(buffers), crews=crews)
