@@ -14,7 +14,7 @@ block is a copy of the factory: snapshot, restore and fork are copies, and a rep
 its own.
 """
 
-from libc.math cimport INFINITY, NAN, isnan
+from libc.math cimport INFINITY, NAN, floor, isnan
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -65,7 +65,7 @@ cdef enum Event:
     REPAIR_END
     FALL_ASLEEP
     AWAKE
-    MAINTAIN
+    SWITCH  # of a calendar: a row behind those of the servers
 
 cdef enum Enlisted:
     NOWHERE
@@ -132,9 +132,10 @@ cdef struct ServerPlan:
     int32_t calendar  # or -1
     int32_t loses  # what finds no place is lost (a source); else it is blocked
     int32_t pauses  # at the end of the shift: 1 work stops and goes on later, 0 the part is finished first
-    int32_t spare1
+    int32_t use_first
     double scrap  # probability that a finished part is thrown away
-    int32_t spare[6]
+    int32_t n_uses
+    int32_t spare[5]
 
 cdef struct Link:
     double weight
@@ -157,6 +158,7 @@ cdef struct ModePlan:
 
 cdef struct CrewPlan:
     int32_t workers
+    int32_t calendar  # or -1
 
 cdef struct CalendarPlan:
     double period
@@ -170,6 +172,7 @@ cdef struct Head:
     int64_t fault
     int64_t n_stack
     int64_t awake  # whether unknown residual times were drawn
+    int64_t relieved  # whether a utility was given back
 
 cdef struct Server:
     double since  # when the shown state began, or the cycle
@@ -186,7 +189,8 @@ cdef struct Server:
     int8_t event
     int8_t enlisted
     int8_t queued  # on the stack
-    int8_t spare[2]
+    int8_t using  # of utilities
+    int8_t spare
 
     double until  # end of repair, warm-up, or the moment to fall asleep
     int64_t scrapped
@@ -214,6 +218,11 @@ cdef struct Buffer:
 cdef struct Crew:
     int32_t free
     int32_t waiting
+    int32_t off  # shift
+
+cdef struct Utility:
+    double limit
+    double used
 
 # What the kernel works on: pointers into plan and block.
 cdef struct Sim:
@@ -224,6 +233,7 @@ cdef struct Sim:
     const ModePlan* mode_plan
     const CrewPlan* crew_plan
     const CalendarPlan* calendar_plan
+    const Link* use
     const int32_t* consumers
     const int32_t* producers
     const int32_t* mode_crews
@@ -234,10 +244,13 @@ cdef struct Sim:
     Py_ssize_t n_buffers
     Py_ssize_t n_crews
     Py_ssize_t n_modes
+    Py_ssize_t n_calendars
+    Py_ssize_t n_utilities
     Head* head
     Server* server
     Buffer* buffer
     Crew* crew
+    Utility* utility
     double* mode_due  # (n_modes,)
     # (n_servers, N_SHOWN) seconds by state; of BUSY minus the operating time at which the ledger began
     double* spent
@@ -584,6 +597,61 @@ cdef void put_by(Sim* sim, Py_ssize_t s, Py_ssize_t k) noexcept nogil:
         push_buffer(sim, b)
 
 
+# ---- utilities --------------------------------------------------------------------------------------------------
+
+cdef bint suffices(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Whether there is enough of all that the server uses at work."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
+    cdef Py_ssize_t k
+    cdef Utility* utility
+    for k in range(plan.use_first, plan.use_first + plan.n_uses):
+        utility = &sim.utility[sim.use[k].buffer]
+        if utility.used + sim.use[k].weight > utility.limit * (1.0 + 1e-12):
+            return False
+    return True
+
+
+cdef void use(Sim* sim, Py_ssize_t s, int sign) noexcept nogil:
+    """Take what the server uses, or give it back: then those who are short of it may begin."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
+    cdef Py_ssize_t k
+    cdef Utility* utility
+    for k in range(plan.use_first, plan.use_first + plan.n_uses):
+        utility = &sim.utility[sim.use[k].buffer]
+        utility.used += sign * sim.use[k].weight
+        if utility.used < 0.0:  # by rounding
+            utility.used = 0.0
+    sim.server[s].using = sign > 0
+    if sign < 0:
+        sim.head.relieved = 1
+
+
+cdef Py_ssize_t longest_short(Sim* sim) noexcept nogil:
+    """The server that has been short for longest and for which there is enough now, or -1."""
+    cdef Py_ssize_t s, found = -1
+    for s in range(sim.n_servers):
+        if sim.server[s].hindrances == SHORT and (found < 0 or sim.server[s].since < sim.server[found].since):
+            if suffices(sim, s):
+                found = s
+    return found
+
+
+cdef void keep_to_limit(Sim* sim, Py_ssize_t u) noexcept nogil:
+    """Stop machines that use utility `u` until it suffices, the last one of the list first."""
+    cdef Py_ssize_t s, k
+    cdef const ServerPlan* plan
+    for s in range(sim.n_servers - 1, -1, -1):
+        if sim.utility[u].used <= sim.utility[u].limit * (1.0 + 1e-12):
+            return
+        plan = &sim.server_plan[s]
+        if not sim.server[s].using:
+            continue
+        for k in range(plan.use_first, plan.use_first + plan.n_uses):
+            if sim.use[k].buffer == u and sim.use[k].weight > 0.0:
+                hinder(sim, s, SHORT, SHORTAGE)
+                break
+
+
 # ---- taking -----------------------------------------------------------------------------------------------------
 
 cdef inline int64_t available(Sim* sim, Py_ssize_t b) noexcept nogil:
@@ -691,7 +759,15 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Server* server = &sim.server[s]
     if plan.maintained and maintenance_due(sim, s):
         return
+    if plan.calendar >= 0 and sim.server[sim.n_servers + plan.calendar].shown == OFF:
+        hinder(sim, s, OFF_SHIFT, OFF)
+        return
     if can_take(sim, s):
+        if plan.n_uses > 0:
+            if not suffices(sim, s):
+                hinder(sim, s, SHORT, SHORTAGE)
+                return
+            use(sim, s, 1)
         take(sim, s)
         begin(sim, s)
         return
@@ -735,8 +811,7 @@ cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
                 warm_up(sim, s)
         elif can_take(sim, s):
             delist(sim, s)
-            take(sim, s)
-            begin(sim, s)
+            try_take(sim, s)
         if sim.buffer[b].waiting == 0 or available(sim, b) == 0:
             return
 
@@ -788,6 +863,8 @@ cdef void hinder(Sim* sim, Py_ssize_t s, int hindrance, int state) noexcept nogi
         stop_work(sim, s)
     elif server.enlisted != NOWHERE:  # asleep
         delist(sim, s)
+    if server.using:
+        use(sim, s, -1)
     server.hindrances |= hindrance
     show(sim, s, state if hindrance == DOWN else shown_of(server))
     schedule(sim, s)
@@ -797,6 +874,11 @@ cdef void unhinder(Sim* sim, Py_ssize_t s, int hindrance) noexcept nogil:
     """One hindrance less; without any the server goes on where it was."""
     cdef Server* server = &sim.server[s]
     server.hindrances &= ~hindrance
+    if server.hindrances == 0 and server.phase == WORK and sim.server_plan[s].n_uses > 0:
+        if suffices(sim, s):
+            use(sim, s, 1)
+        else:
+            server.hindrances = SHORT
     show(sim, s, shown_of(server))
     if server.hindrances == 0:
         server.until = INFINITY
@@ -807,6 +889,51 @@ cdef void unhinder(Sim* sim, Py_ssize_t s, int hindrance) noexcept nogil:
         show(sim, s, shown_of(server))
         push(sim, s)
     schedule(sim, s)
+
+
+# ---- calendars --------------------------------------------------------------------------------------------------
+
+cdef void set_switch(Sim* sim, Py_ssize_t c, double after) noexcept nogil:
+    """Set the row of calendar `c` to its next switch after a moment, and show whether a shift is on."""
+    cdef const CalendarPlan* plan = &sim.calendar_plan[c]
+    cdef Server* row = &sim.server[sim.n_servers + c]
+    cdef double begun = floor(after / plan.period) * plan.period
+    cdef Py_ssize_t k = 0
+    while True:
+        if k == plan.n:
+            begun += plan.period
+            k = 0
+        if begun + sim.table[plan.first + k] > after:
+            break
+        k += 1
+    row.mode = <int32_t>k
+    # Even switches begin a shift, so before one there is none. A shift over the border of the period is two that touch.
+    row.shown = OFF if k % 2 == 0 else BUSY
+    row.event = SWITCH
+    row.until = begun + sim.table[plan.first + k]
+    set_due(&sim.agenda, sim.n_servers + c, row.until)
+
+
+cdef void follow_calendar(Sim* sim, Py_ssize_t c) noexcept nogil:
+    """Machines and crews do what the shift that is shown asks of them."""
+    cdef bint off = sim.server[sim.n_servers + c].shown == OFF
+    cdef Py_ssize_t s
+    cdef Server* server
+    for s in range(sim.n_servers):
+        server = &sim.server[s]
+        if sim.server_plan[s].calendar != c:
+            continue
+        if off and not server.hindrances & OFF_SHIFT:
+            # Who does not pause finishes the part first; `try_take` sends it off then.
+            if sim.server_plan[s].pauses or server.phase == EMPTY:
+                hinder(sim, s, OFF_SHIFT, OFF)
+        elif not off and server.hindrances & OFF_SHIFT:
+            unhinder(sim, s, OFF_SHIFT)
+    for s in range(sim.n_crews):
+        if sim.crew_plan[s].calendar == c:
+            sim.crew[s].off = off
+            if not off and sim.crew[s].waiting > 0:
+                next_job(sim, s)
 
 
 # ---- failures and crews -----------------------------------------------------------------------------------------
@@ -862,7 +989,7 @@ cdef void break_down(Sim* sim, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
         return
     for k in range(plan.crew_first, plan.crew_first + plan.n_crews):
         c = sim.mode_crews[k]
-        if sim.crew[c].free > 0:
+        if sim.crew[c].free > 0 and not sim.crew[c].off:
             sim.crew[c].free -= 1
             server.crew = <int32_t>c
             begin_repair(sim, s, m)
@@ -890,7 +1017,7 @@ cdef void next_job(Sim* sim, Py_ssize_t c) noexcept nogil:
     cdef Py_ssize_t s, m, found = -1
     cdef int priority = 0
     cdef Server* server
-    while sim.crew[c].waiting > 0 and sim.crew[c].free > 0:
+    while sim.crew[c].waiting > 0 and sim.crew[c].free > 0 and not sim.crew[c].off:
         found = -1
         for s in range(sim.n_servers):
             server = &sim.server[s]
@@ -936,6 +1063,8 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
     """End of a cycle of a server that is not plain."""
     cdef Server* server = &sim.server[s]
     cdef int32_t n
+    if server.using:
+        use(sim, s, -1)
     if sim.server_plan[s].scrap > 0.0:
         for n in range(server.load):
             if uniform(&sim.streams[s * N_PURPOSES + ROUTES]) < sim.server_plan[s].scrap:
@@ -1030,13 +1159,29 @@ cdef void handle(Sim* sim, Py_ssize_t s, int event) noexcept nogil:
         unhinder(sim, s, ASLEEP)
     elif event == READY:
         begin(sim, s)
+    elif event == SWITCH:
+        set_switch(sim, s - sim.n_servers, server.until)
+        follow_calendar(sim, s - sim.n_servers)
 
 
 cdef void settle(Sim* sim) noexcept nogil:
     """What follows at the same instant."""
     cdef int32_t x
     cdef Server* server
-    while sim.head.n_stack > 0:
+    cdef Py_ssize_t s
+    cdef bint offered = False
+    while sim.head.n_stack > 0 or sim.head.relieved:
+        if sim.head.relieved and not offered:  # who waits for a utility comes before who gave it back
+            s = longest_short(sim)
+            if s < 0:
+                sim.head.relieved = 0
+            else:
+                unhinder(sim, s, SHORT)  # now on top of the stack
+                offered = True
+            continue
+        offered = False
+        if sim.head.n_stack == 0:
+            continue
         sim.head.n_stack -= 1
         x = sim.stack[sim.head.n_stack]
         if x < 0:
@@ -1078,7 +1223,12 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
             server.until = INFINITY
             if server.hindrances & DOWN and server.shown != WAITING:
                 server.until = sim.now + draw(sim, s, sim.mode_plan[server.mode].to_repair, REPAIRS)
+        if server.hindrances == 0 and server.phase == WORK and plan.n_uses > 0 and not server.using:
+            use(sim, s, 1)  # it was seen at work
         schedule(sim, s)
+    for s in range(sim.n_calendars):
+        set_switch(sim, s, sim.now)
+        follow_calendar(sim, s)
     for s in range(sim.n_servers - 1, -1, -1):  # the stack turns the order round
         server = &sim.server[s]
         if server.hindrances == 0 and server.enlisted == NOWHERE and (server.phase == EMPTY or server.phase == DONE):
@@ -1117,7 +1267,7 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
             finish(sim, s)
         else:
             handle(sim, s, sim.server[s].event)
-        if sim.head.n_stack > 0:
+        if sim.head.n_stack > 0 or sim.head.relieved:
             settle(sim)
     sim.now = until
     sim.head.now = until
@@ -1154,6 +1304,8 @@ cdef void set_state(Sim* sim, Py_ssize_t s, int phase, bint down, double left) n
     if server.crew >= 0:
         sim.crew[server.crew].free += 1
     server.crew = -1
+    if server.using:
+        use(sim, s, -1)
     server.hindrances = 0
     server.mode = -1
     server.way = -1
@@ -1211,28 +1363,29 @@ def _dtype(fields):
 SERVER_PLAN = _dtype([
     ("d", "sleep_after fixed"),
     ("i", "take_plain give_plain cycle maintained take_first n_takes take_rule give_first n_gives give_rule"),
-    ("i", "batch_least batch_most mode_first n_modes warm_up wake_at calendar loses pauses spare_a"),
+    ("i", "batch_least batch_most mode_first n_modes warm_up wake_at calendar loses pauses use_first"),
     ("d", "scrap"),
-    ("i", "spare0 spare1 spare2 spare3 spare4 spare5"),
+    ("i", "n_uses spare0 spare1 spare2 spare3 spare4"),
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
 BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_producers")])
 MODE_PLAN = _dtype([("i", "kind to_fail to_repair crew_first n_crews priority")])
-CREW_PLAN = _dtype([("i", "workers")])
+CREW_PLAN = _dtype([("i", "workers calendar")])
 CALENDAR_PLAN = _dtype([("d", "period"), ("i", "first n")])
-HEAD = _dtype([("d", "now began"), ("q", "events fault n_stack awake")])
+HEAD = _dtype([("d", "now began"), ("q", "events fault n_stack awake relieved")])
 SERVER = _dtype([
     ("d", "since left worked working_due anytime_due"),
     ("q", "made"),
     ("i", "load way"),
-    ("b", "shown phase hindrances event enlisted queued spare0 spare1"),
+    ("b", "shown phase hindrances event enlisted queued using spare"),
     ("d", "until"),
     ("q", "scrapped lost delivered failures"),
     ("i", "working_mode anytime_mode mode crew"),
     ("q", "more"),
 ])
 BUFFER = _dtype([("d", "area"), ("q", "level capacity entered passed most"), ("i", "waiting blocked queued spare")])
-CREW = _dtype([("i", "free waiting")])
+CREW = _dtype([("i", "free waiting off")])
+UTILITY = _dtype([("d", "limit used")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
 SIZES = {
     "server_plan": (SERVER_PLAN.itemsize, sizeof(ServerPlan)),
@@ -1245,6 +1398,7 @@ SIZES = {
     "server": (SERVER.itemsize, sizeof(Server)),
     "buffer": (BUFFER.itemsize, sizeof(Buffer)),
     "crew": (CREW.itemsize, sizeof(Crew)),
+    "utility": (UTILITY.itemsize, sizeof(Utility)),
     "stream": (STREAM.itemsize, sizeof(Stream)),
 }
 assert all(ours == theirs for ours, theirs in SIZES.values()), SIZES
@@ -1268,7 +1422,7 @@ cdef class Engine:
     cdef uint64_t[::1] _keys
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
-    cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_mode, _at_spent, _at_streams, _at_stack
+    cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
     cdef Py_ssize_t _at_due, _at_row
 
     def __init__(self, dict arrays, uint64_t[::1] keys):
@@ -1286,6 +1440,10 @@ cdef class Engine:
         sim.give = <const Link*>self._address("give", LINK)
         sim.mode_plan = <const ModePlan*>self._address("mode_plan", MODE_PLAN)
         sim.crew_plan = <const CrewPlan*>self._address("crew_plan", CREW_PLAN)
+        sim.n_calendars = len(arrays["calendar_plan"])
+        sim.n_utilities = len(arrays["utility"])
+        sim.calendar_plan = <const CalendarPlan*>self._address("calendar_plan", CALENDAR_PLAN)
+        sim.use = <const Link*>self._address("use", LINK)
         sim.consumers = <const int32_t*>self._address("consumers", np.dtype("i4"))
         sim.producers = <const int32_t*>self._address("producers", np.dtype("i4"))
         sim.mode_crews = <const int32_t*>self._address("mode_crews", np.dtype("i4"))
@@ -1304,20 +1462,21 @@ cdef class Engine:
 
     def _lay_out(self):
         """Where everything stands in a block."""
-        cdef Py_ssize_t n = self._sim.n_servers, leaves = 1
-        while leaves < n:
+        cdef Py_ssize_t n = self._sim.n_servers, rows = n + self._sim.n_calendars, leaves = 1
+        while leaves < rows:
             leaves *= 2
         self._sim.agenda.leaves = leaves
         parts = [
             ("head", HEAD, (1,)),
             ("node_due", np.dtype("i8"), (2 * leaves,)),
             ("node_row", np.dtype("i4"), (2 * leaves,)),
-            ("server", SERVER, (n,)),
+            ("server", SERVER, (rows,)),
             ("buffer", BUFFER, (self._sim.n_buffers,)),
             ("spent", np.dtype("f8"), (n, N_SHOWN)),
             ("streams", STREAM, (n, N_PURPOSES)),
             ("mode_due", np.dtype("f8"), (self._sim.n_modes,)),
             ("crew", CREW, (self._sim.n_crews,)),
+            ("utility", UTILITY, (self._sim.n_utilities,)),
             ("stack", np.dtype("i4"), (n + self._sim.n_buffers,)),
         ]
         self.fields = {}
@@ -1332,6 +1491,7 @@ cdef class Engine:
         self._at_server = self.fields["server"][0]
         self._at_buffer = self.fields["buffer"][0]
         self._at_crew = self.fields["crew"][0]
+        self._at_utility = self.fields["utility"][0]
         self._at_mode = self.fields["mode_due"][0]
         self._at_spent = self.fields["spent"][0]
         self._at_streams = self.fields["streams"][0]
@@ -1343,6 +1503,7 @@ cdef class Engine:
         sim.server = <Server*>(block + self._at_server)
         sim.buffer = <Buffer*>(block + self._at_buffer)
         sim.crew = <Crew*>(block + self._at_crew)
+        sim.utility = <Utility*>(block + self._at_utility)
         sim.mode_due = <double*>(block + self._at_mode)
         sim.spent = <double*>(block + self._at_spent)
         sim.streams = <Stream*>(block + self._at_streams)
@@ -1386,6 +1547,7 @@ cdef class Engine:
         server["shown"] = STARVED
         for key in ("way", "mode", "crew", "working_mode", "anytime_mode"):
             server[key] = -1
+        view["utility"]["limit"] = self._kept["utility"][: self._sim.n_utilities]
         view["crew"]["free"] = self._kept["crew_plan"]["workers"][: self._sim.n_crews]
         return block
 
@@ -1417,6 +1579,15 @@ cdef class Engine:
         if level > sim.buffer[b].most:
             sim.buffer[b].most = level
         sim.head.awake = 0
+
+    def set_limit(self, unsigned char[::1] block, Py_ssize_t u, double limit):
+        """Set what utility `u` can give from now on."""
+        self._check(block)
+        cdef Sim sim = self._on(&block[0])
+        sim.utility[u].limit = limit
+        keep_to_limit(&sim, u)
+        sim.head.relieved = 1
+        settle(&sim)
 
     def set_state(self, unsigned char[::1] block, Py_ssize_t s, str state, double left):
         """Set the state of a server; `left` seconds of its cycle or repair, NaN: to be drawn."""

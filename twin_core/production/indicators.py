@@ -75,7 +75,7 @@ _PROCESSING = ("busy", "setup")
 
 @dataclass(frozen=True, slots=True)
 class Indicators:
-    """ISO 22400-2 per replication and machine, shapes (n, machines); NaN where there is no time or part to divide by."""
+    """ISO 22400-2 per replication and machine, shapes (n, machines); NaN where there is nothing to divide by."""
 
     availability: Array  # APT / PBT
     allocation_efficiency: Array  # AUPT / PBT, the whole planned time being allocated

@@ -17,6 +17,7 @@ Seconds, watts; any other unit of time does as well if all times are in it. A ma
 starved, one that gives nothing is never blocked. Conventions that change the numbers stand at the head of engine.pyx.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -181,6 +182,9 @@ class Machine:
     scrap: float = 0.0  # probability that a finished part is thrown away
     sleep: Sleep | None = None
     power_w: dict[str, float] = field(default_factory=dict)  # by state of engine.STATES; 0 where it is not told
+    calendar: str | None = None  # works only in its shifts
+    pauses: bool = False  # at the end of a shift work stops and goes on in the next one; else the part is finished
+    uses: dict[str, float] = field(default_factory=dict)  # of utilities, while it works
     loses: bool = False  # a finished part that finds no place is lost instead of blocking
 
 
@@ -204,6 +208,27 @@ class Crew:
 
     name: str
     workers: int = 1
+    calendar: str | None = None  # begins jobs only in its shifts; a job that has begun is finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calendar:
+    """Shifts (begin, end) within a period that repeats, such as a week; breaks and holidays are gaps."""
+
+    name: str
+    period_s: float
+    shifts: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utility:
+    """Electricity, steam, compressed air, cooling water: what all machines at work may use together, in one unit.
+
+    A machine begins a part only if there is enough left for it; who waits longest is served first.
+    """
+
+    name: str
+    limit: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +238,8 @@ class Factory:
     machines: tuple[Machine, ...]
     buffers: tuple[Buffer, ...] = ()
     crews: tuple[Crew, ...] = ()
+    calendars: tuple[Calendar, ...] = ()
+    utilities: tuple[Utility, ...] = ()
     name: str = "factory"
 
     def __post_init__(self) -> None:
@@ -223,14 +250,21 @@ class Factory:
     def _problems(self) -> Iterator[str]:
         if not self.machines:
             yield "no machine"
-        for kind, things in (("machine", self.machines), ("buffer", self.buffers), ("crew", self.crews)):
+        kinds: tuple[tuple[str, tuple[Machine | Buffer | Crew | Calendar | Utility, ...]], ...] = (
+            ("machine", self.machines),
+            ("buffer", self.buffers),
+            ("crew", self.crews),
+            ("calendar", self.calendars),
+            ("utility", self.utilities),
+        )
+        for kind, things in kinds:
             for name, count in Counter(thing.name for thing in things).items():
                 if count > 1 or not name:
                     yield f"{kind} name {name!r} is used {count} times; each needs one of its own"
+        names = {kind: {thing.name for thing in things} for kind, things in kinds}
         capacities = {buffer.name: buffer.capacity for buffer in self.buffers}
-        crews = {crew.name for crew in self.crews}
         for machine in self.machines:
-            for text in _machine_problems(machine, capacities, crews):
+            for text in _machine_problems(machine, capacities, names):
                 yield f"machine {machine.name}: {text}"
         for buffer in self.buffers:
             if buffer.capacity is not None and buffer.capacity < 0:
@@ -240,6 +274,16 @@ class Factory:
         for crew in self.crews:
             if crew.workers < 1:
                 yield f"crew {crew.name}: {crew.workers} workers; at least 1 is needed"
+            if crew.calendar is not None and crew.calendar not in names["calendar"]:
+                yield f"crew {crew.name}: calendar {crew.calendar!r} does not exist"
+        for calendar in self.calendars:
+            moments = [moment for shift in calendar.shifts for moment in shift]
+            inside = bool(moments) and moments[0] >= 0 and moments[-1] <= calendar.period_s < math.inf
+            if not inside or any(not a < b for a, b in itertools.pairwise(moments)):
+                yield f"calendar {calendar.name}: shifts {calendar.shifts} must rise within 0 and {calendar.period_s} s"
+        for utility in self.utilities:
+            if not utility.limit >= 0:
+                yield f"utility {utility.name}: limit {utility.limit} must not be negative"
 
 
 def flows(names: Sequence[str | Flow]) -> tuple[Flow, ...]:
@@ -247,7 +291,7 @@ def flows(names: Sequence[str | Flow]) -> tuple[Flow, ...]:
     return tuple(Flow(buffer=name) if isinstance(name, str) else name for name in names)
 
 
-def _machine_problems(machine: Machine, capacities: dict[str, int | None], crews: set[str]) -> Iterator[str]:
+def _machine_problems(machine: Machine, capacities: dict[str, int | None], names: dict[str, set[str]]) -> Iterator[str]:
     takes, gives = flows(machine.takes), flows(machine.gives)
     yield from machine.cycle.problems()
     if machine.slots < 1:
@@ -266,8 +310,13 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], crews
         if failure.kind not in ("operating", "calendar", "maintenance", "maintenance_calendar"):
             yield f"kind {failure.kind!r} of a failure is not known"
         for name in failure.crews:
-            if name not in crews:
+            if name not in names["crew"]:
                 yield f"crew {name!r} does not exist"
+    if machine.calendar is not None and machine.calendar not in names["calendar"]:
+        yield f"calendar {machine.calendar!r} does not exist"
+    for name, amount in machine.uses.items():
+        if name not in names["utility"] or not amount >= 0:
+            yield f"it uses {amount} of utility {name!r}, which must exist and not be negative"
     if machine.sleep is not None:
         yield from machine.sleep.warm_up.problems()
         if not machine.sleep.after_s >= 0 or machine.sleep.parts < 1 or not takes:

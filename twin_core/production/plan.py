@@ -161,10 +161,32 @@ class FactoryPlan:
         return self._ledger(run.block[None, :])
 
     @overload
-    def replicate(self, count: int, until_s: float, **how: Any) -> Ledger: ...
+    def replicate(
+        self,
+        count: int,
+        until_s: float,
+        *,
+        start: FactoryRun | None = None,
+        warmup_s: float = 0.0,
+        seed: int = 0,
+        first: int = 0,
+        workers: Map = map,
+        slices: int = 1,
+    ) -> Ledger: ...
 
     @overload
-    def replicate(self, count: int, until_s: Sequence[float], **how: Any) -> tuple[Ledger, ...]: ...
+    def replicate(
+        self,
+        count: int,
+        until_s: Sequence[float],
+        *,
+        start: FactoryRun | None = None,
+        warmup_s: float = 0.0,
+        seed: int = 0,
+        first: int = 0,
+        workers: Map = map,
+        slices: int = 1,
+    ) -> tuple[Ledger, ...]: ...
 
     def replicate(
         self,
@@ -250,6 +272,18 @@ class FactoryPlan:
             for s in np.flatnonzero(self._owner == m).tolist():
                 self._engine.set_state(run.block, s, state, left)
 
+    def set_limit(self, run: FactoryRun, utility: str, limit: float) -> None:
+        """What a utility can give from now on; if it is too little, machines stop, the last one of the list first.
+
+        Raises:
+            InvalidInput: `limit` is negative or NaN.
+            UnknownName: there is no such utility.
+        """
+        if not limit >= 0:
+            raise InvalidInput(f"utility {utility}: limit {limit} must not be negative")
+        u = self._index("utility", utility, tuple(utility.name for utility in self.factory.utilities))
+        self._engine.set_limit(run.block, u, limit)
+
     # ---- bytes ----
 
     def to_bytes(self, run: FactoryRun) -> bytes:
@@ -292,7 +326,7 @@ class FactoryPlan:
 
     def _ledger(self, blocks: NDArray[np.uint8]) -> Ledger:
         head = self._field(blocks, "head")[:, 0]
-        server = self._field(blocks, "server")
+        server = self._field(blocks, "server")[:, : len(self._owner)]  # behind them stand the calendars
         buffer = self._field(blocks, "buffer")
         spent = self._field(blocks, "spent").copy()
         now, elapsed = head["now"], head["now"] - head["began"]
@@ -342,6 +376,9 @@ class _Compiler:
         self.gives: list[tuple[float, int, int]] = []
         self.modes: list[tuple[int, ...]] = []
         self.mode_crews: list[int] = []
+        self.calendar_index = {calendar.name: c for c, calendar in enumerate(factory.calendars)}
+        self.utility_index = {utility.name: u for u, utility in enumerate(factory.utilities)}
+        self.uses: list[tuple[float, int, int]] = []
         self.laws: dict[Law, int] = {}
         self.table: list[float] = []
         self.law_rows: list[tuple[float, float, float, int, int, int]] = []
@@ -362,13 +399,31 @@ class _Compiler:
             "take": np.array(self.takes, engine.LINK),
             "give": np.array(self.gives, engine.LINK),
             "mode_plan": np.array(self.modes, engine.MODE_PLAN),
-            "crew_plan": np.array([(crew.workers,) for crew in self.factory.crews], engine.CREW_PLAN),
+            "crew_plan": np.array(
+                [
+                    (crew.workers, -1 if crew.calendar is None else self.calendar_index[crew.calendar])
+                    for crew in self.factory.crews
+                ],
+                engine.CREW_PLAN,
+            ),
+            "calendar_plan": self._calendars(),
+            "use": np.array(self.uses, engine.LINK),
+            "utility": np.array([utility.limit for utility in self.factory.utilities], np.float64),
             "consumers": np.array(consumers, np.int32),
             "producers": np.array(producers, np.int32),
             "mode_crews": np.array(self.mode_crews, np.int32),
             "laws": np.array(self.law_rows, LAW),
             "table": np.array(self.table, np.float64),
         }
+
+    def _calendars(self) -> NDArray[Any]:
+        """Switching times go to the table: begin and end of each shift in turn."""
+        rows = []
+        for calendar in self.factory.calendars:
+            switches = [moment for shift in calendar.shifts for moment in shift]
+            rows.append((calendar.period_s, len(self.table), len(switches)))
+            self.table.extend(switches)
+        return np.array(rows, engine.CALENDAR_PLAN)
 
     def _neighbours(self, side: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Servers that take from (or give to) each buffer, and where those of each buffer stand."""
@@ -402,12 +457,13 @@ class _Compiler:
         single = machine.batch[1] == 1
         maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
         take_plain = -1
-        if not maintained and not takes:
+        checked = maintained or machine.uses or machine.calendar is not None  # before each part
+        if not checked and not takes:
             take_plain = engine.NOTHING_NEEDED
-        elif not maintained and single and len(takes) == 1 and takes[0].amount == 1:
+        elif not checked and single and len(takes) == 1 and takes[0].amount == 1:
             take_plain = self.buffer_index[takes[0].buffer]
         give_plain = -1
-        if single and not (machine.scrap or machine.loses):
+        if single and not (machine.scrap or machine.loses or machine.uses):
             if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
                 give_plain = engine.SINK
             elif len(gives) == 1 and gives[0].amount == 1:
@@ -419,6 +475,8 @@ class _Compiler:
             kind = engine.MODE_KINDS[failure.kind]
             laws = self._law(failure.to_fail), self._law(failure.to_repair)
             self.modes.append((kind, *laws, first, len(failure.crews), failure.priority))
+        use_first = len(self.uses)
+        self.uses.extend((amount, self.utility_index[name], 0) for name, amount in machine.uses.items())
         sleep = machine.sleep
         return {
             "scrap": machine.scrap,
@@ -440,7 +498,9 @@ class _Compiler:
             "mode_first": mode_first,
             "n_modes": len(machine.failures),
             "wake_at": 1 if sleep is None else sleep.parts,
-            "calendar": -1,
+            "calendar": -1 if machine.calendar is None else self.calendar_index[machine.calendar],
             "loses": machine.loses,
-            "pauses": 0,
+            "pauses": machine.pauses,
+            "use_first": use_first,
+            "n_uses": len(machine.uses),
         }

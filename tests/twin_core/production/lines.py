@@ -2,7 +2,18 @@
 
 from hypothesis import strategies as st
 
-from uem.twin_core.production.model import Buffer, Crew, Factory, Failure, Machine, deterministic, exponential, gamma
+from uem.twin_core.production.model import (
+    Buffer,
+    Calendar,
+    Crew,
+    Factory,
+    Failure,
+    Machine,
+    Utility,
+    deterministic,
+    exponential,
+    gamma,
+)
 
 
 def series(cycles, capacities, failures=None, crews=(), **machine):
@@ -35,9 +46,11 @@ kinds = st.sampled_from(["operating", "calendar", "maintenance", "maintenance_ca
 
 @st.composite
 def factories(draw):
-    """Lines, an assembly in the middle, a rework loop, batches, several slots; with and without crews."""
+    """Lines, an assembly in the middle, several slots; failures, crews, shifts, utilities."""
     n = draw(st.integers(2, 5))
-    crews = (Crew(name="crew", workers=draw(st.integers(1, 2))),)
+    crews = (Crew(name="crew", workers=draw(st.integers(1, 2)), calendar=draw(st.sampled_from([None, "shift"]))),)
+    calendars = (Calendar(name="shift", period_s=30.0, shifts=((0.0, 4.0), (9.0, 22.5))),)
+    utilities = (Utility(name="air", limit=draw(st.sampled_from([1.0, 2.0]))),)
     machines = []
     for i in range(n):
         failures = tuple(
@@ -59,6 +72,9 @@ def factories(draw):
                 slots=draw(st.integers(1, 3)),
                 failures=failures,
                 scrap=draw(st.sampled_from([0.0, 0.2])),
+                calendar=draw(st.sampled_from([None, None, "shift"])),
+                pauses=draw(st.booleans()),
+                uses=draw(st.sampled_from([{}, {}, {"air": 1.0}, {"air": 0.6}])),
             )
         )
     buffers = [Buffer(name=f"b{i}", capacity=draw(st.sampled_from([0, 1, 3, None]))) for i in range(1, n)]
@@ -69,4 +85,6 @@ def factories(draw):
         machines[n - 1] = Machine(
             name=last.name, cycle=last.cycle, takes=(*last.takes, "side"), failures=last.failures, slots=last.slots
         )
-    return Factory(machines=tuple(machines), buffers=tuple(buffers), crews=crews)
+    return Factory(
+        machines=tuple(machines), buffers=tuple(buffers), crews=crews, calendars=calendars, utilities=utilities
+    )

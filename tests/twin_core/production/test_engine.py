@@ -15,11 +15,13 @@ from uem.twin_core.production.lines import Tandem, bernoulli
 from uem.twin_core.production.model import (
     OUT,
     Buffer,
+    Calendar,
     Crew,
     Factory,
     Flow,
     Machine,
     Sleep,
+    Utility,
     deterministic,
     erlang,
     exponential,
@@ -47,7 +49,7 @@ def test_parts_are_conserved_levels_keep_within_capacity_and_times_add_up(factor
     for until_s in (3.0, 50.0, 400.0):
         plan.run(run, until_s)
         found = plan.ledger(run)
-        server = run.view["server"]
+        server = run.view["server"][: len(plan._owner)]
         slots = np.array([machine.slots for machine in factory.machines])
         np.testing.assert_allclose(found.time_s.sum(axis=2)[0], slots * until_s, rtol=1e-9)
         assert (found.time_s >= 0).all()
@@ -394,6 +396,58 @@ def test_a_change_of_one_machine_leaves_the_random_numbers_of_the_others():
     assert failures_of_last(1.0) == failures_of_last(2.0)
 
 
+def times_of(plan, run, machine=0):
+    found = plan.ledger(run).time_s[0, machine]
+    return {state: float(seconds) for state, seconds in zip(STATES, found, strict=True) if seconds > 0}
+
+
+@pytest.mark.parametrize(("pauses", "made", "times"), [(False, 6, (18.0, 6.0)), (True, 5, (15.0, 9.0))])
+def test_at_the_end_of_a_shift_the_part_is_finished_or_waits_for_the_next_shift(pauses, made, times):
+    calendar = Calendar(name="day", period_s=12.0, shifts=((1.0, 5.0), (6.0, 9.5)))
+    machine = Machine(name="m", cycle=deterministic(3.0), calendar="day", pauses=pauses)
+    plan = FactoryPlan(Factory(machines=(machine,), calendars=(calendar,)))
+    run = plan.initial_run()
+    plan.run(run, 24.0)
+    assert times_of(plan, run) == {"busy": times[0], "off": times[1]}
+    assert plan.ledger(run).made[0, 0] == made
+
+
+def test_a_crew_off_shift_begins_no_repair():
+    job = type(breaks(1.0, 1.0))(to_fail=deterministic(2.0), to_repair=deterministic(1.0), crews=("crew",))
+    plan = FactoryPlan(
+        Factory(
+            machines=(Machine(name="m", cycle=deterministic(math.inf), failures=(job,)),),
+            crews=(Crew(name="crew", calendar="day"),),
+            calendars=(Calendar(name="day", period_s=10.0, shifts=((5.0, 10.0),)),),
+        )
+    )
+    run = plan.initial_run()
+    plan.run(run, 7.0)
+    assert times_of(plan, run) == {"busy": 3.0, "waiting_for_crew": 3.0, "down": 1.0}
+
+
+def test_machines_wait_for_a_utility_and_stop_when_it_gives_less():
+    machines = tuple(Machine(name=name, cycle=deterministic(2.0), uses={"steam": 3.0}) for name in "abc")
+    plan = FactoryPlan(Factory(machines=machines, utilities=(Utility(name="steam", limit=6.0),)))
+    run = plan.initial_run()
+    plan.run(run, 60.0)
+    found = plan.ledger(run)
+    # Two of three at any time; who waits longest is next, so nobody is left out.
+    assert found.share("busy")[0].sum() == pytest.approx(2.0)
+    assert found.share("busy")[0].min() > 0.4
+    plan.set_limit(run, "steam", 4.0)
+    assert [STATES[k] for k in run.view["server"]["shown"]].count("busy") == 1
+    plan.clear_ledger(run)
+    plan.run(run, 90.0)
+    assert plan.ledger(run).share("busy")[0].sum() == pytest.approx(1.0)
+    plan.set_limit(run, "steam", 9.0)
+    assert [STATES[k] for k in run.view["server"]["shown"]].count("busy") == 3
+    with pytest.raises(UnknownName, match="unknown utility 'air'"):
+        plan.set_limit(run, "air", 1.0)
+    with pytest.raises(InvalidInput, match="limit -1"):
+        plan.set_limit(run, "steam", -1.0)
+
+
 # ---- the fast ways of lines ----
 
 
@@ -461,12 +515,21 @@ def test_bernoulli_lines_out_of_range_are_refused():
         ({"batch": (3, 2)}, "batch of 3 to 2"),
         ({"sleep": Sleep(after_s=-1.0, warm_up=exponential(1.0))}, "sleep needs"),
         ({"name": ""}, "machine name ''"),
+        ({"calendar": "night"}, "calendar 'night' does not exist"),
+        ({"uses": {"steam": 1.0}}, "1.0 of utility 'steam'"),
     ],
 )
 def test_a_machine_that_cannot_be_is_refused(changes, message):
     machine = {"name": "m", "cycle": exponential(1.0), "gives": ("b",)} | changes
     with pytest.raises(InvalidTerritory, match=message):
         Factory(machines=(Machine(**machine),), buffers=(Buffer(name="b", capacity=4),))
+
+
+def test_shifts_that_overlap_are_refused():
+    machine = Machine(name="m", cycle=exponential(1.0))
+    for shifts in ((), ((3.0, 2.0),), ((0.0, 5.0), (4.0, 6.0)), ((0.0, 11.0),)):
+        with pytest.raises(InvalidTerritory, match="must rise within"):
+            Factory(machines=(machine,), calendars=(Calendar(name="c", period_s=10.0, shifts=shifts),))
 
 
 def test_states_from_outside_that_cannot_be_are_refused():
