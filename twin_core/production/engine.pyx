@@ -382,18 +382,25 @@ cdef inline bint has_place(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
     return sim.buffer[b].level + amount <= sim.buffer[b].capacity
 
 
+cdef inline bint fits(Sim* sim, Py_ssize_t k) noexcept nogil:
+    """Whether the parts of output `k` have their places; without places a consumer takes them from the machine."""
+    cdef Py_ssize_t b = sim.give[k].buffer
+    return b < 0 or sim.buffer[b].capacity == 0 or has_place(sim, b, sim.give[k].amount)
+
+
 cdef bint gives_to(Sim* sim, Py_ssize_t s, Py_ssize_t b) noexcept nogil:
-    """Whether the blocked server would give its part to buffer `b` now, if `b` has a place."""
+    """Whether the blocked server gives its part to buffer `b` now."""
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
     cdef Py_ssize_t k
     if server.way >= 0:
-        return sim.give[server.way].buffer == b
-    if plan.give_rule != SPLIT or plan.n_gives == 1:
-        return True  # it takes any way that opens
+        return sim.give[server.way].buffer == b and fits(sim, server.way)
     for k in range(plan.give_first, plan.give_first + plan.n_gives):
-        if sim.give[k].buffer >= 0 and not has_place(sim, sim.give[k].buffer, sim.give[k].amount):
-            return False
+        if plan.give_rule == SPLIT:
+            if not fits(sim, k):
+                return False
+        elif sim.give[k].buffer == b:
+            return fits(sim, k)
     return True
 
 
@@ -531,17 +538,14 @@ cdef void give_all(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 
 cdef void one_given(Sim* sim, Py_ssize_t s) noexcept nogil:
-    """A blocked server has got rid of one part; with none left it may take again."""
+    """A blocked server has got rid of one part: it gives the next one of its batch, or takes again."""
     cdef Server* server = &sim.server[s]
     delist(sim, s)
     server.load -= 1
     server.way = -1
     if server.load == 0:
         server.phase = EMPTY
-        push(sim, s)
-    else:
-        draw_way(sim, s)
-        enlist(sim, s, GIVING)
+    push(sim, s)
 
 
 cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
@@ -575,8 +579,6 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
         else:
             while sim.give[k].buffer != b:
                 k += 1
-            if not has_place(sim, b, sim.give[k].amount):
-                break
             put_by(sim, s, k)
         one_given(sim, s)
     if sim.buffer[b].waiting > 0:

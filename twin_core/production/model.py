@@ -332,6 +332,10 @@ def _flow_problems(
         yield f"give_rule {machine.give_rule!r} is none of split, chance, first, shortest"
     if OUT in (flow.buffer for flow in takes):
         yield "it cannot take from outside; leave `takes` empty"
+    for side in (takes, gives):
+        for name, count in Counter(flow.buffer for flow in side).items():
+            if count > 1:
+                yield f"buffer {name!r} stands {count} times among its inputs or outputs; give the amount instead"
     for flow in takes + gives:
         if flow.buffer != OUT and flow.buffer not in capacities:
             yield f"buffer {flow.buffer!r} does not exist"

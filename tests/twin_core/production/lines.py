@@ -3,11 +3,13 @@
 from hypothesis import strategies as st
 
 from uem.twin_core.production.model import (
+    OUT,
     Buffer,
     Calendar,
     Crew,
     Factory,
     Failure,
+    Flow,
     Machine,
     Utility,
     deterministic,
@@ -85,6 +87,22 @@ def factories(draw):
         machines[n - 1] = Machine(
             name=last.name, cycle=last.cycle, takes=(*last.takes, "side"), failures=last.failures, slots=last.slots
         )
+    if draw(st.booleans()):  # a machine that takes pieces apart, a furnace and a router behind it
+        buffers += [Buffer(name=name, capacity=draw(st.sampled_from([3, 4]))) for name in ("ins", "outs", "rest")]
+        ways = (Flow(buffer="ins", weight=0.3), Flow(buffer=OUT, weight=0.7))
+        machines += [
+            Machine(name="apart", cycle=draw(laws), gives=(Flow(buffer="ins", amount=2), Flow(buffer="rest"))),
+            Machine(name="pairs", cycle=draw(laws), gives=(Flow(buffer="rest", amount=2),)),
+            Machine(name="furnace", cycle=draw(laws), takes=("ins",), gives=("outs",), batch=(2, 3)),
+            Machine(name="router", cycle=draw(laws), takes=("outs",), gives=ways, give_rule="chance"),
+            Machine(
+                name="fast",
+                cycle=draw(laws),
+                takes=(Flow(buffer="rest", amount=2),),
+                gives=("outs", OUT),
+                give_rule=draw(st.sampled_from(["first", "shortest"])),
+            ),
+        ]
     return Factory(
         machines=tuple(machines), buffers=tuple(buffers), crews=crews, calendars=calendars, utilities=utilities
     )
