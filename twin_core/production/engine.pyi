@@ -16,6 +16,10 @@ BUFFER_PLAN: Final[np.dtype[np.void]]
 MODE_PLAN: Final[np.dtype[np.void]]
 CREW_PLAN: Final[np.dtype[np.void]]
 CALENDAR_PLAN: Final[np.dtype[np.void]]
+RECIPE_PLAN: Final[np.dtype[np.void]]
+QUEUE_PLAN: Final[np.dtype[np.void]]
+ORDER_PLAN: Final[np.dtype[np.void]]
+QUEUE_ORDERS: Final[dict[str, int]]
 PHASES: Final[dict[str, int]]
 HINDRANCES: Final[dict[str, int]]
 TAKE_RULES: Final[dict[str, int]]
@@ -25,7 +29,9 @@ MODE_KINDS: Final[dict[str, int]]
 class Engine:
     fields: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]
     size: int
-    def __init__(self, arrays: dict[str, NDArray[Any]], keys: NDArray[np.uint64]) -> None: ...
+    def __init__(
+        self, arrays: dict[str, NDArray[Any]], keys: NDArray[np.uint64], n_products: int, n_parts: int
+    ) -> None: ...
     def blocks(self, n: int) -> NDArray[np.uint8]: ...
     def view(self, block: Block) -> dict[str, NDArray[Any]]: ...
     def empty(self) -> Block: ...

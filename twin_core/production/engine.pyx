@@ -66,6 +66,7 @@ cdef enum Event:
     FALL_ASLEEP
     AWAKE
     SWITCH  # of a calendar: a row behind those of the servers
+    RIPE  # a part of a buffer can be taken, or is too old: a row behind those of the calendars
 
 cdef enum Enlisted:
     NOWHERE
@@ -103,6 +104,7 @@ cdef enum Purpose:
 cdef enum Fault:
     FINE
     TOO_MANY_AT_ONCE  # an endless chain of events at one instant
+    TOO_MANY_PARTS  # more than there is room for
 
 # Events at the same instant after which a run gives up.
 cdef int64_t AT_ONCE = 10_000_000
@@ -173,6 +175,9 @@ cdef struct Head:
     int64_t n_stack
     int64_t awake  # whether unknown residual times were drawn
     int64_t relieved  # whether a utility was given back
+    int64_t free_part  # first of the list of free places, or -1
+    int64_t flows  # parts delivered, where they are followed
+    double flow_s  # sum of the times from their birth
 
 cdef struct Server:
     double since  # when the shown state began, or the cycle
@@ -224,6 +229,61 @@ cdef struct Utility:
     double limit
     double used
 
+# Only where parts are followed: what a factory with orders, or with buffers that are more than places, needs.
+cdef struct RecipePlan:  # of a server
+    double busy_w
+    int32_t cycles  # its law for product 0 in `product_laws`
+    int32_t changeovers  # seconds from product 0 to product 0 in the table, or -1
+    int32_t first_order  # that it releases
+    int32_t n_orders
+    int32_t arrives  # parts are born when they leave it, not when it begins them
+    int32_t spare
+
+cdef struct QueuePlan:  # of a buffer
+    double delay  # until a part can be taken
+    double longest  # after which it is thrown away, or inf
+    int32_t order  # QueueOrder
+    int32_t timer  # its row behind those of the calendars, or -1
+
+cdef struct OrderPlan:
+    double release
+    int32_t product
+    int32_t quantity
+    int32_t priority
+    int32_t spare
+
+cdef struct Part:
+    double born
+    double entered  # the buffer
+    int32_t next  # in its list, or -1
+    int32_t order  # or -1
+    int32_t product
+    int32_t priority
+
+cdef struct Held:  # parts on a server
+    int32_t first
+    int32_t last
+    int32_t product  # that it is set up for, or -1
+    int32_t order  # that it releases next
+    int64_t released  # parts of that order
+
+cdef struct Queue:  # parts in a buffer
+    int32_t first
+    int32_t last
+    int32_t fresh  # first one that cannot be taken yet, or -1
+    int32_t n_fresh
+    int64_t aged  # parts thrown away
+
+cdef struct Order:
+    double finished  # inf: not yet
+    double energy_j  # of the work on its parts
+    int64_t left  # parts that have neither been delivered nor thrown away
+
+cdef enum QueueOrder:
+    FIFO
+    LIFO
+    PRIORITY
+
 # What the kernel works on: pointers into plan and block.
 cdef struct Sim:
     const ServerPlan* server_plan
@@ -234,6 +294,10 @@ cdef struct Sim:
     const CrewPlan* crew_plan
     const CalendarPlan* calendar_plan
     const Link* use
+    const RecipePlan* recipe_plan
+    const QueuePlan* queue_plan
+    const OrderPlan* order_plan
+    const int32_t* product_laws
     const int32_t* consumers
     const int32_t* producers
     const int32_t* mode_crews
@@ -246,6 +310,13 @@ cdef struct Sim:
     Py_ssize_t n_modes
     Py_ssize_t n_calendars
     Py_ssize_t n_utilities
+    Py_ssize_t n_orders
+    Py_ssize_t n_products
+    Py_ssize_t n_parts  # room for so many; 0: parts are counted, not followed
+    Held* held
+    Queue* queue
+    Order* order
+    Part* part
     Head* head
     Server* server
     Buffer* buffer
@@ -417,6 +488,205 @@ cdef Py_ssize_t longest_blocked(Sim* sim, Py_ssize_t b) noexcept nogil:
     return found
 
 
+# ---- parts that are followed ------------------------------------------------------------------------------------
+
+cdef void append(Sim* sim, int32_t* first, int32_t* last, const Part* like) noexcept nogil:
+    """A record like `like` at the end of a list."""
+    cdef int32_t p = <int32_t>sim.head.free_part
+    if p < 0:
+        sim.head.fault = TOO_MANY_PARTS
+        return
+    sim.head.free_part = sim.part[p].next
+    sim.part[p] = like[0]
+    sim.part[p].next = -1
+    if first[0] < 0:
+        first[0] = p
+    else:
+        sim.part[last[0]].next = p
+    last[0] = p
+
+
+cdef Part take_first(Sim* sim, int32_t* first, int32_t* last) noexcept nogil:
+    """The record at the beginning of a list, which leaves it."""
+    cdef Part part
+    cdef int32_t p = first[0]
+    if p < 0:  # only after TOO_MANY_PARTS
+        part.born = sim.now
+        part.entered = sim.now
+        part.order = part.next = -1
+        part.product = part.priority = 0
+        return part
+    part = sim.part[p]
+    first[0] = part.next
+    if part.next < 0:
+        last[0] = -1
+    sim.part[p].next = <int32_t>sim.head.free_part
+    sim.head.free_part = p
+    return part
+
+
+cdef Part give_part(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """The first part on the server leaves it."""
+    cdef Part part = take_first(sim, &sim.held[s].first, &sim.held[s].last)
+    if sim.recipe_plan[s].arrives:
+        part.born = sim.now
+    return part
+
+
+cdef void done(Sim* sim, const Part* part) noexcept nogil:
+    """A part has left the factory or was thrown away: its order has one less to wait for."""
+    cdef Order* order
+    if part.order < 0:
+        return
+    order = &sim.order[part.order]
+    order.left -= 1
+    if order.left == 0:
+        order.finished = sim.now
+
+
+cdef void deliver(Sim* sim, const Part* part) noexcept nogil:
+    sim.head.flows += 1
+    sim.head.flow_s += sim.now - part.born
+    done(sim, part)
+
+
+cdef void set_timer(Sim* sim, Py_ssize_t b) noexcept nogil:
+    """When the buffer's next part can be taken, or its oldest one is too old."""
+    cdef const QueuePlan* plan = &sim.queue_plan[b]
+    cdef Queue* queue = &sim.queue[b]
+    cdef double time = INFINITY
+    cdef Py_ssize_t row = sim.n_servers + sim.n_calendars + plan.timer
+    if plan.timer < 0:
+        return
+    if queue.fresh >= 0:
+        time = sim.part[queue.fresh].entered + plan.delay
+    if queue.first >= 0 and sim.part[queue.first].entered + plan.longest < time:
+        time = sim.part[queue.first].entered + plan.longest
+    sim.server[row].event = RIPE
+    set_due(&sim.agenda, row, time)
+
+
+cdef void store(Sim* sim, Py_ssize_t b, const Part* like) noexcept nogil:
+    """A part comes into a buffer, at the place that its order gives it."""
+    cdef Queue* queue = &sim.queue[b]
+    cdef int32_t p, before = -1, old_last = queue.last
+    cdef int32_t at
+    append(sim, &queue.first, &queue.last, like)
+    if sim.head.fault:
+        return
+    p = queue.last
+    sim.part[p].entered = sim.now
+    if sim.queue_plan[b].delay > 0.0:
+        if queue.fresh < 0:
+            queue.fresh = p
+        queue.n_fresh += 1
+    elif sim.queue_plan[b].order != FIFO and old_last >= 0:
+        at = queue.first
+        if sim.queue_plan[b].order == PRIORITY:
+            while at != p and sim.part[at].priority >= sim.part[p].priority:
+                before = at
+                at = sim.part[at].next
+        if at != p:
+            queue.last = old_last
+            sim.part[old_last].next = -1
+            sim.part[p].next = at
+            if before < 0:
+                queue.first = p
+            else:
+                sim.part[before].next = p
+    set_timer(sim, b)
+
+
+cdef void fetch(Sim* sim, Py_ssize_t b, Py_ssize_t s) noexcept nogil:
+    """The first part of a buffer goes onto a server."""
+    cdef Part part = take_first(sim, &sim.queue[b].first, &sim.queue[b].last)
+    append(sim, &sim.held[s].first, &sim.held[s].last, &part)
+    set_timer(sim, b)
+
+
+cdef void create(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """A server that takes nothing begins a part: of its next order, or of none."""
+    cdef const RecipePlan* plan = &sim.recipe_plan[s]
+    cdef Held* held = &sim.held[s]
+    cdef Part part
+    part.born = sim.now
+    part.entered = sim.now
+    part.next = part.order = -1
+    part.product = part.priority = 0
+    if plan.n_orders > 0:
+        part.order = plan.first_order + held.order
+        part.product = sim.order_plan[part.order].product
+        part.priority = sim.order_plan[part.order].priority
+        held.released += 1
+        if held.released == sim.order_plan[part.order].quantity:
+            held.released = 0
+            held.order += 1
+    append(sim, &held.first, &held.last, &part)
+
+
+cdef void make_one(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """The parts of an assembly become one, like the first of them."""
+    cdef Held* held = &sim.held[s]
+    cdef Part first = take_first(sim, &held.first, &held.last)
+    while held.first >= 0:
+        take_first(sim, &held.first, &held.last)
+    append(sim, &held.first, &held.last, &first)
+
+
+cdef void ripen(Sim* sim, Py_ssize_t b) noexcept nogil:
+    """The moment that `set_timer` set: a part can be taken now, or the oldest one is thrown away."""
+    cdef const QueuePlan* plan = &sim.queue_plan[b]
+    cdef Queue* queue = &sim.queue[b]
+    cdef Part part
+    if queue.fresh >= 0 and sim.part[queue.fresh].entered + plan.delay <= sim.now:
+        queue.fresh = sim.part[queue.fresh].next
+        queue.n_fresh -= 1
+    elif queue.first >= 0:
+        part = take_first(sim, &queue.first, &queue.last)
+        done(sim, &part)
+        queue.aged += 1
+        change_level(sim, b, -1)
+        if sim.buffer[b].blocked > 0:
+            admit(sim, b)
+    set_timer(sim, b)
+    if sim.buffer[b].waiting > 0:
+        push_buffer(sim, b)
+
+
+cdef bint set_up(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Begin the changeover to the product of the part on the server; False where there is none to make."""
+    cdef Held* held = &sim.held[s]
+    cdef int32_t product = sim.part[held.first].product if held.first >= 0 else 0, before = held.product
+    cdef double seconds = 0.0
+    held.product = product
+    if before >= 0 and sim.recipe_plan[s].changeovers >= 0:
+        seconds = sim.table[sim.recipe_plan[s].changeovers + before * sim.n_products + product]
+    if seconds <= 0.0:
+        return False
+    sim.server[s].phase = SETUP
+    sim.server[s].left = seconds
+    show(sim, s, SETTING_UP)
+    schedule(sim, s)
+    return True
+
+
+cdef double recipe_time(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Cycle time of the part on the server; an order that is not released yet is waited for."""
+    cdef const RecipePlan* plan = &sim.recipe_plan[s]
+    cdef int32_t p = sim.held[s].first
+    cdef double left, wait
+    if p < 0:
+        return draw(sim, s, sim.server_plan[s].cycle, CYCLES)
+    left = draw(sim, s, sim.product_laws[plan.cycles + sim.part[p].product], CYCLES)
+    if sim.part[p].order < 0:
+        return left
+    if plan.n_orders > 0:
+        wait = sim.order_plan[sim.part[p].order].release - sim.now
+        return left + wait if wait > 0.0 else left
+    sim.order[sim.part[p].order].energy_j += left * plan.busy_w
+    return left
+
+
 # ---- giving -----------------------------------------------------------------------------------------------------
 
 cdef inline void enter(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
@@ -452,8 +722,20 @@ cdef Py_ssize_t open_way(Sim* sim, Py_ssize_t s) noexcept nogil:
     return found
 
 
-cdef inline void leave(Sim* sim, Py_ssize_t s, Py_ssize_t k) noexcept nogil:
+cdef inline void follow(Sim* sim, Py_ssize_t k, const Part* part) noexcept nogil:
+    """Records for the parts that go by output `k`."""
+    cdef Py_ssize_t n
+    for n in range(sim.give[k].amount):
+        if sim.give[k].buffer < 0:
+            deliver(sim, part)
+        else:
+            store(sim, sim.give[k].buffer, part)
+
+
+cdef inline void leave(Sim* sim, Py_ssize_t s, Py_ssize_t k, const Part* part) noexcept nogil:
     """One part goes by output `k`."""
+    if sim.n_parts > 0:
+        follow(sim, k, part)
     if sim.give[k].buffer < 0:
         sim.server[s].delivered += sim.give[k].amount
     else:
@@ -465,27 +747,37 @@ cdef bint give_one(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
     cdef Py_ssize_t k
+    cdef Part part
     if plan.n_gives == 0:
         server.delivered += 1
+        if sim.n_parts > 0:
+            part = give_part(sim, s)
+            deliver(sim, &part)
         return True
     if server.way >= 0:
         k = server.way
         if sim.give[k].buffer >= 0 and not has_place(sim, sim.give[k].buffer, sim.give[k].amount):
             return False
-        leave(sim, s, k)
+        if sim.n_parts > 0:
+            part = give_part(sim, s)
+        leave(sim, s, k, &part)
         server.way = -1
         return True
     if plan.give_rule == SPLIT:
         for k in range(plan.give_first, plan.give_first + plan.n_gives):
             if sim.give[k].buffer >= 0 and not has_place(sim, sim.give[k].buffer, sim.give[k].amount):
                 return False
+        if sim.n_parts > 0:
+            part = give_part(sim, s)
         for k in range(plan.give_first, plan.give_first + plan.n_gives):
-            leave(sim, s, k)
+            leave(sim, s, k, &part)
         return True
     k = open_way(sim, s)
     if k < 0:
         return False
-    leave(sim, s, k)
+    if sim.n_parts > 0:
+        part = give_part(sim, s)
+    leave(sim, s, k, &part)
     return True
 
 
@@ -531,10 +823,21 @@ cdef void give_all(Sim* sim, Py_ssize_t s) noexcept nogil:
     if plan.loses and server.enlisted == GIVING:
         delist(sim, s)
         server.lost += server.load
+        drop(sim, s, server.load)
         server.load = 0
         server.way = -1
         server.phase = EMPTY
         push(sim, s)
+
+
+cdef void drop(Sim* sim, Py_ssize_t s, int n) noexcept nogil:
+    """Parts on the server are lost or thrown away."""
+    cdef Part part
+    cdef int k
+    if sim.n_parts > 0:
+        for k in range(n):
+            part = give_part(sim, s)
+            done(sim, &part)
 
 
 cdef void one_given(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -552,6 +855,7 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
     """Places came free in `b`: blocked producers give, the longest blocked first."""
     cdef Py_ssize_t s, k
     cdef const ServerPlan* plan
+    cdef Part part
     cdef Buffer* buffer = &sim.buffer[b]
     if sim.buffer_plan[b].n_producers == 1:
         s = sim.producers[sim.buffer_plan[b].producer_first]
@@ -573,21 +877,25 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
             break
         plan = &sim.server_plan[s]
         k = plan.give_first
+        if sim.n_parts > 0:
+            part = give_part(sim, s)
         if plan.give_rule == SPLIT:
             for k in range(plan.give_first, plan.give_first + plan.n_gives):
-                put_by(sim, s, k)
+                put_by(sim, s, k, &part)
         else:
             while sim.give[k].buffer != b:
                 k += 1
-            put_by(sim, s, k)
+            put_by(sim, s, k, &part)
         one_given(sim, s)
     if sim.buffer[b].waiting > 0:
         push_buffer(sim, b)
 
 
-cdef void put_by(Sim* sim, Py_ssize_t s, Py_ssize_t k) noexcept nogil:
+cdef void put_by(Sim* sim, Py_ssize_t s, Py_ssize_t k, const Part* part) noexcept nogil:
     """Like `leave`, but consumers are looked at later: this happens while one of them takes."""
     cdef Py_ssize_t b = sim.give[k].buffer
+    if sim.n_parts > 0:
+        follow(sim, k, part)
     if b < 0:
         sim.server[s].delivered += sim.give[k].amount
         return
@@ -658,7 +966,9 @@ cdef void keep_to_limit(Sim* sim, Py_ssize_t u) noexcept nogil:
 
 cdef inline int64_t available(Sim* sim, Py_ssize_t b) noexcept nogil:
     """Parts that a consumer can take now; without places those that blocked producers hold."""
-    return sim.buffer[b].level if sim.buffer[b].capacity != 0 else sim.buffer[b].blocked
+    if sim.buffer[b].capacity == 0:
+        return sim.buffer[b].blocked
+    return sim.buffer[b].level - (sim.queue[b].n_fresh if sim.n_parts > 0 else 0)
 
 
 cdef Py_ssize_t taken_input(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -676,6 +986,8 @@ cdef bint can_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Py_ssize_t k
     if plan.take_plain >= 0:
         return available(sim, plan.take_plain) > 0
+    if sim.n_parts > 0 and sim.recipe_plan[s].n_orders > 0:
+        return sim.held[s].order < sim.recipe_plan[s].n_orders
     if plan.batch_most > 1:
         return available(sim, sim.take[plan.take_first].buffer) >= plan.batch_least
     if plan.take_rule == FIRST:
@@ -686,15 +998,22 @@ cdef bint can_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     return True
 
 
-cdef inline void pull(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
+cdef inline void pull(Sim* sim, Py_ssize_t b, int amount, Py_ssize_t taker) noexcept nogil:
     """Take parts that are there; blocked producers move up."""
     cdef Py_ssize_t s
+    cdef Part part
     if sim.buffer[b].capacity == 0:
         s = longest_blocked(sim, b)
         sim.buffer[b].entered += 1
         sim.buffer[b].passed += 1
+        if sim.n_parts > 0:
+            part = give_part(sim, s)
+            append(sim, &sim.held[taker].first, &sim.held[taker].last, &part)
         one_given(sim, s)
         return
+    if sim.n_parts > 0:
+        for s in range(amount):
+            fetch(sim, b, taker)
     change_level(sim, b, -amount)
     if sim.buffer[b].blocked > 0:
         admit(sim, b)
@@ -707,27 +1026,42 @@ cdef void take(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef int64_t n
     sim.server[s].load = 1
     if plan.take_plain >= 0:
-        pull(sim, plan.take_plain, 1)
+        pull(sim, plan.take_plain, 1, s)
     elif plan.batch_most > 1:
         k = plan.take_first
         n = available(sim, sim.take[k].buffer)
         sim.server[s].load = <int32_t>(n if n < plan.batch_most else plan.batch_most)
-        pull(sim, sim.take[k].buffer, sim.server[s].load)
+        pull(sim, sim.take[k].buffer, sim.server[s].load, s)
+        return
     elif plan.take_rule == FIRST and plan.n_takes > 0:
         k = taken_input(sim, s)
-        pull(sim, sim.take[k].buffer, sim.take[k].amount)
+        pull(sim, sim.take[k].buffer, sim.take[k].amount, s)
     else:
         for k in range(plan.take_first, plan.take_first + plan.n_takes):
-            pull(sim, sim.take[k].buffer, sim.take[k].amount)
+            pull(sim, sim.take[k].buffer, sim.take[k].amount, s)
+    if sim.n_parts > 0:
+        if plan.n_takes == 0:
+            create(sim, s)
+        else:
+            make_one(sim, s)
 
 
 cdef inline void begin(Sim* sim, Py_ssize_t s) noexcept nogil:
-    """The parts are on the machine, which nothing hinders: work begins."""
+    """The parts are on the machine, which nothing hinders: work begins, or the changeover before it."""
+    if sim.n_parts > 0 and set_up(sim, s):
+        return
+    work(sim, s)
+
+
+cdef inline void work(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
-    cdef double left = plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES)
+    cdef double left = plan.fixed if plan.fixed >= 0.0 or sim.n_parts > 0 else draw(sim, s, plan.cycle, CYCLES)
     cdef double time = sim.now + left, until_failure = server.working_due - server.worked
     cdef int event = FINISH
+    if sim.n_parts > 0:
+        left = recipe_time(sim, s)
+        time = sim.now + left
     server.left = left
     server.phase = WORK
     if server.shown != BUSY:
@@ -1070,6 +1404,7 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
     if sim.server_plan[s].scrap > 0.0:
         for n in range(server.load):
             if uniform(&sim.streams[s * N_PURPOSES + ROUTES]) < sim.server_plan[s].scrap:
+                drop(sim, s, 1)
                 server.load -= 1
                 server.scrapped += 1
     server.phase = DONE
@@ -1160,7 +1495,9 @@ cdef void handle(Sim* sim, Py_ssize_t s, int event) noexcept nogil:
     elif event == AWAKE:
         unhinder(sim, s, ASLEEP)
     elif event == READY:
-        begin(sim, s)
+        work(sim, s)
+    elif event == RIPE:
+        ripen(sim, server.mode)
     elif event == SWITCH:
         set_switch(sim, s - sim.n_servers, server.until)
         follow_calendar(sim, s - sim.n_servers)
@@ -1271,8 +1608,42 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
             handle(sim, s, sim.server[s].event)
         if sim.head.n_stack > 0 or sim.head.relieved:
             settle(sim)
+        if sim.head.fault:
+            break
     sim.now = until
     sim.head.now = until
+
+
+cdef void store_new(Sim* sim, Py_ssize_t b) noexcept nogil:
+    """A part of no order, seen in a buffer."""
+    cdef Part part
+    part.born = part.entered = sim.now
+    part.next = part.order = -1
+    part.product = part.priority = 0
+    store(sim, b, &part)
+
+
+cdef void drop_stored(Sim* sim, Py_ssize_t b) noexcept nogil:
+    """A part less was seen in a buffer: the first one is gone."""
+    cdef Part part = take_first(sim, &sim.queue[b].first, &sim.queue[b].last)
+    if sim.queue[b].first < 0 or sim.queue[b].n_fresh > sim.buffer[b].level - 1:
+        sim.queue[b].fresh = sim.queue[b].first
+        sim.queue[b].n_fresh = sim.buffer[b].level - 1
+    done(sim, &part)
+    set_timer(sim, b)
+
+
+cdef void hold_seen(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """The records of a server agree with whether a part was seen on it."""
+    cdef Part part
+    part.born = part.entered = sim.now
+    part.next = part.order = -1
+    part.product = part.priority = 0
+    while sim.held[s].first >= 0 and sim.server[s].load == 0:
+        part = take_first(sim, &sim.held[s].first, &sim.held[s].last)
+        done(sim, &part)
+    if sim.server[s].load > 0 and sim.held[s].first < 0:
+        append(sim, &sim.held[s].first, &sim.held[s].last, &part)
 
 
 cdef int set_down(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
@@ -1313,6 +1684,8 @@ cdef void set_state(Sim* sim, Py_ssize_t s, int phase, bint down, double left) n
     server.way = -1
     server.until = INFINITY
     server.load = phase != EMPTY
+    if sim.n_parts > 0:
+        hold_seen(sim, s)
     server.phase = phase
     server.left = left
     show(sim, s, set_down(sim, s, left) if down else shown_of(server))
@@ -1326,6 +1699,8 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
     cdef Buffer* buffer
     sim.head.began = sim.head.now
     sim.head.events = 0
+    sim.head.flows = 0
+    sim.head.flow_s = 0.0
     memset(sim.spent, 0, sim.n_servers * N_SHOWN * sizeof(double))
     for s in range(sim.n_servers):
         server = &sim.server[s]
@@ -1345,6 +1720,8 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
         buffer.area = -buffer.level * sim.head.now
         buffer.entered = 0
         buffer.passed = 0
+        if sim.n_parts > 0:
+            sim.queue[s].aged = 0
         buffer.most = buffer.level
 
 
@@ -1374,7 +1751,7 @@ BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_produce
 MODE_PLAN = _dtype([("i", "kind to_fail to_repair crew_first n_crews priority")])
 CREW_PLAN = _dtype([("i", "workers calendar")])
 CALENDAR_PLAN = _dtype([("d", "period"), ("i", "first n")])
-HEAD = _dtype([("d", "now began"), ("q", "events fault n_stack awake relieved")])
+HEAD = _dtype([("d", "now began"), ("q", "events fault n_stack awake relieved free_part flows"), ("d", "flow_s")])
 SERVER = _dtype([
     ("d", "since left worked working_due anytime_due"),
     ("q", "made"),
@@ -1388,6 +1765,13 @@ SERVER = _dtype([
 BUFFER = _dtype([("d", "area"), ("q", "level capacity entered passed most"), ("i", "waiting blocked queued spare")])
 CREW = _dtype([("i", "free waiting off")])
 UTILITY = _dtype([("d", "limit used")])
+RECIPE_PLAN = _dtype([("d", "busy_w"), ("i", "cycles changeovers first_order n_orders arrives spare")])
+QUEUE_PLAN = _dtype([("d", "delay longest"), ("i", "order timer")])
+ORDER_PLAN = _dtype([("d", "release"), ("i", "product quantity priority spare")])
+PART = _dtype([("d", "born entered"), ("i", "next order product priority")])
+HELD = _dtype([("i", "first last product order"), ("q", "released")])
+QUEUE = _dtype([("i", "first last fresh n_fresh"), ("q", "aged")])
+ORDER = _dtype([("d", "finished energy_j"), ("q", "left")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
 SIZES = {
     "server_plan": (SERVER_PLAN.itemsize, sizeof(ServerPlan)),
@@ -1401,6 +1785,13 @@ SIZES = {
     "buffer": (BUFFER.itemsize, sizeof(Buffer)),
     "crew": (CREW.itemsize, sizeof(Crew)),
     "utility": (UTILITY.itemsize, sizeof(Utility)),
+    "recipe_plan": (RECIPE_PLAN.itemsize, sizeof(RecipePlan)),
+    "queue_plan": (QUEUE_PLAN.itemsize, sizeof(QueuePlan)),
+    "order_plan": (ORDER_PLAN.itemsize, sizeof(OrderPlan)),
+    "part": (PART.itemsize, sizeof(Part)),
+    "held": (HELD.itemsize, sizeof(Held)),
+    "queue": (QUEUE.itemsize, sizeof(Queue)),
+    "order": (ORDER.itemsize, sizeof(Order)),
     "stream": (STREAM.itemsize, sizeof(Stream)),
 }
 assert all(ours == theirs for ours, theirs in SIZES.values()), SIZES
@@ -1411,6 +1802,7 @@ PHASES = {"empty": EMPTY, "setup": SETUP, "work": WORK, "done": DONE}
 HINDRANCES = {"down": DOWN, "off_shift": OFF_SHIFT, "short": SHORT, "asleep": ASLEEP}
 TAKE_RULES = {"all": ALL, "first": FIRST}
 GIVE_RULES = {"split": SPLIT, "chance": CHANCE, "first": FIRST_FREE, "shortest": SHORTEST}
+QUEUE_ORDERS = {"fifo": FIFO, "lifo": LIFO, "priority": PRIORITY}
 MODE_KINDS = {
     "operating": WORKING, "calendar": ANYTIME, "maintenance": MAINTAIN_WORKING, "maintenance_calendar": MAINTAIN_ANYTIME
 }
@@ -1425,10 +1817,13 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_row
+    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part
 
-    def __init__(self, dict arrays, uint64_t[::1] keys):
-        """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams."""
+    def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
+        """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams.
+
+        n_parts: room for so many parts that are followed; 0: they are only counted.
+        """
         self._kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         self._keys = keys
         cdef Sim* sim = &self._sim
@@ -1444,6 +1839,13 @@ cdef class Engine:
         sim.crew_plan = <const CrewPlan*>self._address("crew_plan", CREW_PLAN)
         sim.n_calendars = len(arrays["calendar_plan"])
         sim.n_utilities = len(arrays["utility"])
+        sim.n_orders = len(arrays["order_plan"])
+        sim.n_products = n_products
+        sim.n_parts = n_parts
+        sim.recipe_plan = <const RecipePlan*>self._address("recipe_plan", RECIPE_PLAN)
+        sim.queue_plan = <const QueuePlan*>self._address("queue_plan", QUEUE_PLAN)
+        sim.order_plan = <const OrderPlan*>self._address("order_plan", ORDER_PLAN)
+        sim.product_laws = <const int32_t*>self._address("product_laws", np.dtype("i4"))
         sim.calendar_plan = <const CalendarPlan*>self._address("calendar_plan", CALENDAR_PLAN)
         sim.use = <const Link*>self._address("use", LINK)
         sim.consumers = <const int32_t*>self._address("consumers", np.dtype("i4"))
@@ -1464,7 +1866,10 @@ cdef class Engine:
 
     def _lay_out(self):
         """Where everything stands in a block."""
-        cdef Py_ssize_t n = self._sim.n_servers, rows = n + self._sim.n_calendars, leaves = 1
+        cdef Py_ssize_t n = self._sim.n_servers, rows, leaves = 1
+        rows = n + self._sim.n_calendars
+        if self._sim.n_parts > 0:
+            rows += int((self._kept["queue_plan"]["timer"] >= 0).sum())
         while leaves < rows:
             leaves *= 2
         self._sim.agenda.leaves = leaves
@@ -1480,6 +1885,10 @@ cdef class Engine:
             ("crew", CREW, (self._sim.n_crews,)),
             ("utility", UTILITY, (self._sim.n_utilities,)),
             ("stack", np.dtype("i4"), (n + self._sim.n_buffers,)),
+            ("held", HELD, (n if self._sim.n_parts else 0,)),
+            ("queue", QUEUE, (self._sim.n_buffers if self._sim.n_parts else 0,)),
+            ("order", ORDER, (self._sim.n_orders,)),
+            ("part", PART, (self._sim.n_parts,)),
         ]
         self.fields = {}
         cdef Py_ssize_t at = 0
@@ -1497,6 +1906,10 @@ cdef class Engine:
         self._at_mode = self.fields["mode_due"][0]
         self._at_spent = self.fields["spent"][0]
         self._at_streams = self.fields["streams"][0]
+        self._at_held = self.fields["held"][0]
+        self._at_queue = self.fields["queue"][0]
+        self._at_order = self.fields["order"][0]
+        self._at_part = self.fields["part"][0]
         self._at_stack = self.fields["stack"][0]
 
     cdef Sim _on(self, unsigned char* block) noexcept nogil:
@@ -1509,6 +1922,10 @@ cdef class Engine:
         sim.mode_due = <double*>(block + self._at_mode)
         sim.spent = <double*>(block + self._at_spent)
         sim.streams = <Stream*>(block + self._at_streams)
+        sim.held = <Held*>(block + self._at_held)
+        sim.queue = <Queue*>(block + self._at_queue)
+        sim.order = <Order*>(block + self._at_order)
+        sim.part = <Part*>(block + self._at_part)
         sim.stack = <int32_t*>(block + self._at_stack)
         sim.agenda.node_due = <int64_t*>(block + self._at_due)
         sim.agenda.node_row = <int32_t*>(block + self._at_row)
@@ -1549,6 +1966,16 @@ cdef class Engine:
         server["shown"] = STARVED
         for key in ("way", "mode", "crew", "working_mode", "anytime_mode"):
             server[key] = -1
+        for key in ("first", "last", "product"):
+            view["held"][key] = -1
+        for key in ("first", "last", "fresh"):
+            view["queue"][key] = -1
+        view["order"]["finished"] = np.inf
+        view["order"]["left"] = self._kept["order_plan"]["quantity"][: self._sim.n_orders]
+        view["part"]["next"] = np.append(np.arange(1, self._sim.n_parts), -1)[: self._sim.n_parts]
+        for b in range(self._sim.n_buffers if self._sim.n_parts else 0):
+            if self._kept["queue_plan"]["timer"][b] >= 0:
+                server["mode"][self._sim.n_servers + self._sim.n_calendars + self._kept["queue_plan"]["timer"][b]] = b
         view["utility"]["limit"] = self._kept["utility"][: self._sim.n_utilities]
         view["crew"]["free"] = self._kept["crew_plan"]["workers"][: self._sim.n_crews]
         return block
@@ -1577,6 +2004,12 @@ cdef class Engine:
         """Set the parts in a buffer; everyone looks for work when the run goes on."""
         self._check(block)
         cdef Sim sim = self._on(&block[0])
+        while sim.n_parts > 0 and sim.buffer[b].level > level:
+            drop_stored(&sim, b)
+            change_level(&sim, b, -1)
+        while sim.n_parts > 0 and sim.buffer[b].level < level:
+            store_new(&sim, b)
+            change_level(&sim, b, 1)
         change_level(&sim, b, level - sim.buffer[b].level)
         if level > sim.buffer[b].most:
             sim.buffer[b].most = level

@@ -159,6 +159,18 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Parts of one product that are wanted."""
+
+    name: str
+    product: str
+    quantity: int
+    release_s: float = 0.0  # not begun before
+    due_s: float = math.inf
+    priority: int = 0  # in buffers of order `priority`: the highest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """A machine, or several of the same kind that share buffers (`slots`), each with its own failures.
 
@@ -186,11 +198,20 @@ class Machine:
     pauses: bool = False  # at the end of a shift work stops and goes on in the next one; else the part is finished
     uses: dict[str, float] = field(default_factory=dict)  # of utilities, while it works
     loses: bool = False  # a finished part that finds no place is lost instead of blocking
+    arrives: bool = False  # a source: its parts are born when they leave it
+    orders: tuple[Order, ...] = ()  # that it releases, in this order, `cycle` from one part to the next
+    recipes: dict[str, Law] = field(default_factory=dict)  # cycle by product, where it is not `cycle`
+    changeover_s: dict[tuple[str, str], float] = field(default_factory=dict)  # from one product to another
 
 
 def source(name: str, between: Law, gives: Sequence[str | Flow], *, loses: bool = False) -> Machine:
     """Arrivals with `between` from one to the next; without a place they wait (the source stands still) or are lost."""
-    return Machine(name=name, cycle=between, gives=tuple(gives), loses=loses)
+    return Machine(name=name, cycle=between, gives=tuple(gives), loses=loses, arrives=True)
+
+
+def order_book(name: str, orders: Sequence[Order], gives: Sequence[str | Flow], *, between: Law) -> Machine:
+    """A source that releases orders one after another, `between` from one part to the next."""
+    return Machine(name=name, cycle=between, gives=tuple(gives), orders=tuple(orders), arrives=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +221,9 @@ class Buffer:
     name: str
     capacity: int | None = None  # None: as many as come; 0: parts go straight from machine to machine
     initial: int = 0  # parts in it at the beginning
+    order: str = "fifo"  # in which parts are taken: fifo, lifo, priority (of their order; of equal ones fifo)
+    delay_s: float = 0.0  # transport, or cooling and drying: a part can be taken only after it; fifo alone
+    longest_s: float = math.inf  # a part that waits longer is thrown away; fifo alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +265,31 @@ class Factory:
     calendars: tuple[Calendar, ...] = ()
     utilities: tuple[Utility, ...] = ()
     name: str = "factory"
+    follows: bool = False  # parts one by one, for their flow times; orders and special buffers need it anyway
+    room: int | None = None  # for so many parts that are followed; None: all places, and 10,000 per unlimited buffer
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """All orders, machine by machine."""
+        return tuple(order for machine in self.machines for order in machine.orders)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Products of the orders; a part of no order counts as the first one."""
+        return tuple(dict.fromkeys(order.product for order in self.orders)) or ("",)
+
+    @property
+    def parts_followed(self) -> int:
+        """Room for parts that are followed; 0 where they are only counted."""
+        special = any(b.order != "fifo" or b.delay_s > 0 or b.longest_s < math.inf for b in self.buffers)
+        if not (self.follows or special or self.orders):
+            return 0
+        if self.room is not None:
+            return self.room
+        places = sum(10_000 if b.capacity is None else b.capacity for b in self.buffers)
+        taken = max((flow.amount for m in self.machines for flow in flows(m.takes) + flows(m.gives)), default=1)
+        on_machines = sum(m.slots * max(m.batch[1], taken * max(len(m.takes), len(m.gives), 1)) for m in self.machines)
+        return places + on_machines + taken
 
     def __post_init__(self) -> None:
         problems = [*self._problems()]
@@ -271,6 +320,16 @@ class Factory:
                 yield f"buffer {buffer.name}: capacity {buffer.capacity} must not be negative"
             elif buffer.initial < 0 or (buffer.capacity is not None and buffer.initial > buffer.capacity):
                 yield f"buffer {buffer.name}: {buffer.initial} parts at the beginning, capacity {buffer.capacity}"
+            if buffer.order not in ("fifo", "lifo", "priority"):
+                yield f"buffer {buffer.name}: order {buffer.order!r} is none of fifo, lifo, priority"
+            timed = buffer.delay_s != 0 or buffer.longest_s != math.inf
+            if timed and (buffer.order != "fifo" or buffer.capacity == 0):
+                yield f"buffer {buffer.name}: times of parts need places and the order fifo"
+            if not 0 <= buffer.delay_s < math.inf or not buffer.longest_s > buffer.delay_s:
+                yield f"buffer {buffer.name}: delay_s {buffer.delay_s}, longest_s {buffer.longest_s} are out of range"
+        if self.room is not None and self.room < 1:
+            yield f"room for {self.room} parts; at least 1 is needed"
+        yield from _order_problems(self.orders)
         for crew in self.crews:
             if crew.workers < 1:
                 yield f"crew {crew.name}: {crew.workers} workers; at least 1 is needed"
@@ -284,6 +343,15 @@ class Factory:
         for utility in self.utilities:
             if not utility.limit >= 0:
                 yield f"utility {utility.name}: limit {utility.limit} must not be negative"
+
+
+def _order_problems(orders: tuple[Order, ...]) -> Iterator[str]:
+    for name, count in Counter(order.name for order in orders).items():
+        if count > 1:
+            yield f"order name {name!r} is used {count} times; each needs one of its own"
+    for order in orders:
+        if order.quantity < 1 or not 0 <= order.release_s < math.inf:
+            yield f"order {order.name}: {order.quantity} parts from {order.release_s} s"
 
 
 def flows(names: Sequence[str | Flow]) -> tuple[Flow, ...]:
@@ -312,6 +380,12 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], names
         for name in failure.crews:
             if name not in names["crew"]:
                 yield f"crew {name!r} does not exist"
+    for law in machine.recipes.values():
+        yield from law.problems()
+    if any(not 0 <= seconds < math.inf for seconds in machine.changeover_s.values()):
+        yield f"changeovers {machine.changeover_s} must not be negative"
+    if machine.orders and (takes or machine.slots > 1):
+        yield "a machine that releases orders takes nothing and has one slot"
     if machine.calendar is not None and machine.calendar not in names["calendar"]:
         yield f"calendar {machine.calendar!r} does not exist"
     for name, amount in machine.uses.items():

@@ -65,6 +65,11 @@ class Ledger:
     entered: NDArray[np.int64]  # parts that came into the buffer
     passed: NDArray[np.int64]  # of them those that did not wait at all
     events: NDArray[np.int64]
+    orders: tuple[str, ...]
+    order_finished_s: Array  # moment at which the last part was delivered (or thrown away); inf: not yet; (n, orders)
+    order_energy_j: Array  # electric energy of the machines at work on it, since time 0; (n, orders)
+    aged: NDArray[np.int64]  # parts thrown away because they waited too long; (n, buffers)
+    flow_s: Array  # mean time from birth to delivery of the parts delivered, NaN where they are not followed; (n,)
 
     @property
     def throughput(self) -> Array:
@@ -116,7 +121,9 @@ class FactoryPlan:
                 if state not in STATES:
                     raise UnknownName("state", state, STATES)
         compiled = _Compiler(factory)
-        self._engine = engine.Engine(compiled.arrays(), stream_keys(factory))
+        self._engine = engine.Engine(
+            compiled.arrays(), stream_keys(factory), len(factory.products), factory.parts_followed
+        )
 
     # ---- runs ----
 
@@ -127,7 +134,8 @@ class FactoryPlan:
         run.view["buffer"]["capacity"] = [
             engine.UNLIMITED if b.capacity is None else b.capacity for b in self.factory.buffers
         ]
-        run.view["buffer"]["level"] = run.view["buffer"]["most"] = [b.initial for b in self.factory.buffers]
+        for b, buffer in enumerate(self.factory.buffers):
+            self._engine.set_level(block, b, buffer.initial)
         self._engine.seed(block, seed, replication)
         return run
 
@@ -311,6 +319,9 @@ class FactoryPlan:
         return names.index(name)
 
     def _raise(self, fault: int) -> None:
+        if fault & 2:
+            room = self.factory.parts_followed
+            raise ModelFailure(f"factory {self.factory.name}: more than {room} parts at once; give it more `room`")
         if fault:
             raise ModelFailure(f"factory {self.factory.name}: events at one moment without end; a cycle time of 0?")
 
@@ -337,6 +348,8 @@ class FactoryPlan:
         area = buffer["area"] + buffer["level"] * now[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             level = area / elapsed[:, None]
+            flow_s = head["flow_s"] / head["flows"]
+        no_parts = np.zeros(buffer.shape, np.int64)
         counts = {k: self._by_machine(server[k]) for k in ("made", "scrapped", "lost", "delivered", "failures")}
         return Ledger(
             machines=self.machines,
@@ -350,6 +363,11 @@ class FactoryPlan:
             entered=buffer["entered"].copy(),
             passed=buffer["passed"].copy(),
             events=head["events"].copy(),
+            orders=tuple(order.name for order in self.factory.orders),
+            order_finished_s=self._field(blocks, "order")["finished"].copy(),
+            order_energy_j=self._field(blocks, "order")["energy_j"].copy(),
+            aged=self._field(blocks, "queue")["aged"].copy() if self.factory.parts_followed else no_parts,
+            flow_s=flow_s,
             **counts,
         )
 
@@ -376,6 +394,11 @@ class _Compiler:
         self.gives: list[tuple[float, int, int]] = []
         self.modes: list[tuple[int, ...]] = []
         self.mode_crews: list[int] = []
+        self.products = factory.products
+        self.product_laws: list[int] = []
+        self.recipes: list[tuple[float, ...]] = []
+        self.orders = 0
+        self.follows = factory.parts_followed > 0
         self.calendar_index = {calendar.name: c for c, calendar in enumerate(factory.calendars)}
         self.utility_index = {utility.name: u for u, utility in enumerate(factory.utilities)}
         self.uses: list[tuple[float, int, int]] = []
@@ -385,6 +408,8 @@ class _Compiler:
         for machine in factory.machines:
             for _ in range(machine.slots):
                 self.servers.append(self._server(machine))
+                self._recipes(machine)
+            self.orders += len(machine.orders)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The plan in the layout of engine.pyx."""
@@ -407,6 +432,13 @@ class _Compiler:
                 engine.CREW_PLAN,
             ),
             "calendar_plan": self._calendars(),
+            "recipe_plan": np.array(self.recipes, engine.RECIPE_PLAN),
+            "product_laws": np.array(self.product_laws, np.int32),
+            "queue_plan": self._queues(),
+            "order_plan": np.array(
+                [(o.release_s, self.products.index(o.product), o.quantity, o.priority, 0) for o in self.factory.orders],
+                engine.ORDER_PLAN,
+            ),
             "use": np.array(self.uses, engine.LINK),
             "utility": np.array([utility.limit for utility in self.factory.utilities], np.float64),
             "consumers": np.array(consumers, np.int32),
@@ -424,6 +456,26 @@ class _Compiler:
             rows.append((calendar.period_s, len(self.table), len(switches)))
             self.table.extend(switches)
         return np.array(rows, engine.CALENDAR_PLAN)
+
+    def _queues(self) -> NDArray[Any]:
+        rows, timers = [], 0
+        for buffer in self.factory.buffers:
+            timed = buffer.delay_s > 0 or buffer.longest_s < math.inf
+            order = engine.QUEUE_ORDERS[buffer.order]
+            rows.append((buffer.delay_s, buffer.longest_s, order, timers if timed else -1))
+            timers += timed
+        return np.array(rows, engine.QUEUE_PLAN)
+
+    def _recipes(self, machine: Machine) -> None:
+        """Laws and changeovers by product; orders are those of the first slot."""
+        changeovers = -1
+        if machine.changeover_s:
+            changeovers = len(self.table)
+            self.table.extend(machine.changeover_s.get((a, b), 0.0) for a in self.products for b in self.products)
+        busy_w = machine.power_w.get("busy", 0.0)
+        laws = len(self.product_laws), changeovers, self.orders, len(machine.orders)
+        self.recipes.append((busy_w, *laws, machine.arrives, 0))
+        self.product_laws.extend(self._law(machine.recipes.get(product, machine.cycle)) for product in self.products)
 
     def _neighbours(self, side: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Servers that take from (or give to) each buffer, and where those of each buffer stand."""
@@ -457,13 +509,13 @@ class _Compiler:
         single = machine.batch[1] == 1
         maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
         take_plain = -1
-        checked = maintained or machine.uses or machine.calendar is not None  # before each part
+        checked = self.follows or maintained or machine.uses or machine.calendar is not None  # before each part
         if not checked and not takes:
             take_plain = engine.NOTHING_NEEDED
         elif not checked and single and len(takes) == 1 and takes[0].amount == 1:
             take_plain = self.buffer_index[takes[0].buffer]
         give_plain = -1
-        if single and not (machine.scrap or machine.loses or machine.uses):
+        if single and not self.follows and not (machine.scrap or machine.loses or machine.uses):
             if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
                 give_plain = engine.SINK
             elif len(gives) == 1 and gives[0].amount == 1:
