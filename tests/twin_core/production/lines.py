@@ -79,7 +79,13 @@ def factories(draw):
                 uses=draw(st.sampled_from([{}, {}, {"air": 1.0}, {"air": 0.6}])),
             )
         )
-    buffers = [Buffer(name=f"b{i}", capacity=draw(st.sampled_from([0, 1, 3, None]))) for i in range(1, n)]
+    buffers = []
+    special = draw(st.booleans())  # buffers that need to know their parts
+    for i in range(1, n):
+        capacity = draw(st.sampled_from([0, 1, 3, None]))
+        more = draw(st.sampled_from([{}, {"delay_s": 0.7}, {"longest_s": 3.0}, {"delay_s": 0.3, "longest_s": 2.0}]))
+        more = more if special and capacity != 0 else {}
+        buffers.append(Buffer(name=f"b{i}", capacity=capacity, **more))
     if draw(st.booleans()):  # a second feeder of the last machine, which assembles
         buffers.append(Buffer(name="side", capacity=draw(st.sampled_from([0, 2]))))
         machines.append(Machine(name="feeder", cycle=draw(laws), gives=("side",)))

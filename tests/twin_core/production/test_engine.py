@@ -68,7 +68,7 @@ def test_parts_are_conserved_levels_keep_within_capacity_and_times_add_up(factor
             begun = sum(
                 int(found.made[0, m] + ((owner == m) & (server["phase"] == 2)).dot(server["load"])) for m in takers
             )
-            assert given_parts - held == found.level_now[0, b] + begun
+            assert given_parts - held == found.level_now[0, b] + begun + found.aged[0, b]
             assert found.entered[0, b] == given_parts - held
         if "furnace" in found.machines:
             at = {name: int(np.flatnonzero(plan._owner == m)[0]) for m, name in enumerate(found.machines)}
