@@ -14,29 +14,22 @@ cdef extern from *:
     static inline int64_t uem_bits_of(double time) { int64_t bits; memcpy(&bits, &time, 8); return bits; }
     static inline double uem_time_of(int64_t bits) { double time; memcpy(&time, &bits, 8); return time; }
 
-    /* Play the games of a row anew up to the root; `leaves` is a power of two. */
+    /* Play the games of a row anew up to the root; `leaves` is a power of two. Who wins cannot be foreseen, so there is
+       no branch: of few rows all games are played; of many, those of a row that was not first end where nothing changes. */
     static inline void uem_play(int64_t *node_due, int32_t *node_row, Py_ssize_t leaves, Py_ssize_t row, double time) {
         Py_ssize_t at = leaves + row;
         int64_t due = uem_bits_of(time), other_due, lost;
         int32_t who = (int32_t)row, other_row;
+        const int all = leaves <= 64 || node_row[1] == row;
         node_due[at] = due; node_row[at] = who;
-        if (node_row[1] == row) {  /* the winner of all: every game is played anew */
-            while (at > 1) {
-                other_due = node_due[at ^ 1]; other_row = node_row[at ^ 1];
-                /* The left one of a pair, whose row is lower, wins when both are due at the same time. */
-                lost = (other_due - (int64_t)(at & 1) - due) >> 63;  /* all bits or none: games cannot be foreseen */
-                due += (other_due - due) & lost;
-                who += (other_row - who) & (int32_t)lost;
-                at >>= 1;
-                node_due[at] = due; node_row[at] = who;
-            }
-            return;
-        }
         while (at > 1) {
             other_due = node_due[at ^ 1]; other_row = node_row[at ^ 1];
-            if (other_due - (int64_t)(at & 1) < due) { due = other_due; who = other_row; }
+            /* All bits or none. The left one of a pair, whose row is lower, wins when both are due at the same time. */
+            lost = (other_due - (int64_t)(at & 1) - due) >> 63;
+            due = other_due < due ? other_due : due;
+            who += (other_row - who) & (int32_t)lost;
             at >>= 1;
-            if (node_row[at] == who && node_due[at] == due) return;
+            if (!all && node_row[at] == who && node_due[at] == due) return;
             node_due[at] = due; node_row[at] = who;
         }
     }

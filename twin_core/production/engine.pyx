@@ -411,7 +411,8 @@ cdef inline void schedule(Sim* sim, Py_ssize_t s) noexcept nogil:
         time = server.anytime_due
         event = FAIL_ANYTIME
     server.event = event
-    set_due(&sim.agenda, s, time)
+    # A warm-up may have ended behind another hindrance.
+    set_due(&sim.agenda, s, time if time > sim.now else sim.now)
 
 
 # ---- lists of those who wait ------------------------------------------------------------------------------------
@@ -1054,14 +1055,19 @@ cdef inline void begin(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 
 cdef inline void work(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Draw the cycle time and begin."""
     cdef const ServerPlan* plan = &sim.server_plan[s]
+    if sim.n_parts > 0:
+        start(sim, s, recipe_time(sim, s))
+    else:
+        start(sim, s, plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES))
+
+
+cdef inline void start(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
+    """A cycle of `left` seconds begins; a failure may come before its end."""
     cdef Server* server = &sim.server[s]
-    cdef double left = plan.fixed if plan.fixed >= 0.0 or sim.n_parts > 0 else draw(sim, s, plan.cycle, CYCLES)
     cdef double time = sim.now + left, until_failure = server.working_due - server.worked
     cdef int event = FINISH
-    if sim.n_parts > 0:
-        left = recipe_time(sim, s)
-        time = sim.now + left
     server.left = left
     server.phase = WORK
     if server.shown != BUSY:
@@ -1074,6 +1080,12 @@ cdef inline void work(Sim* sim, Py_ssize_t s) noexcept nogil:
         event = FAIL_ANYTIME
     server.event = event
     set_due(&sim.agenda, s, time)
+
+
+cdef inline void start_plain(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Begin where parts are not followed."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
+    start(sim, s, plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES))
 
 
 cdef bint maintenance_due(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -1135,7 +1147,7 @@ cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
             buffer.level -= 1
             if buffer.blocked > 0:
                 admit(sim, b)
-            begin(sim, s)
+            start_plain(sim, s)
             return
     for k in range(plan.consumer_first, plan.consumer_first + plan.n_consumers):
         s = sim.consumers[k]
@@ -1424,11 +1436,11 @@ cdef inline void next_part(Sim* sim, Py_ssize_t s) noexcept nogil:
             sim.server[s].load = 1
             if buffer.blocked > 0:
                 admit(sim, b)
-            begin(sim, s)
+            start_plain(sim, s)
             return
     elif b == NOTHING_NEEDED_:
         sim.server[s].load = 1
-        begin(sim, s)
+        start_plain(sim, s)
         return
     sim.server[s].phase = EMPTY
     try_take(sim, s)
@@ -1583,7 +1595,7 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
     """Handle every event before `until`."""
     cdef Py_ssize_t s
     cdef double time
-    cdef int64_t at_once = 0
+    cdef int64_t at_once = 0, events = 0
     sim.now = sim.head.now
     if not sim.head.awake:
         draw_unknown(sim)
@@ -1593,15 +1605,12 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
 
         if time >= until:
             break
-        if time > sim.now:
-            sim.now = time
-            at_once = 0
-        else:
-            at_once += 1
-            if at_once > AT_ONCE:
-                sim.head.fault = TOO_MANY_AT_ONCE
-                break
-        sim.head.events += 1
+        at_once = (at_once + 1) * (time == sim.now)
+        if at_once > AT_ONCE:
+            sim.head.fault = TOO_MANY_AT_ONCE
+            break
+        sim.now = time
+        events += 1
         if sim.server[s].event == FINISH:
             finish(sim, s)
         else:
@@ -1612,6 +1621,7 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
             break
     sim.now = until
     sim.head.now = until
+    sim.head.events += events
 
 
 cdef void store_new(Sim* sim, Py_ssize_t b) noexcept nogil:
