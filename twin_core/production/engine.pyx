@@ -48,9 +48,9 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef int32_t n
     if server.using:
         use(sim, s, -1)
-    if sim.server_plan[s].scrap > 0.0:
+    if sim.rare_plan[s].scrap > 0.0:
         for n in range(server.load):
-            if uniform(&sim.streams[s * N_PURPOSES + ROUTES]) < sim.server_plan[s].scrap:
+            if uniform(&sim.streams[s * N_PURPOSES + ROUTES]) < sim.rare_plan[s].scrap:
                 drop(sim, s, 1)
                 server.load -= 1
                 server.scrapped += 1
@@ -193,7 +193,7 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
     for s in range(sim.n_servers):
         server = &sim.server[s]
         plan = &sim.server_plan[s]
-        for m in range(plan.mode_first, plan.mode_first + plan.n_modes):
+        for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
             if isnan(sim.mode_due[m]):
                 sim.mode_due[m] = draw(sim, s, sim.mode_plan[m].to_fail, FAILURES)
                 if by_clock(sim.mode_plan[m].kind):
@@ -209,7 +209,7 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
             server.until = INFINITY
             if server.hindrances & DOWN and server.shown != WAITING:
                 server.until = sim.now + draw(sim, s, sim.mode_plan[server.mode].to_repair, REPAIRS)
-        if server.hindrances == 0 and server.phase == WORK and plan.n_uses > 0 and not server.using:
+        if server.hindrances == 0 and server.phase == WORK and sim.rare_plan[s].n_uses > 0 and not server.using:
             use(sim, s, 1)  # it was seen at work
         schedule(sim, s)
     for s in range(sim.n_calendars):
@@ -294,7 +294,7 @@ cdef void hold_seen(Sim* sim, Py_ssize_t s) noexcept nogil:
 cdef int set_down(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
     """The server is down by its first failure, with a worker if its crews have one; returns the state to show."""
     cdef Server* server = &sim.server[s]
-    cdef Py_ssize_t m = sim.server_plan[s].mode_first, k
+    cdef Py_ssize_t m = sim.rare_plan[s].mode_first, k
     server.left = NAN
     server.hindrances = DOWN
     server.mode = <int32_t>m
@@ -386,10 +386,11 @@ def _dtype(fields):
 
 SERVER_PLAN = _dtype([
     ("d", "sleep_after fixed"),
-    ("i", "take_plain give_plain cycle maintained take_first n_takes take_rule give_first n_gives give_rule"),
-    ("i", "batch_least batch_most mode_first n_modes warm_up wake_at calendar loses pauses use_first"),
-    ("d", "scrap"),
-    ("i", "n_uses spare0 spare1 spare2 spare3 spare4"),
+    ("i", "take_plain give_plain cycle asks take_first n_takes take_rule give_first n_gives give_rule"),
+    ("i", "batch_least batch_most"),
+])
+RARE_PLAN = _dtype([
+    ("d", "scrap"), ("i", "mode_first n_modes warm_up wake_at calendar loses pauses use_first n_uses spare")
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
 BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_producers")])
@@ -420,6 +421,7 @@ ORDER = _dtype([("d", "finished energy_j"), ("q", "left")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
 SIZES = {
     "server_plan": (SERVER_PLAN.itemsize, sizeof(ServerPlan)),
+    "rare_plan": (RARE_PLAN.itemsize, sizeof(RarePlan)),
     "link": (LINK.itemsize, sizeof(Link)),
     "buffer_plan": (BUFFER_PLAN.itemsize, sizeof(BufferPlan)),
     "mode_plan": (MODE_PLAN.itemsize, sizeof(ModePlan)),
@@ -477,6 +479,7 @@ cdef class Engine:
         sim.n_crews = len(arrays["crew_plan"])
         sim.n_modes = len(arrays["mode_plan"])
         sim.server_plan = <const ServerPlan*>self._address("server_plan", SERVER_PLAN)
+        sim.rare_plan = <const RarePlan*>self._address("rare_plan", RARE_PLAN)
         sim.buffer_plan = <const BufferPlan*>self._address("buffer_plan", BUFFER_PLAN)
         sim.take = <const Link*>self._address("take", LINK)
         sim.give = <const Link*>self._address("give", LINK)

@@ -12,7 +12,7 @@ cdef void fall_asleep(Sim* sim, Py_ssize_t s) noexcept nogil:
 cdef void warm_up(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Server* server = &sim.server[s]
     delist(sim, s)
-    server.until = sim.now + draw(sim, s, sim.server_plan[s].warm_up, ROUTES)
+    server.until = sim.now + draw(sim, s, sim.rare_plan[s].warm_up, ROUTES)
     show(sim, s, WARMING)
     schedule(sim, s)
 
@@ -58,7 +58,7 @@ cdef void unhinder(Sim* sim, Py_ssize_t s, int hindrance) noexcept nogil:
     """One hindrance less; without any the server goes on where it was."""
     cdef Server* server = &sim.server[s]
     server.hindrances &= ~hindrance
-    if server.hindrances == 0 and server.phase == WORK and sim.server_plan[s].n_uses > 0:
+    if server.hindrances == 0 and server.phase == WORK and sim.rare_plan[s].n_uses > 0:
         if suffices(sim, s):
             use(sim, s, 1)
         else:
@@ -105,11 +105,11 @@ cdef void follow_calendar(Sim* sim, Py_ssize_t c) noexcept nogil:
     cdef Server* server
     for s in range(sim.n_servers):
         server = &sim.server[s]
-        if sim.server_plan[s].calendar != c:
+        if sim.rare_plan[s].calendar != c:
             continue
         if off and not server.hindrances & OFF_SHIFT:
             # Who does not pause finishes the part first; `try_take` sends it off then.
-            if sim.server_plan[s].pauses or server.phase == EMPTY:
+            if sim.rare_plan[s].pauses or server.phase == EMPTY:
                 hinder(sim, s, OFF_SHIFT, OFF)
         elif not off and server.hindrances & OFF_SHIFT:
             unhinder(sim, s, OFF_SHIFT)
@@ -124,12 +124,11 @@ cdef void follow_calendar(Sim* sim, Py_ssize_t c) noexcept nogil:
 
 cdef void next_failures(Sim* sim, Py_ssize_t s) noexcept nogil:
     """The mode of each kind that is due first."""
-    cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
     cdef Py_ssize_t m
     server.working_due = INFINITY
     server.anytime_due = INFINITY
-    for m in range(plan.mode_first, plan.mode_first + plan.n_modes):
+    for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if sim.mode_plan[m].kind == WORKING and sim.mode_due[m] < server.working_due:
             server.working_due = sim.mode_due[m]
             server.working_mode = <int32_t>m
@@ -165,7 +164,7 @@ cdef void break_down(Sim* sim, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
         server.failures += 1
     hinder(sim, s, DOWN, WAITING)
     # The clocks of the other modes stand still: what was due at `t` is now a residual time.
-    for k in range(sim.server_plan[s].mode_first, sim.server_plan[s].mode_first + sim.server_plan[s].n_modes):
+    for k in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if k != m and by_clock(sim.mode_plan[k].kind):
             sim.mode_due[k] -= sim.now
     if plan.n_crews == 0:
@@ -225,7 +224,7 @@ cdef void next_job(Sim* sim, Py_ssize_t c) noexcept nogil:
 cdef void repaired(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Server* server = &sim.server[s]
     cdef Py_ssize_t m = server.mode, c = server.crew, k
-    for k in range(sim.server_plan[s].mode_first, sim.server_plan[s].mode_first + sim.server_plan[s].n_modes):
+    for k in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if k != m and by_clock(sim.mode_plan[k].kind):
             sim.mode_due[k] += sim.now
     sim.mode_due[m] = draw(sim, s, sim.mode_plan[m].to_fail, FAILURES)

@@ -133,7 +133,7 @@ cdef void give_all(Sim* sim, Py_ssize_t s) noexcept nogil:
     for k in range(plan.give_first, plan.give_first + plan.n_gives):
         if server.enlisted == GIVING and sim.give[k].buffer >= 0 and sim.buffer[sim.give[k].buffer].waiting > 0:
             wake(sim, sim.give[k].buffer)
-    if plan.loses and server.enlisted == GIVING:
+    if sim.rare_plan[s].loses and server.enlisted == GIVING:
         delist(sim, s)
         server.lost += server.load
         drop(sim, s, server.load)
@@ -224,10 +224,9 @@ cdef void put_by(Sim* sim, Py_ssize_t s, Py_ssize_t k, const Part* part) noexcep
 
 cdef bint suffices(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Whether there is enough of all that the server uses at work."""
-    cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Py_ssize_t k
     cdef Utility* utility
-    for k in range(plan.use_first, plan.use_first + plan.n_uses):
+    for k in range(sim.rare_plan[s].use_first, sim.rare_plan[s].use_first + sim.rare_plan[s].n_uses):
         utility = &sim.utility[sim.use[k].buffer]
         if utility.used + sim.use[k].weight > utility.limit * (1.0 + 1e-12):
             return False
@@ -236,10 +235,9 @@ cdef bint suffices(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 cdef void use(Sim* sim, Py_ssize_t s, int sign) noexcept nogil:
     """Take what the server uses, or give it back: then those who are short of it may begin."""
-    cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Py_ssize_t k
     cdef Utility* utility
-    for k in range(plan.use_first, plan.use_first + plan.n_uses):
+    for k in range(sim.rare_plan[s].use_first, sim.rare_plan[s].use_first + sim.rare_plan[s].n_uses):
         utility = &sim.utility[sim.use[k].buffer]
         utility.used += sign * sim.use[k].weight
         if utility.used < 0.0:  # by rounding
@@ -269,7 +267,7 @@ cdef void keep_to_limit(Sim* sim, Py_ssize_t u) noexcept nogil:
         plan = &sim.server_plan[s]
         if not sim.server[s].using:
             continue
-        for k in range(plan.use_first, plan.use_first + plan.n_uses):
+        for k in range(sim.rare_plan[s].use_first, sim.rare_plan[s].use_first + sim.rare_plan[s].n_uses):
             if sim.use[k].buffer == u and sim.use[k].weight > 0.0:
                 hinder(sim, s, SHORT, SHORTAGE)
                 break
@@ -402,9 +400,8 @@ cdef inline void start_plain(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 cdef bint maintenance_due(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Begin a maintenance job that is due; the server is empty."""
-    cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Py_ssize_t m
-    for m in range(plan.mode_first, plan.mode_first + plan.n_modes):
+    for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if (sim.mode_plan[m].kind == MAINTAIN_WORKING and sim.mode_due[m] <= sim.server[s].worked) or (
             sim.mode_plan[m].kind == MAINTAIN_ANYTIME and sim.mode_due[m] <= sim.now
         ):
@@ -417,13 +414,14 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     """An empty server that nothing hinders begins, or waits for parts."""
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
-    if plan.maintained and maintenance_due(sim, s):
-        return
-    if plan.calendar >= 0 and sim.server[sim.n_servers + plan.calendar].shown == OFF:
-        hinder(sim, s, OFF_SHIFT, OFF)
-        return
+    if plan.asks:
+        if maintenance_due(sim, s):
+            return
+        if sim.rare_plan[s].calendar >= 0 and sim.server[sim.n_servers + sim.rare_plan[s].calendar].shown == OFF:
+            hinder(sim, s, OFF_SHIFT, OFF)
+            return
     if can_take(sim, s):
-        if plan.n_uses > 0:
+        if plan.asks and sim.rare_plan[s].n_uses > 0:
             if not suffices(sim, s):
                 hinder(sim, s, SHORT, SHORTAGE)
                 return
@@ -467,7 +465,7 @@ cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
         if server.enlisted != TAKING:
             continue
         if server.hindrances & ASLEEP:
-            if available(sim, b) >= sim.server_plan[s].wake_at:
+            if available(sim, b) >= sim.rare_plan[s].wake_at:
                 warm_up(sim, s)
         elif can_take(sim, s):
             delist(sim, s)

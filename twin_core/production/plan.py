@@ -416,10 +416,9 @@ class _Compiler:
         consumers, consumer_rows = self._neighbours("take")
         producers, producer_rows = self._neighbours("give")
         buffers = [(*consumer_rows[k], *producer_rows[k]) for k in range(len(self.factory.buffers))]
-        names = engine.SERVER_PLAN.names or ()
-        rows = [tuple(server.get(name, 0) for name in names) for server in self.servers]
         return {
-            "server_plan": np.array(rows, engine.SERVER_PLAN),
+            "server_plan": self._rows(engine.SERVER_PLAN),
+            "rare_plan": self._rows(engine.RARE_PLAN),
             "buffer_plan": np.array(buffers, engine.BUFFER_PLAN),
             "take": np.array(self.takes, engine.LINK),
             "give": np.array(self.gives, engine.LINK),
@@ -447,6 +446,11 @@ class _Compiler:
             "laws": np.array(self.law_rows, LAW),
             "table": np.array(self.table, np.float64),
         }
+
+    def _rows(self, dtype: np.dtype[np.void]) -> NDArray[Any]:
+        """The fields of a plan of servers."""
+        rows = [tuple(server.get(name, 0) for name in dtype.names or ()) for server in self.servers]
+        return np.array(rows, dtype)
 
     def _calendars(self) -> NDArray[Any]:
         """Switching times go to the table: begin and end of each shift in turn."""
@@ -509,10 +513,10 @@ class _Compiler:
         single = machine.batch[1] == 1
         maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
         take_plain = -1
-        checked = self.follows or maintained or machine.uses or machine.calendar is not None  # before each part
-        if not checked and not takes:
+        asks = maintained or bool(machine.uses) or machine.calendar is not None
+        if not (asks or self.follows) and not takes:
             take_plain = engine.NOTHING_NEEDED
-        elif not checked and single and len(takes) == 1 and takes[0].amount == 1:
+        elif not (asks or self.follows) and single and len(takes) == 1 and takes[0].amount == 1:
             take_plain = self.buffer_index[takes[0].buffer]
         give_plain = -1
         if single and not self.follows and not (machine.scrap or machine.loses or machine.uses):
@@ -544,7 +548,7 @@ class _Compiler:
             "batch_least": machine.batch[0],
             "batch_most": machine.batch[1],
             "fixed": machine.cycle.mean if machine.cycle.kind == "deterministic" else -1.0,
-            "maintained": maintained,
+            "asks": asks,
             "cycle": self._law(machine.cycle),
             "warm_up": -1 if sleep is None else self._law(sleep.warm_up),
             "mode_first": mode_first,

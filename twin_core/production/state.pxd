@@ -83,14 +83,14 @@ cdef enum Fault:
     TOO_MANY_AT_ONCE  # an endless chain of events at one instant
     TOO_MANY_PARTS  # more than there is room for
 
-# What every event touches stands first, in one line of the cache; both structures fill two lines.
+# What every event touches, in one line of the cache.
 cdef struct ServerPlan:
     double sleep_after  # idle seconds until it falls asleep; inf: never
     double fixed  # the cycle time where it is always the same, or -1
     int32_t take_plain  # the buffer from which it takes one part, NOTHING_NEEDED, or -1
     int32_t give_plain  # the buffer to which it gives one part, SINK where parts leave the factory, or -1
     int32_t cycle  # law
-    int32_t maintained  # whether one of its modes is maintenance
+    int32_t asks  # before it takes a part: for maintenance that is due, its shift, its utilities
     int32_t take_first
     int32_t n_takes
     int32_t take_rule
@@ -100,6 +100,8 @@ cdef struct ServerPlan:
     int32_t batch_least
     int32_t batch_most  # > 1: a batch machine; it has one input and the parts stay parts
 
+cdef struct RarePlan:  # of a server: what only some events touch
+    double scrap  # probability that a finished part is thrown away
     int32_t mode_first
     int32_t n_modes
     int32_t warm_up  # law, or -1
@@ -108,9 +110,8 @@ cdef struct ServerPlan:
     int32_t loses  # what finds no place is lost (a source); else it is blocked
     int32_t pauses  # at the end of the shift: 1 work stops and goes on later, 0 the part is finished first
     int32_t use_first
-    double scrap  # probability that a finished part is thrown away
     int32_t n_uses
-    int32_t spare[5]
+    int32_t spare
 
 cdef struct Link:
     double weight
@@ -260,6 +261,7 @@ cdef enum QueueOrder:
 # What the kernel works on: pointers into plan and block.
 cdef struct Sim:
     const ServerPlan* server_plan
+    const RarePlan* rare_plan
     const BufferPlan* buffer_plan
     const Link* take
     const Link* give
