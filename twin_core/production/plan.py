@@ -30,6 +30,7 @@ from uem.twin_core.production.model import OUT, Factory, Flow, Law, Machine, flo
 Array = NDArray[np.float64]
 STATES = engine.STATES
 _MAGIC = b"UPF1"
+_CHUNK_BYTES = 1 << 25  # of blocks at the edges of a series
 _HEADER = struct.Struct("<4sQI")
 
 
@@ -89,6 +90,19 @@ class Ledger:
     def share(self, state: str) -> Array:
         """Mean number of slots of each machine in a state (for one slot: the fraction of time); (n, machines)."""
         return np.asarray(self.time_s[:, :, STATES.index(state)] / self.elapsed_s[:, None])
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Parts and energy in bins of time, one row per replication; energy of a bin is its exact integral.
+
+    Shapes: (bins + 1,) for `edges_s`; (n, bins) for `output`, parts that left the factory; (n, bins, sinks) for
+    `energy_j`.
+    """
+
+    edges_s: Array
+    output: NDArray[np.int64]
+    energy_j: Array
 
 
 class FactoryRun:
@@ -245,7 +259,55 @@ class FactoryPlan:
         found = tuple(self._ledger(blocks[k :: len(ends)]) for k in range(len(ends)))
         return found if np.ndim(until_s) else found[0]
 
+    def series(
+        self,
+        count: int,
+        edges_s: Sequence[float],
+        *,
+        start: FactoryRun | None = None,
+        shares: Array | None = None,
+        seed: int = 0,
+        workers: Map = map,
+        slices: int = 1,
+    ) -> Series:
+        """Like `replicate`, in bins between rising `edges_s`, the first of which is not before `start`.
+
+        `shares`, (states, sinks), says which part of the energy of a state goes to which sink: temperature levels of
+        waste heat, say. Without it there is one sink, electricity.
+        """
+        edges = np.asarray(edges_s, np.float64)
+        split = np.ones((len(STATES), 1)) if shares is None else np.asarray(shares, np.float64)
+        if edges.ndim != 1 or len(edges) < 2 or split.shape[0] != len(STATES):
+            raise InvalidInput(f"factory {self.factory.name}: edges {edges.shape} and shares {split.shape} of a series")
+        output = np.empty((count, len(edges) - 1), np.int64)
+        energy_j = np.empty((count, len(edges) - 1, split.shape[1]))
+        chunk = max(1, _CHUNK_BYTES // (len(edges) * self._engine.size))
+        for low in range(0, count, chunk):
+            n = min(chunk, count - low)
+            ledgers = self.replicate(
+                n, edges.tolist(), start=start, seed=seed, first=low, workers=workers, slices=slices
+            )
+            parts = np.stack([ledger.output for ledger in ledgers], axis=1)
+            spent_j = np.stack([ledger.energy_j.sum(axis=1) @ split for ledger in ledgers], axis=1)
+            output[low : low + n] = np.diff(parts, axis=1)
+            energy_j[low : low + n] = np.diff(spent_j, axis=1)
+        return Series(edges, output, energy_j)
+
     # ---- states from outside ----
+
+    def forget(self, run: FactoryRun) -> None:
+        """Make unknown what nobody sees in a plant: when machines will fail, how long repairs and random cycles last.
+
+        A forecast draws them anew as if they began now, which is exact for exponential times.
+        """
+        view, servers = run.view, len(self._owner)
+        server = view["server"][:servers]
+        random = np.array([machine.cycle.kind != "deterministic" for machine in self.factory.machines])[self._owner]
+        view["mode_due"][:] = np.nan
+        server["left"][random & (server["phase"] == engine.PHASES["work"])] = np.nan
+        repaired = np.isin(server["shown"], [STATES.index("down"), STATES.index("maintenance")])
+        server["until"][repaired] = np.nan
+        view["head"]["awake"] = 0
 
     def inject(
         self,

@@ -285,6 +285,44 @@ def test_the_output_from_an_injected_state_has_its_exact_distribution():
     )
 
 
+def test_a_series_has_the_parts_and_the_energy_of_the_ledger_in_bins(monkeypatch):
+    monkeypatch.setattr("uem.twin_core.production.plan._CHUNK_BYTES", 10_000)  # several chunks
+    line = series([exponential(1.0), deterministic(1.2)], [4], power_w={"busy": 5.0, "starved": 2.0, "blocked": 1.0})
+    plan = FactoryPlan(line)
+    shares = np.zeros((len(STATES), 2))
+    shares[:, 0], shares[STATES.index("busy")] = 1.0, (0.25, 0.75)
+    edges = [0.0, 10.0, 25.5, 100.0]
+    found = plan.series(9, edges, shares=shares, seed=5)
+    whole = plan.replicate(9, 100.0, seed=5)
+    np.testing.assert_array_equal(found.output.sum(axis=1), whole.output)
+    np.testing.assert_allclose(found.energy_j.sum(axis=(1, 2)), whole.energy_j.sum(axis=(1, 2)), rtol=1e-9)
+    busy_j = whole.energy_j[:, :, STATES.index("busy")].sum(axis=1)
+    np.testing.assert_allclose(found.energy_j[:, :, 1].sum(axis=1), 0.75 * busy_j, rtol=1e-9)
+    first = plan.replicate(9, 10.0, seed=5)
+    np.testing.assert_allclose(found.energy_j[:, 0].sum(axis=1), first.energy_j.sum(axis=(1, 2)), rtol=1e-9)
+    with pytest.raises(InvalidInput, match="shares"):
+        plan.series(1, edges, shares=np.ones((2, 1)))
+
+
+def test_bands_of_forecasts_hold_as_many_outcomes_as_they_say():
+    """The day of a line, forecast from its state without what nobody can see, 250 times over."""
+    plan = FactoryPlan(series([deterministic(60.0)] * 3, [5, 5], [(breaks(6000.0, 600.0),)] * 3))
+    truth = plan.initial_run(seed=99)
+    plan.run(truth, 86_400.0)
+    inside = 0
+    days = 250
+    for day in range(days):
+        seen = plan.copy(truth)
+        plan.forget(seen)
+        until_s = truth.now_s + 86_400.0
+        forecast = plan.replicate(200, until_s, start=seen, seed=day).made[:, -1]
+        plan.clear_ledger(truth)
+        plan.run(truth, until_s)
+        low, high = np.quantile(forecast, [0.05, 0.95])
+        inside += int(low <= plan.ledger(truth).made[0, -1] <= high)
+    assert abs(inside / days - 0.9) < 4 * math.sqrt(0.9 * 0.1 / days)
+
+
 # ---- conventions ----
 
 
