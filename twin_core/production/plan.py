@@ -1,9 +1,9 @@
-"""Runs of a factory: `FactoryPlan` compiles it once, `FactoryRun` is its state, `Replications` are many futures of it.
+"""Runs of a factory: `FactoryPlan` compiles it once, `FactoryRun` is its state, a `Ledger` what happened.
 
     plan = FactoryPlan(factory)
     run = plan.initial_run(seed=1)           # all empty, all in order; plan.inject(...) sets another state
     plan.run(run, 3600.0)                    # up to that moment; the events before it have happened
-    later = run.copy()                       # a fork: runs on bit by bit like the original
+    later = plan.copy(run)                   # a fork: runs on bit by bit like the original
     found = plan.ledger(run)                 # counts, time in state, energy since the ledger began
     many = plan.replicate(1000, 7200.0, start=run)   # 1,000 futures of `run` until 7,200 s
 
