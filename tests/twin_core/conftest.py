@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from uem.offline.series import read_recording
@@ -20,3 +22,12 @@ def recorded(pongau):
         return Samples.concatenate([batch for _, batch in rows])
 
     return samples
+
+
+@pytest.fixture
+def untraced():
+    """Without the tracer of coverage, whose frames would count as memory that a step takes."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)

@@ -1,8 +1,8 @@
 """Darcy friction factor and pressure drop of pipes.
 
-Laminar flow up to Re 2000: 64 / Re. From Re 4000 Colebrook-White, or the explicit formula of Swamee and Jain (1976). In
-between a cubic in Re that has value and slope of both ends (Dunlop 1991, as in EPANET). Nikuradse: 64 / Re plus the value
-of a fully rough pipe, everywhere.
+Laminar flow up to Re 2000: 64 / Re. From Re 4000 Colebrook-White, or the explicit formula of Swamee and Jain (1976).
+In between a cubic in Re that has value and slope of both ends (Dunlop 1991, as in EPANET). Nikuradse: 64 / Re plus the
+value of a fully rough pipe, everywhere.
 
 Colebrook-White has a closed form in the Wright omega function (Brkic and Praks 2019): with c = 2 / ln(10),
 s = Re / (2.51 c), r = relative roughness / 3.7 and omega + ln(omega) = z = r s + ln(s),
@@ -30,14 +30,15 @@ cdef double LN2 = 0.6931471805599453
 LAWS = ("colebrook", "swamee-jain", "nikuradse")
 
 # Tables stand at the middles of equal parts of octaves: PARTS of them, s from 2**10 to 2**50 and z from 4 to 2**48.
+# Literals, since overflowcheck (debug builds) knows no sums here.
 cdef enum:
     PARTS_BITS = 6
-    PARTS = 1 << PARTS_BITS
-    SHIFT = 52 - PARTS_BITS
-    LN_FIRST = PARTS * (1023 + 10)
-    LN_PARTS = PARTS * 40
-    OMEGA_FIRST = PARTS * (1023 + 2)
-    OMEGA_PARTS = PARTS * 46
+    PARTS = 64  # 2**PARTS_BITS
+    SHIFT = 46  # 52 - PARTS_BITS
+    LN_FIRST = 66112  # PARTS * (1023 + 10)
+    LN_PARTS = 2560  # PARTS * 40
+    OMEGA_FIRST = 65600  # PARTS * (1023 + 2)
+    OMEGA_PARTS = 2944  # PARTS * 46
     BLOCK = 32  # pipes at a time: what is found of them stays next to the processor
 
 cdef struct LnPart:

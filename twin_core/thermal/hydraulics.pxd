@@ -176,8 +176,8 @@ cdef class HydraulicPlan:
     cdef double *resistance
     cdef double *elevation
 
-    # Solve one member in place: SOLVED, or NOT_CONVERGED with the culprit in `found`. Any number of threads may call it,
-    # each with a room of its own.
+    # Solve one member in place: SOLVED, or NOT_CONVERGED with the culprit in `found`. Any number of threads may call
+    # it, each with a room of its own.
     cdef int solve_member(self, Room room, const Given* given, Found* found) noexcept nogil
     cdef bint flows_can_be_held(self, const Given* given, const Found* found) noexcept nogil
     cdef int solve_parts(

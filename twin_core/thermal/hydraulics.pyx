@@ -24,7 +24,7 @@ cdef double LEAK_PA_S_KG = 1e13
 cdef double SHUT_KG_S_PA = 1e-12  # what conducts less is shut
 # What would have to leak more than this cannot be supplied (the pressure would be 1e9 Pa).
 cdef double MOST_LEAK_KG_S = 1e-4
-# Least slope of the law of an element. Where it is smaller, rounding of the pressures (1e-10 Pa) would show in the flow.
+# Least slope of the law of an element. Where it is smaller, rounding of the pressures (1e-10 Pa) shows in the flow.
 cdef double LEAST_SLOPE_PA_S_KG = 0.03
 cdef double LINEAR_KG_S = 1e-6  # quadratic laws are linear at least below about this flow
 # Least resistance of an open element: 1 Pa at 30 kg/s.
@@ -496,8 +496,8 @@ cdef class Parts:
     cdef void pressures(self, Work* work) noexcept nogil:
         """Move the pressures to where the linearised links balance the demands; link_new: their flows there.
 
-        Flows follow from how far the pressures move (`right`), which is exact to its own rounding: that of a pressure of
-        1e8 Pa would be 1e-6 kg/s through a wide pipe.
+        Flows follow from how far the pressures move (`right`), which is exact to its own rounding: that of a pressure
+        of 1e8 Pa would be 1e-6 kg/s through a wide pipe.
         """
         cdef Py_ssize_t i
         cdef double flow
@@ -788,8 +788,8 @@ cdef class Parts:
     cdef double part_of_step(self, int law, Work* work, const double* setting) noexcept nogil:
         """How far to go from link_flow to link_new: 1, or less where the way begins to rise again.
 
-        Between flows that balance, Newton steps go down on a convex function (the content of the links); its slope along
-        the way is worked out here.
+        Between flows that balance, Newton steps go down on a convex function (the content of the links); its slope
+        along the way is worked out here.
         """
         cdef Py_ssize_t i, tries
         cdef double change, slope, unused = 0.0, before = 0.0, low = 0.0, high = 1.0, part = 1.0
@@ -1048,7 +1048,7 @@ cdef class HydraulicPlan:
         parts.gather_demands(work, room.outflow)
 
     cdef int flows_and_pressures(self, Parts parts, Work* work, const Given* given, Found* found) noexcept nogil:
-        """Flows of links and pressures of core nodes, from the flows of the last step or, where these mislead, from rest."""
+        """Flows of links and pressures of core nodes, from the last flows or, where these mislead, from rest."""
         cdef Py_ssize_t i
         cdef int code
         cdef double moving = 0.0

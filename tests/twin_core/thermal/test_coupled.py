@@ -283,6 +283,7 @@ class Mallinfo(ctypes.Structure):
 
 
 @pytest.mark.parametrize("fidelity", ["full", "planning"])
+@pytest.mark.usefixtures("untraced")
 def test_a_step_allocates_nothing(fidelity):
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallinfo2"):

@@ -335,6 +335,7 @@ def test_names_follow_the_network_and_start_goes_linearly_along_pipes():
     assert mean == pytest.approx(np.mean(ends), rel=1e-3)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_step_allocates_nothing():
     plan = NetworkPlan(BRANCH, members=4)
     state, inputs = plan.initial_state(330.0), plan.inputs()
