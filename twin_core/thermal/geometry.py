@@ -8,7 +8,7 @@ from uem.twin_core.plant.network import Pipe, PipeClass
 MIN_CELLS = 8
 MAX_CELLS = 32
 # Cells are about this many diameters long, between the bounds above.
-DIAMETERS_PER_CELL = 40.0
+DIAMETERS_PER_CELL = 80.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

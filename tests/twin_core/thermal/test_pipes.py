@@ -432,7 +432,7 @@ def test_the_film_is_gnielinski_laminar_and_continuous_between():
 
 def test_cells_follow_from_length_and_diameter():
     assert geometry(1.0).cells == MIN_CELLS
-    assert geometry(80.0).cells == 20
+    assert geometry(160.0).cells == 20
     assert geometry(1e4).cells == MAX_CELLS
     g = geometry(80.0)
     assert g.cells * g.cell_volume_m3 == pytest.approx(np.pi / 4 * 0.1**2 * 80.0)
