@@ -78,7 +78,7 @@ fill_film_table()
 
 
 # What depends on the Reynolds number alone, at 128 numbers per octave from 2^11 to 2^27, straight between: the root of
-# an eighth of the friction factor within 2e-6, the dispersion within 4e-5 of the formulas. Place and weight are the
+# an eighth of the friction factor within 2e-6, the dispersion within 5e-5 of the formulas. Place and weight are the
 # bits of the number, whose exponent counts octaves.
 cdef struct Turbulence:
     double friction

@@ -5,8 +5,8 @@ warm as the water beside it, so that fronts travel as slowly as they do past a h
 as dispersion and the film do. Plugs are put in at one end and taken out at the other; all of them cool by the same
 factor. Equations, sources and limits: docs/models/planning.md; the same in NumPy: reference_rings.py.
 
-The scheme itself stands in plugs.pxi; here it is compiled for one member at a time, in lane_step.pyx for eight. SI
-units, temperatures in K. Mass is that of water at 60 degC with the share of the wall in it.
+The scheme itself stands in plugs.pxi; here it is compiled for one member at a time, in lane_step.pyx for as many as
+a vector has lanes. SI units, temperatures in K. Mass is that of water at 60 degC with the share of the wall in it.
 """
 
 from libc.math cimport ceil, fabs, pow, sqrt
