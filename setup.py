@@ -62,6 +62,7 @@ def extensions() -> list[Extension]:
         copy = Path("build") / "lanes" / f"{LANE_STEP.stem}_{level}.pyx"
         (ROOT / copy).parent.mkdir(parents=True, exist_ok=True)
         if not (ROOT / copy).is_symlink():
+            (ROOT / copy).unlink(missing_ok=True)  # a tree that was copied may have a file there, soon an old one
             (ROOT / copy).symlink_to(os.path.relpath(ROOT / LANE_STEP, (ROOT / copy).parent))
         march = [] if DEBUG or not X86 else [f"-march=x86-64-{level}"]
         found.append(extension(copy, name=LANE_STEP.with_name(copy.name), flags=march, lanes=lanes))
