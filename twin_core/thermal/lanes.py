@@ -1,6 +1,7 @@
 """Which of the compiled forms of lane_step.pyx runs here: the widest that the processor has vectors for.
 
-UEM_VECTORS=v2, v3 or v4 forces one (x86-64 levels); results are the same to the last bit.
+UEM_VECTORS=v2, v3 or v4 forces one that the processor has (x86-64 levels; others have v2 only, in plain C); results are
+the same to the last bit.
 """
 
 import os
@@ -13,9 +14,10 @@ LEVELS = ("v2", "v3", "v4")
 
 
 def _chosen():
-    level = os.environ.get("UEM_VECTORS") or LEVELS[vectors()]
-    if level not in LEVELS:
-        raise InvalidInput(f"UEM_VECTORS={level!r}; there are {', '.join(LEVELS)}")
+    possible = LEVELS[: vectors() + 1]
+    level = os.environ.get("UEM_VECTORS") or possible[-1]
+    if level not in possible:  # an instruction that is not there would end the process without a word
+        raise InvalidInput(f"UEM_VECTORS={level!r}; this processor has {', '.join(possible)}")
     return level, import_module(f"uem.twin_core.thermal.lane_step_{level}")
 
 
