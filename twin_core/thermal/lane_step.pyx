@@ -708,16 +708,16 @@ cdef class LaneGraph:
                 w.solving.flow[i] = choose(solved, w.solving.flow[i], b.flow[i])
             for i in range(self.nodes):
                 b.pressure[i] = choose(solved, w.pressure[i], b.pressure[i])
-        w.all_supplied = True
+        # Members whose flows stay keep what they were told.
+        if every_of(wanted):
+            w.all_supplied = True
+        elif not w.all_supplied:
+            for i in range(self.nodes):
+                w.unsupplied[i] = choose(wanted, spread(0.0), w.unsupplied[i])
         for k in range(b.count):
             if (<double*> &is_wanted)[k] == (<double*> &is_solved)[k]:
                 continue
             self.find_flows_of(w, state, inputs, b, k)
-        if not w.all_supplied:
-            for i in range(self.nodes):
-                w.unsupplied[i] = choose(solved, spread(0.0), w.unsupplied[i]) if self.lane_hydraulics.able else (
-                    w.unsupplied[i]
-                )
 
     cdef void find_flows_of(
         self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t k

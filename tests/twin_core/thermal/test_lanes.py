@@ -330,6 +330,37 @@ def test_networks_with_valves_are_solved_one_member_at_a_time_and_stepped_togeth
     np.testing.assert_allclose(state.node_temp_k[:, 6], single.node_temp_k[:, 0], rtol=0, atol=1e-6)
 
 
+def test_a_part_without_supply_stays_so_when_only_flows_of_other_members_are_worked_out_again(level):
+    valve = Valve(name="v", start="a", end="x", kind=ValveKind.CONTROL, inner_diameter_m=0.04, opening=1.0)
+    network = Network(
+        name="shut off",
+        nodes=(
+            Node(name="p", pressure_pa=6e5, supply_temp_k=340.0),
+            Node(name="a", demand_kg_s=0.3),
+            Node(name="x"),
+            Node(name="y", demand_kg_s=0.2),
+        ),
+        pipes=(pipe("p a", "p", "a", 20.0), pipe("x y", "x", "y", 20.0)),
+        valves=(valve,),
+        pipe_classes=(STEEL,),
+        ambient_temp_k=340.0,
+    )
+    plan = NetworkPlan(network, 3, fidelity="planning", inner_step_s=10.0)
+    alone = NetworkPlan(network, fidelity="planning", inner_step_s=10.0)
+    state, inputs = plan.initial_state(340.0), plan.inputs()
+    single, given = alone.initial_state(340.0), alone.inputs()
+    # Member 1 stays as it is, in the others water of another temperature comes in.
+    inputs.valve_opening[0, 1] = given.valve_opening[0] = 0.0
+    inputs.node_supply_temp_k[0] = (360.0, 340.0, 350.0)
+    for _ in range(5):
+        plan.step(state, 60.0, inputs)
+        alone.step(single, 60.0, given)
+        assert state.node_unsupplied.T.tolist() == [[0.0] * 4, [0.0, 0.0, 1.0, 1.0], [0.0] * 4]
+        np.testing.assert_allclose(state.energy_out_j[1], single.energy_out_j[0], rtol=1e-9)
+        gap = state.energy_in_j - state.energy_out_j - state.energy_loss_j - state.energy_stored_change_j
+        assert np.abs(gap).max() <= 1e-9 * state.energy_in_j.max()
+
+
 def test_the_processor_decides_and_the_environment_can_overrule_it(monkeypatch):
     monkeypatch.delenv("UEM_VECTORS", raising=False)
     assert lanes._chosen()[0] == LEVELS[-1]
@@ -337,6 +368,14 @@ def test_the_processor_decides_and_the_environment_can_overrule_it(monkeypatch):
     assert lanes._chosen()[0] == LEVELS[0]
     monkeypatch.setenv("UEM_VECTORS", "v9")
     with pytest.raises(InvalidInput, match="UEM_VECTORS='v9'"):
+        lanes._chosen()
+
+
+@pytest.mark.parametrize("level", lanes.LEVELS[1:])
+def test_vectors_that_the_processor_lacks_are_refused(monkeypatch, level):
+    monkeypatch.setattr(lanes, "vectors", lambda: 0)
+    monkeypatch.setenv("UEM_VECTORS", level)
+    with pytest.raises(InvalidInput, match=f"UEM_VECTORS='{level}'; this processor has v2"):
         lanes._chosen()
 
 
