@@ -639,7 +639,10 @@ class NetworkPlan:
         if state._shape is not self._shape and state._shape != self._shape:
             raise InvalidInput(f"network {self.name}: this state belongs to another plan")
         self._check_inputs(inputs)
-        work = self._works.pop() if self._works else self._stepping.work()
+        try:  # not asked first whether there is one: another thread may take the last in between
+            work = self._works.pop()
+        except IndexError:
+            work = self._stepping.work()
         try:
             code, element, member, iterations = self._stepping.step(
                 work, state._arrays, inputs._arrays, first, last, dt_s, self.parts(dt_s)
