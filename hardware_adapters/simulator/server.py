@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.simulator.overflow import tell_of_overflows
 from uem.hardware_adapters.simulator.recording import RecordedColumns, schedule
 from uem.twin_core.errors import AdapterError, InvalidInput, NotTrusted
 from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, NS_PER_S, is_bad
@@ -65,6 +66,7 @@ class PlantServer:
         server = Server(user_manager=users)
         with _collector_paused():
             await server.init()
+        tell_of_overflows(server)
         server.set_server_name(f"uem plant {self.plant.name}")
         await server.set_application_uri(self._certificates.application_uri)
         server.set_endpoint(f"opc.tcp://{host}:{port}/uem/{self.plant.name}")

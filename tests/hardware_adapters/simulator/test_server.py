@@ -13,11 +13,12 @@ from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.simulator.main import families, main, prepare, trust_each_other
+from uem.hardware_adapters.simulator.overflow import OVERFLOW
 from uem.hardware_adapters.simulator.recording import read_recording
 from uem.hardware_adapters.simulator.server import PlantServer, columns_of, with_speed
 from uem.territories.load import load
 from uem.twin_core.errors import AdapterError, InvalidInput
-from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA
+from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, NS_PER_S
 from uem.twin_core.plant.territory import Plant, Territory
 
 
@@ -150,6 +151,32 @@ async def test_a_looped_plant_goes_on_in_time(plant, bindings, shared_pki):
     steps = {b - a for a, b in itertools.pairwise(times)}
     # A stalled machine may overflow the server's queue; then the loss is told, and time still only goes forward.
     assert steps == {250_000_000} or (dropped and all(s > 0 and s % 250_000_000 == 0 for s in steps))
+
+
+async def test_values_that_a_full_queue_drops_are_told(plant, bindings, shared_pki):
+    """A client asks for 100 places, 1,000 rows come at once: the value behind every gap is marked, and no other."""
+    async with (
+        PlantServer(plant, bindings, shared_pki.simulator) as server,
+        OpcUaAdapter(server.endpoint, bindings, shared_pki.gateway, publish_interval_ms=500.0) as adapter,
+    ):
+        for second in range(1000):
+            await server.write(second * NS_PER_S, [float(second)] * len(bindings), [0] * len(bindings))
+        rows, ended = [], 0
+        async with asyncio.timeout(60):
+            async for samples in adapter.batches():
+                new = [row for row in samples.rows() if row[3] != BAD_WAITING_FOR_INITIAL_DATA]
+                rows += new
+                ended += sum(row[1] == 999 * NS_PER_S for row in new)  # the newest row of a tag is never dropped
+                if ended == len(bindings):
+                    break
+        dropped = adapter.dropped
+    marks = 0
+    for binding in bindings:
+        got = [(row[1] // NS_PER_S, row[3]) for row in rows if row[0] == binding.tag.name]
+        behind = {second for (before, _), (second, _) in itertools.pairwise([(-1, 0), *got]) if second != before + 1}
+        assert {second for second, quality in got if quality == OVERFLOW} == behind
+        marks += len(behind)
+    assert dropped == marks >= len(bindings)
 
 
 async def test_a_new_server_says_that_it_waits_for_data(open_hall, bindings, shared_pki):
