@@ -1,4 +1,40 @@
-# What a step of a network works on, for the kernels that do one; shapes stand in network.py.
+# What a step of a network works on, for the kernels that do one; shapes stand in network.py. And what they agree on.
+
+cdef extern from *:
+    """
+    #define UEM_LEAST_FLOW 1e-8
+    #define UEM_MOST_REPAID 0.1
+    #define UEM_SAME_TEMP 0.1
+    #define UEM_SAME_FLOW 1e-4
+    """
+    # In networks with pressures, smaller flows in kg/s are what a solver leaves over.
+    double LEAST_FLOW "UEM_LEAST_FLOW"
+    # An edge gives back what it owes by water that is warmer or colder by this at most, in K.
+    double MOST_REPAID "UEM_MOST_REPAID"
+    # Within a step flows are not worked out again as long as no temperature in K and no part of a wanted flow moved
+    # more.
+    double SAME_TEMP "UEM_SAME_TEMP"
+    double SAME_FLOW "UEM_SAME_FLOW"
+
+cdef enum:  # what can go wrong in a step
+    NO_FLOWS = 1  # no flows found that fit the pressures
+    NO_WATER = 2  # a unit gives what is not liquid
+
+cdef enum:  # first results of every unit
+    OUTLET_TEMP = 0
+    HEAT = 1
+
+cdef enum:  # where the water of an edge goes in a step
+    UNKNOWN = -1
+    WHOLE = 0
+    RELEASED = 1  # the pipe gives its outflow before its inlet is known
+    LATE = 2  # the edge takes in water as warm as it was in the inner step before
+
+cdef enum:  # of a ledger
+    IN = 0
+    OUT = 1
+    LOSS = 2
+    STORED = 3
 
 cdef enum:
     INPUTS = 9  # arrays

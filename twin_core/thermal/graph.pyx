@@ -23,7 +23,7 @@ from uem.twin_core.thermal.pipes cimport (
 )
 from uem.twin_core.thermal cimport rings as planning
 from uem.twin_core.thermal.rings cimport Rings
-from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
+from uem.twin_core.thermal.hydraulics cimport FLOW, PUMP_SPEED, SOLVED, Found, Given, HydraulicPlan, Room
 from uem.twin_core.thermal.units.dispatch cimport advance_unit, stays_liquid, wanted_flow_kg_s
 from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST
 
@@ -44,39 +44,12 @@ cdef enum:
     AHEAD = 3  # ways, whose records are brought near before they are needed
     FETCHED = 4  # lines of eight numbers of each; the processor guesses the next ones
 
-# In networks with pressures, smaller flows are what a solver leaves over.
-cdef double LEAST_FLOW = 1e-8
 # What leaves a node in all is a flow, or a demand so small that nothing may be divided by it.
 cdef double LEAST_OUT = 1e-290
 # A cut is chosen only where the pipe would release first with this much more flow too, so that it stays valid.
 cdef double CUT_MARGIN = 1.25
 
-# An edge gives back what it owes by water that is warmer or colder by this at most, in K.
-cdef double MOST_REPAID = 0.1
-
-# Within a step flows are not worked out again as long as no temperature in K and no part of a wanted flow moved more.
-cdef double SAME_TEMP = 0.1
-cdef double SAME_FLOW = 1e-4
-
-cdef enum:  # of hydraulics that a setting belongs to: EdgeKind in hydraulic_network.py
-    FLOW = 3
-    PUMP_SPEED = 4
-
-cdef enum:  # what can go wrong in a step
-    NO_FLOWS = 1  # no flows found that fit the pressures
-    NO_WATER = 2  # a unit gives what is not liquid
-
 NO_FLOWS_FOUND = NO_FLOWS
-
-cdef enum:  # first results of every unit
-    OUTLET_TEMP = 0
-    HEAT = 1
-
-cdef enum:
-    UNKNOWN = -1
-    WHOLE = 0
-    RELEASED = 1  # the pipe gives its outflow before its inlet is known
-    LATE = 2  # the edge takes in water as warm as it was in the inner step before
 
 cdef enum:  # of a way
     PIPE
@@ -91,12 +64,6 @@ cdef enum:  # where a cycle is cut, the best first
     AT_RELEASE = 1
     AT_OTHER = 2  # valve, pump or unit
     AT_PIPE = 3
-
-cdef enum:  # of a ledger
-    IN = 0
-    OUT = 1
-    LOSS = 2
-    STORED = 3
 
 
 cdef struct Way:

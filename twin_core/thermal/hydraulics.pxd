@@ -8,6 +8,37 @@ cdef enum:
     SOLVED = 0
     NOT_CONVERGED = 1
 
+cdef enum:  # EdgeKind in hydraulic_network.py
+    VALVE = 1
+    CHECK = 2
+    FLOW = 3
+    PUMP_SPEED = 4
+    PUMP_PRESSURE = 5
+    PUMP_CRITICAL = 6
+    PUMPED = 7
+    FREE = 8
+
+cdef extern from *:
+    """
+    #define UEM_GRAVITY 9.80665
+    #define UEM_LEAST_SLOPE 0.03
+    #define UEM_LINEAR 1e-6
+    #define UEM_LEAST_RESISTANCE 1e-3
+    #define UEM_LEAST_FLOW_OF_A_LINK 1e-8
+    #define UEM_TABLE_START 273.15
+    """
+    double GRAVITY "UEM_GRAVITY"
+    # Least slope of the law of an element. Where it is smaller, rounding of the pressures (1e-10 Pa) shows in the flow.
+    double LEAST_SLOPE_PA_S_KG "UEM_LEAST_SLOPE"
+    double LINEAR_KG_S "UEM_LINEAR"  # quadratic laws are linear at least below about this flow
+    # Least resistance of an open element: 1 Pa at 30 kg/s.
+    double LEAST_RESISTANCE "UEM_LEAST_RESISTANCE"
+    double LEAST_FLOW_KG_S "UEM_LEAST_FLOW_OF_A_LINK"  # counts as none
+    double TABLE_START_K "UEM_TABLE_START"
+
+cdef enum:
+    TABLE = 1202  # density and viscosity eight times per kelvin from 0 to 150 degC, linear in between
+
 # What holds during a solve.
 cdef struct Given:
     const double* demand_kg_s  # [nodes], taken out; at nodes of fixed pressure too

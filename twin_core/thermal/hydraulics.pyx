@@ -16,23 +16,16 @@ from uem.twin_core.thermal.water cimport density_kg_m3, viscosity_pa_s
 
 from uem.twin_core.errors import InvalidInput, NotConverged
 from uem.twin_core.thermal.friction import LAWS
-from uem.twin_core.thermal.hydraulic_network import MOST_CRITICAL_PUMPS, EdgeKind, take_apart
+from uem.twin_core.thermal.hydraulic_network import MOST_CRITICAL_PUMPS, take_apart
 
-cdef double GRAVITY = 9.80665
 # A shut check valve lets this little through, so that a pressure is defined behind it: 1e-7 kg/s at 10 bar.
 cdef double LEAK_PA_S_KG = 1e13
 cdef double SHUT_KG_S_PA = 1e-12  # what conducts less is shut
 # What would have to leak more than this cannot be supplied (the pressure would be 1e9 Pa).
 cdef double MOST_LEAK_KG_S = 1e-4
-# Least slope of the law of an element. Where it is smaller, rounding of the pressures (1e-10 Pa) shows in the flow.
-cdef double LEAST_SLOPE_PA_S_KG = 0.03
-cdef double LINEAR_KG_S = 1e-6  # quadratic laws are linear at least below about this flow
-# Least resistance of an open element: 1 Pa at 30 kg/s.
-cdef double LEAST_RESISTANCE = 1e-3
 # The first guess is the flow under a pressure drop that grows with the flow as it does at this speed.
 cdef double FIRST_SPEED_M_S = 0.5
 cdef double FIRST_DROP_PA = 1e4  # the same for valves and units
-cdef double LEAST_FLOW_KG_S = 1e-8  # counts as none
 cdef double MOST_FLOW_KG_S = 1e7  # bound of the search for the flow of a link
 cdef double MOST_RISE_PA = 1e7  # of a pump that holds the pressure of a critical pair
 cdef double LEAST_MISMATCH_PA = 0.3  # between what drives an element and what its law says
@@ -43,19 +36,7 @@ cdef Py_ssize_t FREE_STEPS = 10  # Newton steps that are not checked for whether
 cdef Py_ssize_t MOST_DESCENTS = 100
 cdef Py_ssize_t MOST_ROUNDS = 4
 
-cdef int VALVE = EdgeKind.VALVE
-cdef int CHECK = EdgeKind.CHECK
-cdef int FLOW = EdgeKind.FLOW
-cdef int PUMP_SPEED = EdgeKind.PUMP_SPEED
-cdef int PUMP_PRESSURE = EdgeKind.PUMP_PRESSURE
-cdef int PUMP_CRITICAL = EdgeKind.PUMP_CRITICAL
-cdef int PUMPED = EdgeKind.PUMPED
-cdef int FREE = EdgeKind.FREE
-
-# Density and viscosity eight times per kelvin from 0 to 150 degC, linear in between (within 2e-8 and 3e-6).
-cdef enum:
-    TABLE = 1202
-cdef double TABLE_START_K = 273.15
+# Within 2e-8 and 3e-6.
 cdef double[TABLE] DENSITY
 cdef double[TABLE] VISCOSITY
 

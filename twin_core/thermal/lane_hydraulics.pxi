@@ -2,27 +2,12 @@
 # open elements has an unknown flow. What a lane does never depends on the others. A member that does not settle in a
 # few Newton steps, or whose flows cannot be held, is left to hydraulics.pyx.
 
-cdef double GRAVITY = 9.80665
 cdef double PER_LN10 = 0.8685889638065036  # 2 / ln(10)
 cdef double LAMINAR = 2000.0
 cdef double TURBULENT = 4000.0
-cdef double LEAST_SLOPE_PA_S_KG = 0.03
-cdef double LINEAR_KG_S = 1e-6
-cdef double LEAST_RESISTANCE = 1e-3
-cdef double NO_FLOW_KG_S = 1e-8
 cdef Py_ssize_t MOST_STEPS = 10
 
-cdef enum:
-    FREE = 8
-    FLOW = 3
-    PUMP_SPEED = 4
-    PUMPED = 7
-
-# Density and viscosity eight times per kelvin from 0 to 150 degC, linear in between.
-cdef enum:
-    TABLE = 1202
-cdef double TABLE_START_K = 273.15
-# Value and rise of one after those of the other.
+# The tables of hydraulics.pyx: value and rise of one after those of the other.
 cdef double[4 * TABLE] WATER
 
 
@@ -435,7 +420,7 @@ cdef class LaneHydraulics:
             total = total + size_of(flow)
             w.link_flow[i] = choose(open_lanes, flow, w.link_flow[i])
         # So little in every link is nothing: water at rest counts as settled.
-        return changes / (total + 0.1 * NO_FLOW_KG_S * self.links / tolerance)
+        return changes / (total + 0.1 * LEAST_FLOW_KG_S * self.links / tolerance)
 
     cdef void balance(self, const Solving* w) noexcept nogil:
         """Make the flows of a spanning forest carry exactly what the demands and the other links leave to them."""

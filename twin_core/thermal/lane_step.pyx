@@ -18,13 +18,20 @@ from libc.string cimport memcmp, memcpy, memset
 import numpy as np
 
 from uem.twin_core.thermal.friction cimport COLEBROOK, Wall, make_wall
-from uem.twin_core.thermal.graph cimport Arrays, InputArrays
-from uem.twin_core.thermal.hydraulics cimport SOLVED, Found, Given, HydraulicPlan, Room
+from uem.twin_core.thermal.graph cimport (
+    HEAT, IN, LATE, LEAST_FLOW, LOSS, MOST_REPAID, NO_FLOWS, NO_WATER, OUT, OUTLET_TEMP, RELEASED, SAME_FLOW, SAME_TEMP,
+    STORED, WHOLE, Arrays, InputArrays
+)
+from uem.twin_core.thermal.hydraulics cimport (
+    FLOW, FREE, GRAVITY, LEAST_FLOW_KG_S, LEAST_RESISTANCE, LEAST_SLOPE_PA_S_KG, LINEAR_KG_S, PUMP_SPEED, PUMPED,
+    SOLVED, TABLE, TABLE_START_K, Found, Given, HydraulicPlan, Room
+)
 from uem.twin_core.thermal.rings cimport (
     AHEAD, ENERGY_ZERO, HEAD, HEAT_CAPACITY, INLET, MASS, OUTLET, PLUG, SLOPE, STEEPNESS, TEMP, Ring, Rings
 )
 from uem.twin_core.thermal.units.dispatch cimport HEAT_LOAD, HEAT_SOURCE, advance_unit, wanted_flow_kg_s
 from uem.twin_core.thermal.units.ideal cimport SourceCommand
+from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST
 from uem.twin_core.thermal.water cimport density_kg_m3, viscosity_pa_s
 
 from uem.twin_core.errors import InvalidInput
@@ -35,27 +42,6 @@ include "uem/twin_core/thermal/lane_hydraulics.pxi"
 
 WIDTH = LANES
 
-# As in graph.pyx.
-cdef double LEAST_FLOW = 1e-8
-cdef double MOST_REPAID = 0.1
-cdef double COLDEST = 273.15
-cdef double HOTTEST = 423.15
-cdef double SAME_TEMP = 0.1
-cdef double SAME_FLOW = 1e-4
-
-cdef enum:
-    NO_FLOWS = 1
-    NO_WATER = 2
-
-cdef enum:  # first results of every unit
-    OUTLET_TEMP = 0
-    HEAT = 1
-
-cdef enum:
-    WHOLE = 0
-    RELEASED = 1
-    LATE = 2
-
 cdef enum:  # of the flow of an edge, in all lanes of a block
     NONE = 0
     ONWARD = 1
@@ -64,12 +50,6 @@ cdef enum:  # of the flow of an edge, in all lanes of a block
 
 cdef enum:
     AHEAD_OF = 4  # edges: what is needed so soon is fetched
-
-cdef enum:  # of a ledger
-    IN = 0
-    OUT = 1
-    LOSS = 2
-    STORED = 3
 
 
 cdef inline lane get(const double* row, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
