@@ -17,8 +17,8 @@ from uem.twin_core.plant.units import HeatLoad
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    pandapipes = pytest.importorskip("pandapipes")
-    networks = pytest.importorskip("pandapipes.networks")
+    import pandapipes
+    from pandapipes import networks
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
