@@ -164,7 +164,8 @@ def main(argv: list[str] | None = None) -> int:
     if not of_files and (patterns or not found):
         errors.print(f"uem validate: error: no file of a known kind below {arguments.data}; known are {patterns}")
         return 1
-    if arguments.json is not None:
+    to_stdout = arguments.json == Path("-")
+    if arguments.json is not None and not to_stdout:
         try:
             can_be_written(arguments.json, "--json")
         except InvalidInput as error:
@@ -179,7 +180,8 @@ def main(argv: list[str] | None = None) -> int:
             progress.update(bar, description=Path(task.name).name)
             results += run_task(task, complaints, left_out)
             progress.advance(bar)
-    output = Console(width=None if sys.stdout.isatty() else 140)
+    told_on = sys.stderr if to_stdout else sys.stdout  # the records have stdout for themselves
+    output = Console(file=told_on, width=None if told_on.isatty() else 140)
     output.print(as_table(results))
     for complaint in complaints:
         errors.print(f"uem validate: error: {complaint}")
@@ -201,8 +203,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _write(path: Path, results: Sequence[Result], errors: Console) -> bool:
+    text = json.dumps([as_record(result) for result in results], indent=1) + "\n"
+    if path == Path("-"):
+        sys.stdout.write(text)
+        return True
     try:
-        path.write_text(json.dumps([as_record(result) for result in results], indent=1) + "\n", "utf-8")
+        path.write_text(text, "utf-8")
     except OSError as error:
         errors.print(f"uem validate: error: cannot write {path}: {error.strerror}")
         return False
@@ -218,7 +224,12 @@ def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Name
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="folder searched for data, subfolders too (default: the shipped data)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the results there as well; - for stdout, the table then goes to stderr",
+    )
     parser.add_argument(
         "--suite",
         action="append",

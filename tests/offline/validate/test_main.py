@@ -97,6 +97,13 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_are_judged(demo, cap
     assert [(r["case"], r["metric"], r["value"]) for r in failed] == [("broken_1.csv", "usable", None)]
 
 
+def test_json_on_stdout_leaves_the_table_to_stderr(demo, capsys):
+    assert validate.main(["--data", str(demo("good_1.csv", "bad_1.csv")), "--json", "-"]) == 1
+    told = capsys.readouterr()
+    assert [r["passed"] for r in json.loads(told.out)] == [False, True]
+    assert "bars met" in told.err
+
+
 def test_the_json_is_a_list_of_records_without_nan(demo, tmp_path):
     out = tmp_path / "out.json"
     validate.main(["--data", str(demo("good_1.csv", "bad_1.csv")), "--json", str(out)])
