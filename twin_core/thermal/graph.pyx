@@ -41,8 +41,9 @@ cdef extern from *:
     void UEM_PREFETCH(const void*) noexcept nogil
 
 cdef enum:
-    AHEAD = 3  # ways, whose records are brought near before they are needed
-    FETCHED = 4  # lines of eight numbers of each; the processor guesses the next ones
+    AHEAD = 3  # ways, whose pipes are brought near before they are needed
+    LINE = 8  # numbers that come together
+    USUAL_LINES = 4  # of a pipe for planning
 
 # What leaves a node in all is a flow, or a demand so small that nothing may be divided by it.
 cdef double LEAST_OUT = 1e-290
@@ -66,13 +67,27 @@ cdef enum:  # where a cycle is cut, the best first
     AT_PIPE = 3
 
 
+cdef struct Ends:
+    int start  # node
+    int end
+
+
+cdef struct Moved:
+    double mass  # kg
+    double heat  # kg K
+
+
 cdef struct Way:
-    # An edge with flow, in the order of transport.
-    Py_ssize_t edge
-    Py_ssize_t goal  # node
-    Py_ssize_t offset  # of a pipe's record, else 0
-    int kind
-    int sign
+    # An edge with flow, in the order of transport; with all that is needed on the way, so that it lies together.
+    int edge
+    int goal  # node
+    Py_ssize_t offset  # of a pipe's record
+    short lines  # of it, 0: no pipe
+    signed char kind
+    signed char sign
+    bint owes
+    double flow  # kg/s, without its sign
+    double ambient  # K
 
 
 cdef struct Member:
@@ -93,6 +108,11 @@ cdef struct Member:
 PRODUCERS = frozenset((
     UnitKind.HEAT_SOURCE, UnitKind.BOILER, UnitKind.CHP, UnitKind.INCINERATOR, UnitKind.HEAT_PUMP, UnitKind.WASTE_HEAT
 ))
+
+
+cdef inline void book(Moved* moved, const Outflow* out) noexcept nogil:
+    moved.mass += out.mass_kg
+    moved.heat += out.heat_kgk
 
 
 cdef class Arrays:
@@ -164,7 +184,7 @@ cdef class Work:
     cdef Py_ssize_t nodes
     cdef Py_ssize_t edges
     cdef double* numbers
-    cdef Py_ssize_t* indices
+    cdef int* indices
     cdef signed char* bytes
     # Views into these.
     cdef double* demand  # [nodes] kg/s
@@ -172,14 +192,12 @@ cdef class Work:
     cdef double* fed  # [nodes] kg/s that comes in from outside
     cdef double* taken  # [nodes] kg/s that goes outside
     cdef double* out  # [nodes] kg/s that leaves on all ways
-    cdef double* mass  # [nodes] kg and kg K that came in during an inner step
-    cdef double* heat
+    cdef Moved* inflow  # [nodes] what came in during an inner step
     cdef double* mean_temp  # [nodes] over the inner steps so far
     cdef double part  # of the present one in such means
     cdef double* flow  # [edges] that holds from now on
     cdef double* mean_flow  # [edges]
-    cdef double* edge_mass  # [edges] what came out
-    cdef double* edge_heat
+    cdef Moved* outflow  # [edges] what came out
     cdef double* ambient  # [pipes + 1] K; the last is that of the ground
     cdef double* temp  # [edges] K, for the hydraulics
     cdef double* setting  # [edges] what commands an element
@@ -191,16 +209,18 @@ cdef class Work:
     cdef double* result  # [results] of all units in an inner step
     cdef double* sum_result
     cdef double[4] ledger
-    cdef Py_ssize_t* order  # [nodes] such that water comes from earlier ones
-    cdef Py_ssize_t* first  # [nodes + 1] into way
+    cdef double stored  # J in the pipes after the last inner step
+    cdef bint last  # inner step of a step
+    cdef int* order  # [nodes] such that water comes from earlier ones
+    cdef int* first  # [nodes + 1] into way
     cdef Way* way  # [edges] with flow, by origin in that order
-    cdef Py_ssize_t* released  # [edges] pipes that release first
-    cdef Py_ssize_t* late  # [edges] that take in water as warm as it was
-    cdef Py_ssize_t* standing  # [edges] pipes and units without flow
-    cdef Py_ssize_t* waiting  # [nodes] edges that are still to come
-    cdef Py_ssize_t* remaining  # [nodes] edges to nodes that wait
-    cdef Py_ssize_t* ends  # [nodes]
-    cdef Py_ssize_t* choice  # [edges] where cycles could be cut, a heap
+    cdef int* released  # [edges] pipes that release first
+    cdef int* late  # [edges] that take in water as warm as it was
+    cdef int* standing  # [edges] pipes and units without flow
+    cdef int* waiting  # [nodes] edges that are still to come
+    cdef int* remaining  # [nodes] edges to nodes that wait
+    cdef int* ready  # [nodes]
+    cdef int* choice  # [edges] where cycles could be cut, a heap
     cdef Py_ssize_t choices
     cdef Py_ssize_t releases
     cdef Py_ssize_t lates
@@ -225,7 +245,7 @@ cdef class Work:
                   Py_ssize_t results, Room room):
         self.nodes, self.edges, self.room = nodes, edges, room
         self.numbers = <double*> calloc(9 * nodes + 9 * edges + 2 + width + records + 2 * results, sizeof(double))
-        self.indices = <Py_ssize_t*> calloc(5 * nodes + 4 * edges + 2, sizeof(Py_ssize_t))
+        self.indices = <int*> calloc(5 * nodes + 4 * edges + 2, sizeof(int))
         self.way = <Way*> calloc(edges + AHEAD, sizeof(Way))
         self.bytes = <signed char*> calloc(2 * nodes + 5 * edges + 1, 1)
         if not self.numbers or not self.indices or not self.way or not self.bytes:
@@ -235,13 +255,11 @@ cdef class Work:
         self.fed = self.supply + nodes
         self.taken = self.fed + nodes
         self.out = self.taken + nodes
-        self.mass = self.out + nodes
-        self.heat = self.mass + nodes
-        self.mean_temp = self.heat + nodes
+        self.inflow = <Moved*> (self.out + nodes)
+        self.mean_temp = <double*> (self.inflow + nodes)
         self.mean_flow = self.mean_temp + nodes
-        self.edge_mass = self.mean_flow + edges
-        self.edge_heat = self.edge_mass + edges
-        self.ambient = self.edge_heat + edges
+        self.outflow = <Moved*> (self.mean_flow + edges)
+        self.ambient = <double*> (self.outflow + edges)
         self.flow = self.ambient + edges + 1
         self.temp = self.flow + edges
         self.setting = self.temp + edges
@@ -256,8 +274,8 @@ cdef class Work:
         self.first = self.order + nodes
         self.waiting = self.first + nodes + 1
         self.remaining = self.waiting + nodes
-        self.ends = self.remaining + nodes
-        self.released = self.ends + nodes
+        self.ready = self.remaining + nodes
+        self.released = self.ready + nodes
         self.late = self.released + edges
         self.standing = self.late + edges
         self.choice = self.standing + edges
@@ -347,10 +365,10 @@ cdef class Graph:
     cdef readonly Py_ssize_t edges
     cdef readonly Py_ssize_t records  # numbers of a member beside its plugs and walls
     cdef readonly Units units
-    cdef Py_ssize_t[::1] start
-    cdef Py_ssize_t[::1] end
-    cdef Py_ssize_t[::1] beside_first  # [nodes + 1] into beside
-    cdef Py_ssize_t[::1] beside  # edges at a node
+    cdef int[:, ::1] between  # [edges, 2]
+    cdef Ends* ends  # the same
+    cdef int[::1] beside_first  # [nodes + 1] into beside
+    cdef int[::1] beside  # edges at a node
     cdef signed char[::1] holding  # [nodes] keeps the mass of a closed network
     cdef signed char[::1] open_end  # [nodes] gives or takes what the edges there leave over
     cdef Py_ssize_t[::1] tree_order  # [nodes] from the source outwards, empty where flows follow from pressures
@@ -374,9 +392,8 @@ cdef class Graph:
         self.take_pipes(pipes)
         self.units = units
         self.nodes = nodes
-        self.start = np.array(start, dtype=np.intp)
-        self.end = np.array(end, dtype=np.intp)
-        self.edges = self.start.shape[0]
+        self.edges = len(start)
+        self.between = np.array([start, end], dtype=np.intc).T.copy()
         self.hydraulics = hydraulics
         self.has_pressures = hydraulics is not None
         self.produces = np.array(
@@ -397,13 +414,14 @@ cdef class Graph:
         self.twin = np.array(twin, dtype=np.intp)
         self.twin_share = np.array(twin_share, dtype=np.float64)
         self.has_twins = bool((np.asarray(self.twin) >= 0).any())
-        ends = np.concatenate([self.start, self.end])
-        if not (self.end.shape[0] == self.edges and len(ends) and 0 <= ends.min() and ends.max() < nodes
+        ends = np.concatenate([start, end])
+        if not (len(ends) == 2 * self.edges > 0 and 0 <= ends.min() and ends.max() < nodes
                 and self.holding.shape[0] == self.open_end.shape[0] == nodes
                 and self.twin.shape[0] == self.twin_share.shape[0] == pipes.count <= self.edges):
             raise InvalidInput("the parts of a graph do not fit each other")
-        self.beside = np.argsort(ends, kind="stable").astype(np.intp) % self.edges
-        self.beside_first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.intp)
+        self.ends = <Ends*> &self.between[0, 0]
+        self.beside = (np.argsort(ends, kind="stable") % self.edges).astype(np.intc)
+        self.beside_first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.intc)
 
     def take_pipes(self, pipes):
         cdef Pipes full
@@ -462,6 +480,7 @@ cdef class Graph:
                     self.copy_rows(m.row, work.row_before)
                 for k in range(inner_steps):
                     work.part = 1.0 / (k + 1)
+                    work.last = k + 1 == inner_steps
                     found = self.inner_step(work, &m, dt_s / inner_steps, k == 0)
                     if found != 0:
                         break
@@ -511,15 +530,21 @@ cdef class Graph:
     cdef double stored(self, const Member* m) noexcept nogil:
         cdef Py_ssize_t i
         cdef double total = 0.0
+        for i in range(self.pipe_count):
+            total += self.stored_in(m, i)
+        return total + HEAT_CAPACITY * self.owed(m)
+
+    cdef double owed(self, const Member* m) noexcept nogil:
+        cdef Py_ssize_t i
+        cdef double total = 0.0
         for i in range(self.edges):
             total += m.owed[i]
-        total *= HEAT_CAPACITY
-        for i in range(self.pipe_count):
-            if self.ring:
-                total += planning.stored_energy_j(&self.ring[i], m.row + self.offset[i])
-            else:
-                total += stored_energy_j(&self.pipe[i], m.row + self.offset[i])
         return total
+
+    cdef inline double stored_in(self, const Member* m, Py_ssize_t pipe) noexcept nogil:
+        if self.ring:
+            return planning.stored_energy_j(&self.ring[pipe], m.row + self.offset[pipe])
+        return stored_energy_j(&self.pipe[pipe], m.row + self.offset[pipe])
 
     cdef void begin(self, Work w, const Member* m, Py_ssize_t member, InputArrays inputs) noexcept nogil:
         """Lay out what holds during the step."""
@@ -531,10 +556,11 @@ cdef class Graph:
             w.ambient[i] = inputs.ambient_temp_k[0, member]
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
         memset(w.mean_temp, 0, self.nodes * sizeof(double))
-        memset(w.mean_flow, 0, 3 * self.edges * sizeof(double))
+        memset(w.mean_flow, 0, self.edges * (sizeof(double) + sizeof(Moved)))  # and outflow
         memset(w.sum_result, 0, self.units.results * sizeof(double))
         for i in range(4):
             w.ledger[i] = 0.0
+        w.stored = 0.0
 
     cdef void set_elements(self, Work w, Py_ssize_t member, InputArrays inputs) noexcept nogil:
         """What commands valves and pumps, and the pressures that are held."""
@@ -586,13 +612,13 @@ cdef class Graph:
         cdef bint is_new = first
         cdef double value
         for i in range(self.edges):
-            value = self.mean_temp(m, i) if i < self.pipe_count else m.node_temp[self.start[i]]
+            value = self.mean_temp(m, i) if i < self.pipe_count else m.node_temp[self.ends[i].start]
             if first or fabs(value - w.temp[i]) > SAME_TEMP:
                 is_new = True
             w.new_temp[i] = value
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
-            value = self.units.wanted(i, m, m.node_temp[self.start[edge] if m.flow[edge] >= 0.0 else self.end[edge]])
+            value = self.units.wanted(i, m, m.node_temp[self.ends[edge].start if m.flow[edge] >= 0.0 else self.ends[edge].end])
             is_new |= fabs(value - w.setting[edge]) > SAME_FLOW * fabs(value)
             w.new_wish[i] = value
         if is_new:
@@ -644,12 +670,12 @@ cdef class Graph:
         for k in range(self.nodes - 1, 0, -1):
             node = self.tree_order[k]
             edge = self.tree_edge[k]
-            if self.end[edge] == node:
+            if self.ends[edge].end == node:
                 w.flow[edge] = w.out[node]
-                w.out[self.start[edge]] += w.out[node]
+                w.out[self.ends[edge].start] += w.out[node]
             else:
                 w.flow[edge] = -w.out[node]
-                w.out[self.end[edge]] += w.out[node]
+                w.out[self.ends[edge].end] += w.out[node]
 
     cdef bint take_flows(self, Work w, Member* m, double dt) noexcept nogil:
         """Take the new flows over; whether any of them changed its sign. What is too small to move anything stands."""
@@ -679,11 +705,11 @@ cdef class Graph:
         for i in range(self.edges):  # fed: what comes in through edges, for a moment
             flow = w.flow[i]
             if flow > 0.0:
-                w.out[self.start[i]] += flow
-                w.fed[self.end[i]] += flow
+                w.out[self.ends[i].start] += flow
+                w.fed[self.ends[i].end] += flow
             elif flow < 0.0:
-                w.out[self.end[i]] -= flow
-                w.fed[self.start[i]] -= flow
+                w.out[self.ends[i].end] -= flow
+                w.fed[self.ends[i].start] -= flow
         for i in range(self.nodes):
             demand = 0.0 if w.unsupplied[i] else w.demand[i]
             flow = w.out[i] - w.fed[i] + demand if self.open_end[i] else 0.0
@@ -747,31 +773,36 @@ cdef class Graph:
         """
         cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0
         cdef bint gathered = False
-        memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
+        memset(w.waiting, 0, self.nodes * sizeof(int))
         for i in range(self.edges):
             if w.new_sign[i] and w.new_cut[i] == WHOLE:
-                w.waiting[self.end[i] if w.new_sign[i] > 0 else self.start[i]] += 1
+                w.waiting[self.goal(i, w.new_sign[i])] += 1
+        cdef Py_ssize_t top = 0
         for i in range(self.nodes):
             if w.waiting[i] == 0:
-                w.order[known] = i
+                w.ready[top] = i
+                top += 1
                 known += 1
         while True:
-            while done < known:
-                node = w.order[done]
+            while top:
+                top -= 1
+                node = w.ready[top]
+                w.order[done] = node
                 w.first[done] = left
                 done += 1
                 for k in range(self.beside_first[node], self.beside_first[node + 1]):
                     edge = self.beside[k]
-                    if w.new_sign[edge] == 0 or node != (self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]):
+                    if w.new_sign[edge] == 0 or node != self.origin(edge, w.new_sign[edge]):
                         continue
-                    goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
+                    goal = self.goal(edge, w.new_sign[edge])
                     w.way[left].edge = edge
                     w.way[left].goal = goal
                     left += 1
                     if w.new_cut[edge] == WHOLE:
                         w.waiting[goal] -= 1
                         if w.waiting[goal] == 0:
-                            w.order[known] = goal
+                            w.ready[top] = goal
+                            top += 1
                             known += 1
             if known == self.nodes or worst == NOWHERE:
                 break
@@ -782,17 +813,23 @@ cdef class Graph:
             if edge < 0:
                 break
             self.cut_at(w, edge)
-            goal = self.end[edge] if w.new_sign[edge] > 0 else self.start[edge]
+            goal = self.goal(edge, w.new_sign[edge])
             w.waiting[goal] -= 1
             if w.waiting[goal] == 0:
-                w.order[known] = goal
+                w.ready[top] = goal
+                top += 1
                 known += 1
         w.first[done] = left
+        for k in range(left, left + AHEAD):
+            w.way[k].lines = 0
         for k in range(left):
             edge = w.way[k].edge
             w.way[k].sign = w.new_sign[edge]
             w.way[k].kind = self.kind_of_way(edge, w.new_cut[edge])
-            w.way[k].offset = self.offset[edge] if edge < self.pipe_count else 0
+            w.way[k].offset = w.way[k].lines = 0
+            if edge < self.pipe_count:
+                w.way[k].offset = self.offset[edge]
+                w.way[k].lines = self.lines(edge)
         w.releases = 0
         w.lates = 0
         w.stands = 0
@@ -803,7 +840,7 @@ cdef class Graph:
                 w.released[w.releases] = i
                 w.releases += 1
                 # What was released is filled again with as much.
-                w.balanced[self.start[i] if w.new_sign[i] > 0 else self.end[i]] = True
+                w.balanced[self.origin(i, w.new_sign[i])] = True
             elif w.new_cut[i] == LATE:
                 w.late[w.lates] = i
                 w.lates += 1
@@ -811,6 +848,16 @@ cdef class Graph:
                 w.standing[w.stands] = i
                 w.stands += 1
         return known == self.nodes
+
+    cdef inline int goal(self, Py_ssize_t edge, signed char sign) noexcept nogil:
+        return self.ends[edge].end if sign > 0 else self.ends[edge].start
+
+    cdef inline int origin(self, Py_ssize_t edge, signed char sign) noexcept nogil:
+        return self.ends[edge].start if sign > 0 else self.ends[edge].end
+
+    cdef short lines(self, Py_ssize_t pipe) noexcept nogil:
+        """Of a record, those that most likely are in use."""
+        return USUAL_LINES if self.ring else <short> ((self.offset[pipe + 1] - self.offset[pipe]) // LINE + 1)
 
     cdef int kind_of_way(self, Py_ssize_t edge, signed char cut) noexcept nogil:
         if cut == LATE:
@@ -823,16 +870,16 @@ cdef class Graph:
         """Of the edges in cycles those of rank `worst` at most, into a heap with the best on top."""
         cdef Py_ssize_t i, origin, goal, ends = 0
         # remaining: edges from here to nodes that wait; where none is left, the node is behind all cycles.
-        memset(w.remaining, 0, self.nodes * sizeof(Py_ssize_t))
+        memset(w.remaining, 0, self.nodes * sizeof(int))
         for i in range(self.edges):
-            origin, goal = self.start[i], self.end[i]
+            origin, goal = self.ends[i].start, self.ends[i].end
             if w.new_sign[i] < 0:
                 origin, goal = goal, origin
             if w.new_sign[i] and w.new_cut[i] == WHOLE and w.waiting[origin] and w.waiting[goal]:
                 w.remaining[origin] += 1
         for i in range(self.nodes):
             if w.waiting[i] and w.remaining[i] == 0:
-                w.ends[ends] = i
+                w.ready[ends] = i
                 ends += 1
         self.leave_cycles(w, ends)
         w.choices = 0
@@ -856,31 +903,31 @@ cdef class Graph:
         return -1
 
     cdef void cut_at(self, Work w, Py_ssize_t edge) noexcept nogil:
-        cdef Py_ssize_t origin = self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]
+        cdef Py_ssize_t origin = self.origin(edge, w.new_sign[edge])
         w.new_cut[edge] = RELEASED if self.rank(w, edge) == AT_RELEASE else LATE
         w.remaining[origin] -= 1
         if w.remaining[origin] == 0:
-            w.ends[0] = origin
+            w.ready[0] = origin
             self.leave_cycles(w, 1)
 
     cdef void leave_cycles(self, Work w, Py_ssize_t ends) noexcept nogil:
         """From the nodes in w.ends, which no cycle is behind, go back to those that therefore have none behind them."""
         cdef Py_ssize_t k, node, edge, origin, done = 0
         while done < ends:
-            node = w.ends[done]
+            node = w.ready[done]
             done += 1
             for k in range(self.beside_first[node], self.beside_first[node + 1]):
                 edge = self.beside[k]
-                origin = self.start[edge] if w.new_sign[edge] > 0 else self.end[edge]
+                origin = self.origin(edge, w.new_sign[edge])
                 if w.new_sign[edge] and w.new_cut[edge] == WHOLE and origin != node and w.waiting[origin]:
                     w.remaining[origin] -= 1
                     if w.remaining[origin] == 0:
-                        w.ends[ends] = origin
+                        w.ready[ends] = origin
                         ends += 1
 
     cdef bint in_cycle(self, Work w, Py_ssize_t edge) noexcept nogil:
         """Whether an edge is in a cycle, or between two."""
-        cdef Py_ssize_t a = self.start[edge], b = self.end[edge]
+        cdef Py_ssize_t a = self.ends[edge].start, b = self.ends[edge].end
         return w.waiting[a] > 0 and w.waiting[b] > 0 and w.remaining[a] > 0 and w.remaining[b] > 0
 
     cdef int rank(self, Work w, Py_ssize_t edge) noexcept nogil:
@@ -918,20 +965,21 @@ cdef class Graph:
         cdef double mass, temp, before, need, per_flow
         cdef Way* way
         self.take_in(w, m, dt)
+        self.load_ways(w, m)
         for k in range(w.releases):
             self.release_pipe(w, m, w.released[k], dt)
         for k in range(w.lates):
             edge = w.late[k]
-            temp = m.node_temp[self.start[edge] if w.flow[edge] > 0.0 else self.end[edge]]
+            temp = m.node_temp[self.origin(edge, w.sign[edge])]
             self.through(w, m, edge, fabs(w.flow[edge]) * dt, temp, dt)
         for k in range(w.stands):
-            self.through(w, m, w.standing[k], 0.0, m.node_temp[self.start[w.standing[k]]], dt)
+            self.through(w, m, w.standing[k], 0.0, m.node_temp[self.ends[w.standing[k]].start], dt)
         for k in range(self.nodes):
             node = w.order[k]
-            mass = w.mass[node]
+            mass = w.inflow[node].mass
             before = m.node_temp[node]
             if mass > 0.0:
-                temp = w.heat[node] / mass
+                temp = w.inflow[node].heat / mass
             else:
                 mass = 0.0
                 temp = self.standing_temp(m, node)
@@ -950,32 +998,52 @@ cdef class Graph:
                 w.ledger[OUT] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO)
             for i in range(w.first[k], w.first[k + 1]):
                 way = &w.way[i]
-                for line in range(FETCHED):
-                    UEM_PREFETCH(m.row + way[AHEAD].offset + 8 * line)
-                mass = fabs(w.flow[way.edge]) * per_flow
+                self.fetch(m, way + AHEAD)
+                mass = way.flow * per_flow
                 if way.kind == DRAWN:
-                    need = fabs(w.flow[way.edge]) * dt
+                    need = way.flow * dt
                     m.owed[way.edge] += need * (temp - before)
                     self.make_up(w, need - mass, temp)
-                    continue
-                if m.owed[way.edge] != 0.0 and mass > 0.0:
+                elif way.owes and mass > 0.0:
                     self.pass_on(w, m, way, mass, temp + self.repaid(w, m, way.edge, mass, temp), dt)
                 else:
                     self.pass_on(w, m, way, mass, temp, dt)
+
+    cdef inline void fetch(self, const Member* m, const Way* way) noexcept nogil:
+        """Bring near what a pipe is."""
+        cdef Py_ssize_t line
+        if way.lines == 0:
+            return
+        for line in range(way.lines):
+            UEM_PREFETCH(m.row + way.offset + LINE * line)
+        if self.pipe:
+            UEM_PREFETCH(&self.pipe[way.edge])
+            UEM_PREFETCH(<const double*> &self.pipe[way.edge] + LINE)
+
+    cdef void load_ways(self, Work w, const Member* m) noexcept nogil:
+        """Put beside each other what every way needs: here one does not wait for the next, in the transport it would."""
+        cdef Py_ssize_t i
+        cdef Way* way
+        for i in range(w.first[self.nodes]):
+            way = &w.way[i]
+            way.flow = fabs(w.flow[way.edge])
+            way.owes = m.owed[way.edge] != 0.0
+            if way.lines:
+                way.ambient = w.ambient[way.edge]
 
     cdef void take_in(self, Work w, const Member* m, double dt) noexcept nogil:
         """What comes in from outside, and within which temperatures the rest of the network is."""
         cdef Py_ssize_t i
         cdef double mass
-        memset(w.mass, 0, 2 * self.nodes * sizeof(double))
+        memset(w.inflow, 0, self.nodes * sizeof(Moved))
         w.lowest = w.highest = w.ambient[self.pipe_count]
         for i in range(self.nodes):
             w.lowest = m.node_temp[i] if m.node_temp[i] < w.lowest else w.lowest
             w.highest = m.node_temp[i] if m.node_temp[i] > w.highest else w.highest
             if w.fed[i] > 0.0:
                 mass = w.fed[i] * dt
-                w.mass[i] = mass
-                w.heat[i] = mass * w.supply[i]
+                w.inflow[i].mass = mass
+                w.inflow[i].heat = mass * w.supply[i]
                 w.ledger[IN] += HEAT_CAPACITY * mass * (w.supply[i] - ENERGY_ZERO)
 
     cdef void make_up(self, Work w, double mass, double temp) noexcept nogil:
@@ -1004,9 +1072,10 @@ cdef class Graph:
         cdef Way way
         way.edge = edge
         way.sign = w.sign[edge]
-        way.goal = self.end[edge] if way.sign > 0 else self.start[edge]
+        way.goal = self.goal(edge, way.sign)
         way.kind = self.kind_of_way(edge, WHOLE)
         way.offset = self.offset[edge] if edge < self.pipe_count else 0
+        way.ambient = w.ambient[edge] if edge < self.pipe_count else 0.0
         if m.owed[edge] != 0.0 and mass > 0.0:
             temp += self.repaid(w, m, edge, mass, temp)
         self.pass_on(w, m, &way, mass, temp, dt)
@@ -1021,17 +1090,15 @@ cdef class Graph:
             out.heat_kgk = mass * temp
             if way.kind == UNIT:
                 out.heat_kgk += self.heated_by_unit(w, m, way.edge, mass, temp, dt)
-        w.edge_mass[way.edge] += out.mass_kg
-        w.edge_heat[way.edge] += out.heat_kgk
-        w.mass[way.goal] += out.mass_kg
-        w.heat[way.goal] += out.heat_kgk
+        book(&w.outflow[way.edge], &out)
+        book(&w.inflow[way.goal], &out)
 
     cdef Outflow through_pipe(
         self, Work w, Member* m, const Way* way, double mass, double temp, double dt
     ) noexcept nogil:
         cdef double* record = m.row + way.offset
         cdef double* memo = m.memo + way.edge * self.memo
-        cdef double ambient = w.ambient[way.edge]
+        cdef double ambient = way.ambient
         cdef planning.Ring* ring
         cdef planning.Outflow planned
         cdef Outflow out
@@ -1049,6 +1116,8 @@ cdef class Graph:
         else:
             out = advance(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
         w.ledger[LOSS] += out.loss_j
+        if w.last:
+            w.stored += self.stored_in(m, way.edge)
         return out
 
     cdef double heated_by_unit(self, Work w, Member* m, Py_ssize_t edge, double mass, double temp,
@@ -1069,7 +1138,6 @@ cdef class Graph:
         cdef double* record = m.row + self.offset[edge]
         cdef double* memo = m.memo + edge * self.memo
         cdef double mass = w.flow[edge] * dt
-        cdef Py_ssize_t goal = self.end[edge] if mass > 0.0 else self.start[edge]
         cdef planning.Outflow planned
         cdef Outflow out
         if self.ring:
@@ -1078,10 +1146,8 @@ cdef class Graph:
         else:
             out = release(&self.pipe[edge], record, memo, mass, dt, w.ambient[edge])
         w.ledger[LOSS] += out.loss_j
-        w.edge_mass[edge] += out.mass_kg
-        w.edge_heat[edge] += out.heat_kgk
-        w.mass[goal] += out.mass_kg
-        w.heat[goal] += out.heat_kgk
+        book(&w.outflow[edge], &out)
+        book(&w.inflow[self.goal(edge, w.sign[edge])], &out)
 
     cdef void report(self, Work w, Member* m, Arrays state, Py_ssize_t member, Py_ssize_t inner_steps) noexcept nogil:
         """Means over the step. Where nothing moved: the water that stands at that end of the pipe."""
@@ -1090,8 +1156,8 @@ cdef class Graph:
         for i in range(self.edges):
             state.edge_flow_kg_s[i, member] = w.mean_flow[i]
         for i in range(self.pipe_count):
-            if w.edge_mass[i] > 0.0:
-                state.pipe_outlet_temp_k[i, member] = w.edge_heat[i] / w.edge_mass[i]
+            if w.outflow[i].mass > 0.0:
+                state.pipe_outlet_temp_k[i, member] = w.outflow[i].heat / w.outflow[i].mass
             else:
                 state.pipe_outlet_temp_k[i, member] = self.end_temp(m, i, True)
         for i in range(self.nodes):
@@ -1104,9 +1170,9 @@ cdef class Graph:
                 m.result[i] /= inner_steps
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
-            if w.edge_mass[edge] > 0.0:
-                m.result[self.units.result_first[i] + OUTLET_TEMP] = w.edge_heat[edge] / w.edge_mass[edge]
-        state.stored_j[member] = self.stored(m)
+            if w.outflow[edge].mass > 0.0:
+                m.result[self.units.result_first[i] + OUTLET_TEMP] = w.outflow[edge].heat / w.outflow[edge].mass
+        state.stored_j[member] = w.stored + HEAT_CAPACITY * self.owed(m)
         w.ledger[STORED] = state.stored_j[member] - before
         for k in range(4):
             state.step_j[k, member] = w.ledger[k]
@@ -1118,7 +1184,7 @@ cdef class Graph:
             self.beside_first[node] < self.beside_first[node + 1]
         ) else self.edges
         if edge < self.pipe_count:  # pipes come first
-            return self.end_temp(m, edge, self.end[edge] == node)
+            return self.end_temp(m, edge, self.ends[edge].end == node)
         return m.node_temp[node]
 
     cdef double end_temp(self, const Member* m, Py_ssize_t pipe, bint at_end) noexcept nogil:

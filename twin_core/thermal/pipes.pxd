@@ -17,11 +17,15 @@ cdef enum:
     MEMO_WIDTH = 36
     MOST_CELLS = 128
 
+cdef struct Insulation:  # as two shells
+    double[2] capacity_j_k
+    double[2] share  # steady temperature of a shell over that of the wall, above the ambient
+    double[3] conductance_w_k  # wall to shell to shell to ambient
+
 cdef struct Pipe:
     Py_ssize_t cells
     double cell_length_m
     double cell_volume_m3
-    double inner_diameter_m
     double wall_capacity_j_k
     double loss_w_k
     double reynolds_per_fluidity  # the following are worked out from those above, for a flow of 1 kg/s
@@ -30,10 +34,7 @@ cdef struct Pipe:
     double per_cell_area
     double kelvin_per_heat  # of the water of a cell, for 1 kg/m3
     double kelvin_per_wall_heat
-    bint has_shells  # of insulation that stores heat
-    double[2] shell_capacity_j_k
-    double[2] shell_share  # steady temperature of a shell over that of the wall, above the ambient
-    double[3] shell_w_k  # wall to shell to shell to ambient
+    const Insulation* insulation  # that stores heat, else NULL
 
 cdef struct Outflow:
     double mass_kg
@@ -62,7 +63,8 @@ cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noex
 
 cdef class Pipes:
     cdef Pipe* pipe  # [count]
-    cdef Py_ssize_t* offset  # [count], of a pipe's record in the row of a member
+    cdef Insulation* insulation  # [count]
+    cdef Py_ssize_t* offset  # [count + 1], of a pipe's record in the row of a member
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t width
     cdef check(

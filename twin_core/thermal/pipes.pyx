@@ -168,7 +168,7 @@ cdef inline double sinhc(double z) noexcept nogil:
 
 
 cdef Py_ssize_t record_width(const Pipe* pipe) noexcept nogil:
-    return HEAD + 2 + (5 if pipe.has_shells else 3) * pipe.cells
+    return HEAD + 2 + (5 if pipe.insulation != NULL else 3) * pipe.cells
 
 
 cdef inline Py_ssize_t film_of(double temp) noexcept nogil:
@@ -316,10 +316,9 @@ cdef inline double bounded_time(
 
 
 cdef inline Stream* stream_of(
-    const Pipe* pipe, double* memo, double film_temp, double flow, double dt, bint forward
+    const Pipe* pipe, double* memo, Py_ssize_t film, double flow, double dt, bint forward
 ) noexcept nogil:
-    """`streaming` (`standing` without flow), remembered: the same as long as flow, step and film (in whole K) are."""
-    cdef Py_ssize_t film = film_of(film_temp)
+    """`streaming` (`standing` without flow), remembered: the same as long as flow, step and film are."""
     cdef Stream* kept = <Stream*> (memo + 3)
     cdef double signed_flow = flow if forward else -flow
     if memo[0] != signed_flow or memo[1] != dt or memo[2] != film:
@@ -666,24 +665,24 @@ cdef struct Shells:
     double loss_by_outer
 
 
-cdef void set_shells(Pipe* pipe, capacities, parts):
+cdef void insulate_with(Pipe* pipe, Insulation* insulation, capacities, parts):
     cdef Py_ssize_t i
-    pipe.has_shells = capacities[0] > 0.0 and pipe.loss_w_k > 0.0
-    if not pipe.has_shells:
-        return
+    pipe.insulation = insulation if capacities[0] > 0.0 and pipe.loss_w_k > 0.0 else NULL
     for i in range(2):
-        pipe.shell_capacity_j_k[i] = capacities[i]
+        insulation.capacity_j_k[i] = capacities[i]
     for i in range(3):
-        pipe.shell_w_k[i] = pipe.loss_w_k / max(parts[i], 1e-9)
-    pipe.shell_share[0] = parts[1] + parts[2]
-    pipe.shell_share[1] = parts[2]
+        insulation.conductance_w_k[i] = pipe.loss_w_k / max(parts[i], 1e-9)
+    insulation.share[0] = parts[1] + parts[2]
+    insulation.share[1] = parts[2]
 
 
 cdef void work_out_shells(Shells* s, const Pipe* pipe, double dt) noexcept nogil:
     """The exact exponential of two shells between a wall and an ambient that keep their temperatures."""
-    cdef double inner = pipe.shell_capacity_j_k[0], outer = pipe.shell_capacity_j_k[1]
-    cdef double a = (pipe.shell_w_k[0] + pipe.shell_w_k[1]) / inner, b = pipe.shell_w_k[1] / inner
-    cdef double d = (pipe.shell_w_k[1] + pipe.shell_w_k[2]) / outer, c = pipe.shell_w_k[1] / outer
+    cdef const Insulation* around = pipe.insulation
+    cdef double inner = around.capacity_j_k[0], outer = around.capacity_j_k[1]
+    cdef double a = (around.conductance_w_k[0] + around.conductance_w_k[1]) / inner
+    cdef double b = around.conductance_w_k[1] / inner, c = around.conductance_w_k[1] / outer
+    cdef double d = (around.conductance_w_k[1] + around.conductance_w_k[2]) / outer
     cdef double gap = sqrt((a - d) * (a - d) + 4.0 * b * c)
     cdef double fast = 0.5 * (a + d + gap), slow = (a * d - b * c) / fast
     cdef double lost_fast = -expm1(-fast * dt), lost_slow = -expm1(-slow * dt)
@@ -697,10 +696,10 @@ cdef void work_out_shells(Shells* s, const Pipe* pipe, double dt) noexcept nogil
     s.inner_by_outer = b * across
     s.outer_by_inner = c * across
     # The time that each difference of the inner shell stands, in the mean of the step.
-    s.back_by_inner = pipe.shell_w_k[0] * (
+    s.back_by_inner = around.conductance_w_k[0] * (
         inner_fast * lost_fast / fast + (1.0 - inner_fast) * lost_slow / slow
     )
-    s.back_by_outer = pipe.shell_w_k[0] * b / gap * (lost_slow / slow - lost_fast / fast)
+    s.back_by_outer = around.conductance_w_k[0] * b / gap * (lost_slow / slow - lost_fast / fast)
     s.loss_by_inner = inner * lost_inner - outer * s.outer_by_inner - s.back_by_inner
     s.loss_by_outer = outer * lost_outer - inner * s.inner_by_outer - s.back_by_outer
 
@@ -729,8 +728,8 @@ cdef double insulate(
         work_out_shells(shells, pipe, dt)
         memo[SHELL_MEMO] = dt
     for i in range(n):
-        here = inner[i] - ambient - pipe.shell_share[0] * (wall[i] - ambient)
-        there = outer[i] - ambient - pipe.shell_share[1] * (wall[i] - ambient)
+        here = inner[i] - ambient - pipe.insulation.share[0] * (wall[i] - ambient)
+        there = outer[i] - ambient - pipe.insulation.share[1] * (wall[i] - ambient)
         warmed[i] = shells.back_by_inner * here + shells.back_by_outer * there
         lost[i] = shells.loss_by_inner * here + shells.loss_by_outer * there
         inner[i] += shells.inner_by_outer * there - (1.0 - shells.kept_inner) * here
@@ -779,7 +778,7 @@ cdef inline double meet(
     else:
         time = bounded_time(pipe, s, time, 0.0, s.exponent)
     loss = exchange(pipe, record, s, time, True, missed, ambient)
-    return loss + insulate(pipe, record, memo, s, dt, ambient, NULL) if pipe.has_shells else loss
+    return loss + insulate(pipe, record, memo, s, dt, ambient, NULL) if pipe.insulation != NULL else loss
 
 
 cdef double water_heat(const Pipe* pipe, const double* record, double zero, double* mass) noexcept nogil:
@@ -807,10 +806,10 @@ cdef double stored_energy_j(const Pipe* pipe, const double* record) noexcept nog
     cdef double mass
     for i in range(n):
         metal[i] = pipe.wall_capacity_j_k * (wall[i] - ENERGY_ZERO)
-    if pipe.has_shells:
+    if pipe.insulation != NULL:
         for i in range(n):
-            metal[i] += pipe.shell_capacity_j_k[0] * (wall[n + i] - ENERGY_ZERO)
-            metal[i] += pipe.shell_capacity_j_k[1] * (wall[2 * n + i] - ENERGY_ZERO)
+            metal[i] += pipe.insulation.capacity_j_k[0] * (wall[n + i] - ENERGY_ZERO)
+            metal[i] += pipe.insulation.capacity_j_k[1] * (wall[2 * n + i] - ENERGY_ZERO)
     return HEAT_CAPACITY * water_heat(pipe, record, ENERGY_ZERO, &mass) + total(metal, n)
 
 
@@ -882,7 +881,8 @@ cdef Outflow advance(
     little.
     """
     cdef Outflow out
-    cdef Stream* s
+    cdef Stream fresh
+    cdef Stream* s = &fresh
     cdef bint forward = mass_kg >= 0.0
     cdef double mass = fabs(mass_kg)
     cdef double cells = mass * volume_of(temp_k) * pipe.per_cell_volume
@@ -897,7 +897,7 @@ cdef Outflow advance(
     if cells > MARCH_CONTENTS * pipe.cells:
         out.loss_j = settle(pipe, record, ambient_temp_k)
         march(pipe, record, mass / dt_s, temp_k, dt_s, ambient_temp_k, forward, &out)
-        if pipe.has_shells:
+        if pipe.insulation != NULL:
             out.loss_j += insulate(pipe, record, memo, NULL, dt_s, ambient_temp_k, &out.heat_kgk)
         return out
     if forward != (record[OWED_FLOW] >= 0.0):
@@ -910,7 +910,11 @@ cdef Outflow advance(
         mass /= passes
         dt /= passes
         count = <Py_ssize_t> passes
-    s = stream_of(pipe, memo, record[1], mass / dt, dt, forward)
+    # A flow that is new may change again: only what comes twice is worth the way to the memo.
+    if record[OWED_FLOW] == (mass / dt if forward else -mass / dt):
+        s = stream_of(pipe, memo, film_of(record[1]), mass / dt, dt, forward)
+    else:
+        streaming(s, pipe, film_of(record[1]), mass / dt, dt, forward)
     for i in range(count):
         out.loss_j += meet(pipe, record, memo, s, dt, ambient_temp_k)
         pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
@@ -921,9 +925,9 @@ cdef Outflow advance(
 cdef double rest(const Pipe* pipe, double* record, double* memo, double dt, double ambient) noexcept nogil:
     """A step without flow; returns the loss in J."""
     cdef double loss = settle(pipe, record, ambient)
-    cdef const Stream* s = stream_of(pipe, memo, record[1], 0.0, dt, True)
+    cdef const Stream* s = stream_of(pipe, memo, film_of(record[1]), 0.0, dt, True)
     loss += exchange(pipe, record, s, 1.0, False, 0.0, ambient)
-    if pipe.has_shells:
+    if pipe.insulation != NULL:
         loss += insulate(pipe, record, memo, s, dt, ambient, NULL)
     return loss
 
@@ -958,7 +962,7 @@ cdef Outflow release(
     else:
         if forward != (record[OWED_FLOW] >= 0.0):
             out.loss_j = settle(pipe, record, ambient_temp_k)
-        s = stream_of(pipe, memo, record[1], mass / dt_s, dt_s, forward)
+        s = stream_of(pipe, memo, film_of(record[1]), mass / dt_s, dt_s, forward)
         out.loss_j += meet(pipe, record, memo, s, dt_s, ambient_temp_k)
         pop(pipe, record, cells, mass, s, forward, ambient_temp_k, &out)
     memo[PENDING] = cells
@@ -986,8 +990,9 @@ cdef class Pipes:
         cdef Py_ssize_t i
         self.count = len(geometries)
         self.pipe = <Pipe*> calloc(self.count + 1, sizeof(Pipe))
+        self.insulation = <Insulation*> calloc(self.count + 1, sizeof(Insulation))
         self.offset = <Py_ssize_t*> calloc(self.count + 1, sizeof(Py_ssize_t))
-        if not self.pipe or not self.offset:
+        if not self.pipe or not self.insulation or not self.offset:
             raise MemoryError
         for i, g in enumerate(geometries):
             if not 4 <= g.cells <= MOST_CELLS:
@@ -995,7 +1000,6 @@ cdef class Pipes:
             self.pipe[i].cells = g.cells
             self.pipe[i].cell_length_m = g.cell_length_m
             self.pipe[i].cell_volume_m3 = g.cell_volume_m3
-            self.pipe[i].inner_diameter_m = g.inner_diameter_m
             self.pipe[i].wall_capacity_j_k = g.wall_capacity_j_k
             self.pipe[i].loss_w_k = g.loss_w_k
             self.pipe[i].reynolds_per_fluidity = 4.0 / (PI * g.inner_diameter_m)
@@ -1005,11 +1009,13 @@ cdef class Pipes:
             self.pipe[i].kelvin_per_heat = 1.0 / (HEAT_CAPACITY * g.cell_volume_m3)
             self.pipe[i].kelvin_per_wall_heat = 1.0 / g.wall_capacity_j_k
             self.offset[i] = self.width
-            set_shells(&self.pipe[i], g.shell_capacity_j_k, g.shell_resistance_parts)
+            insulate_with(&self.pipe[i], &self.insulation[i], g.shell_capacity_j_k, g.shell_resistance_parts)
             self.width += record_width(&self.pipe[i])
+        self.offset[self.count] = self.width
 
     def __dealloc__(self):
         free(self.pipe)
+        free(self.insulation)
         free(self.offset)
 
     def fill(self, double[:, ::1] rows, const double[:, ::1] start_temp_k, const double[:, ::1] end_temp_k):
@@ -1033,7 +1039,7 @@ cdef class Pipes:
                     record[HEAD + n + 1 + k] = 1.0 / density_kg_m3(temp)
                     if k:
                         record[HEAD + 2 * n + 1 + k] = temp
-                    if k and self.pipe[i].has_shells:
+                    if k and self.pipe[i].insulation != NULL:
                         record[HEAD + 3 * n + 1 + k] = record[HEAD + 4 * n + 1 + k] = temp
 
     def advance(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
