@@ -72,6 +72,13 @@ cdef struct Ends:
     int end
 
 
+cdef struct Beside:
+    # An edge at a node, and the node at its other end.
+    int edge
+    int other
+    int sign  # of a flow that leaves the node
+
+
 cdef struct Moved:
     double mass  # kg
     double heat  # kg K
@@ -368,7 +375,8 @@ cdef class Graph:
     cdef int[:, ::1] between  # [edges, 2]
     cdef Ends* ends  # the same
     cdef int[::1] beside_first  # [nodes + 1] into beside
-    cdef int[::1] beside  # edges at a node
+    cdef int[:, ::1] neighbours  # [2 edges, 3]
+    cdef Beside* beside  # the same: edges at a node
     cdef signed char[::1] holding  # [nodes] keeps the mass of a closed network
     cdef signed char[::1] open_end  # [nodes] gives or takes what the edges there leave over
     cdef Py_ssize_t[::1] tree_order  # [nodes] from the source outwards, empty where flows follow from pressures
@@ -420,7 +428,9 @@ cdef class Graph:
                 and self.twin.shape[0] == self.twin_share.shape[0] == pipes.count <= self.edges):
             raise InvalidInput("the parts of a graph do not fit each other")
         self.ends = <Ends*> &self.between[0, 0]
-        self.beside = (np.argsort(ends, kind="stable") % self.edges).astype(np.intc)
+        at = np.argsort(ends, kind="stable")
+        self.neighbours = np.array([at % self.edges, np.concatenate([end, start])[at], np.repeat([1, -1], self.edges)[at]], np.intc).T.copy()
+        self.beside = <Beside*> &self.neighbours[0, 0]
         self.beside_first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.intc)
 
     def take_pipes(self, pipes):
@@ -771,13 +781,13 @@ cdef class Graph:
 
         Returns whether all of them are in it.
         """
-        cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0
+        cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0, top = 0
         cdef bint gathered = False
+        cdef const Beside* beside
         memset(w.waiting, 0, self.nodes * sizeof(int))
         for i in range(self.edges):
             if w.new_sign[i] and w.new_cut[i] == WHOLE:
                 w.waiting[self.goal(i, w.new_sign[i])] += 1
-        cdef Py_ssize_t top = 0
         for i in range(self.nodes):
             if w.waiting[i] == 0:
                 w.ready[top] = i
@@ -791,17 +801,16 @@ cdef class Graph:
                 w.first[done] = left
                 done += 1
                 for k in range(self.beside_first[node], self.beside_first[node + 1]):
-                    edge = self.beside[k]
-                    if w.new_sign[edge] == 0 or node != self.origin(edge, w.new_sign[edge]):
+                    beside = &self.beside[k]
+                    if w.new_sign[beside.edge] != beside.sign:
                         continue
-                    goal = self.goal(edge, w.new_sign[edge])
-                    w.way[left].edge = edge
-                    w.way[left].goal = goal
+                    w.way[left].edge = beside.edge
+                    w.way[left].goal = beside.other
                     left += 1
-                    if w.new_cut[edge] == WHOLE:
-                        w.waiting[goal] -= 1
-                        if w.waiting[goal] == 0:
-                            w.ready[top] = goal
+                    if w.new_cut[beside.edge] == WHOLE:
+                        w.waiting[beside.other] -= 1
+                        if w.waiting[beside.other] == 0:
+                            w.ready[top] = beside.other
                             top += 1
                             known += 1
             if known == self.nodes or worst == NOWHERE:
@@ -912,17 +921,17 @@ cdef class Graph:
 
     cdef void leave_cycles(self, Work w, Py_ssize_t ends) noexcept nogil:
         """From the nodes in w.ends, which no cycle is behind, go back to those that therefore have none behind them."""
-        cdef Py_ssize_t k, node, edge, origin, done = 0
+        cdef Py_ssize_t k, node, done = 0
+        cdef const Beside* beside
         while done < ends:
             node = w.ready[done]
             done += 1
             for k in range(self.beside_first[node], self.beside_first[node + 1]):
-                edge = self.beside[k]
-                origin = self.origin(edge, w.new_sign[edge])
-                if w.new_sign[edge] and w.new_cut[edge] == WHOLE and origin != node and w.waiting[origin]:
-                    w.remaining[origin] -= 1
-                    if w.remaining[origin] == 0:
-                        w.ready[ends] = origin
+                beside = &self.beside[k]
+                if w.new_sign[beside.edge] == -beside.sign and w.new_cut[beside.edge] == WHOLE and w.waiting[beside.other]:
+                    w.remaining[beside.other] -= 1
+                    if w.remaining[beside.other] == 0:
+                        w.ready[ends] = beside.other
                         ends += 1
 
     cdef bint in_cycle(self, Work w, Py_ssize_t edge) noexcept nogil:
@@ -1180,7 +1189,7 @@ cdef class Graph:
 
     cdef double standing_temp(self, const Member* m, Py_ssize_t node) noexcept nogil:
         """Of the water at a node to which none comes: that which stands in a pipe there, or was there last."""
-        cdef Py_ssize_t edge = self.beside[self.beside_first[node]] if (
+        cdef Py_ssize_t edge = self.beside[self.beside_first[node]].edge if (
             self.beside_first[node] < self.beside_first[node + 1]
         ) else self.edges
         if edge < self.pipe_count:  # pipes come first
