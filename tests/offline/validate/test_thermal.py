@@ -27,18 +27,36 @@ def found():
 
 def test_every_rig_is_followed_within_its_bar(found):
     assert [len(found[kind]) for kind in ("ulg", "graz", "branch")] == [3, 3, 7]
-    assert not [r for results in found.values() for r in results.values() if not r.passed and not r.known_miss]
+    assert not [r for results in found.values() for r in results.values() if not r.passed]
 
 
 def test_the_learned_loss_factor_is_judged_by_rows_it_has_not_seen(found):
     point_2, point_3 = (found["branch"][f"point {p} RMSE, learned loss factor, later rows"] for p in "23")
     assert point_2.bar == point_3.bar == 1.3
+    assert point_2.passed
     assert point_3.passed
-    assert not point_3.known_miss
-    # Falls short; once it does no more, it is no known miss any longer.
-    assert point_2.value == pytest.approx(1.38, abs=0.03)
-    assert not point_2.passed
-    assert point_2.known_miss
+    assert (point_2.value, point_3.value) == pytest.approx((1.05, 0.98), abs=0.03)
+
+
+def test_rows_of_the_branch_taken_as_they_stand_are_followed_less_well(found, monkeypatch):
+    monkeypatch.setattr(thermal, "reading_times", lambda time_s, columns: {})
+    stale = {r.metric: r.value for r in thermal.branch(SHIPPED["branch"])}
+    assert stale["point 2 RMSE, learned loss factor, later rows"] == pytest.approx(1.35, abs=0.01)
+    assert stale["point 3 RMSE, learned loss factor, later rows"] == pytest.approx(1.15, abs=0.01)
+    for point in "234":
+        assert found["branch"][f"point {point} RMSE"].value < stale[f"point {point} RMSE"]
+
+
+def test_the_first_rows_alone_tell_that_readings_are_older_than_their_rows():
+    network, drive = thermal.branch_drive(SHIPPED["branch"])
+    network, drive = thermal.with_losses(network, 1.17), thermal.first_rows(drive, 134)
+
+    def errors_k(drive):
+        followed = thermal.follow(network, drive, thermal.BRANCH_STEP_S)
+        judged = {p: thermal._branch_rows(drive, p) for p in "23"}
+        return [thermal.rms(thermal._branch_error(followed, drive, p)[rows]) for p, rows in judged.items()]
+
+    assert (np.array(errors_k(drive)) < 0.93 * np.array(errors_k(replace(drive, read_s={})))).all()
 
 
 def test_later_rows_do_not_change_the_learned_loss_factor(found):
@@ -69,7 +87,7 @@ def test_a_branch_too_short_to_learn_from_is_named(tmp_path):
 def test_accuracy_is_as_promised(found):
     assert found["ulg"]["outlet RMSE"].value <= 0.25
     assert found["graz"]["outlet RMSE"].value <= 0.12
-    assert [found["branch"][f"point {p} RMSE"].value for p in "234"] == pytest.approx([1.86, 1.56, 1.73], abs=0.04)
+    assert [found["branch"][f"point {p} RMSE"].value for p in "234"] == pytest.approx([1.77, 1.41, 1.70], abs=0.04)
 
 
 @pytest.mark.parametrize(("metric", "ulg_bar"), [("outlet RMSE", 0.30), ("outlet RMSE, handbook dispersion", 0.40)])
