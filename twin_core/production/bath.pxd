@@ -12,3 +12,5 @@ cdef void advance(
     const Modes* modes, double bath_j_k, double load_j_k, double source_w,
     double* bath_k, double* load_k, double* bath_integral_ks, double* load_integral_ks
 ) noexcept nogil
+cdef double mean_of_decay(double z) noexcept nogil
+cdef double mean_of_mean(double z) noexcept nogil

@@ -21,8 +21,14 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from uem.twin_core.production.agenda cimport Agenda, set_due, time_of
+from uem.twin_core.production.heating cimport (
+    N_ROWS, NODES, N_SUMS, RECIPE, STANDBY, UNHEATED, Body, FurnacePlan, FurnaceState, SegmentPlan, clear_sums, follow_scans,
+    load, read_out, recipe_seconds, set_mode, set_position, set_temperatures,
+    unload,
+)
 from uem.twin_core.production.laws cimport Law, sample
 from uem.twin_core.production.streams cimport Stream, Ziggurat, exponential_layers, seed_stream, uniform
+from uem.twin_core.production.heating import BODY, FURNACE, FURNACE_PLAN, SEGMENT_PLAN
 from uem.twin_core.production.laws import LAW
 from uem.twin_core.production.state cimport *
 
@@ -36,6 +42,7 @@ cdef int64_t AT_ONCE = 10_000_000
 
 include "lists.pxi"
 include "parts.pxi"
+include "furnaces.pxi"
 include "moves.pxi"
 include "hindrances.pxi"
 
@@ -56,6 +63,8 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
                 server.scrapped += 1
     server.phase = DONE
     server.way = -1
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
     give_all(sim, s)
 
 
@@ -212,6 +221,8 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
         if server.hindrances == 0 and server.phase == WORK and sim.rare_plan[s].n_uses > 0 and not server.using:
             use(sim, s, 1)  # it was seen at work
         schedule(sim, s)
+        if sim.rare_plan[s].furnace >= 0:
+            heat(sim, s)
     for s in range(sim.n_calendars):
         set_switch(sim, s, sim.now)
         follow_calendar(sim, s)
@@ -257,6 +268,8 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
     sim.now = until
     sim.head.now = until
     sim.head.events += events
+    for s in range(sim.heating.n):
+        follow_scans(&sim.heating, s, until)
 
 
 cdef void store_new(Sim* sim, Py_ssize_t b) noexcept nogil:
@@ -328,12 +341,17 @@ cdef void set_state(Sim* sim, Py_ssize_t s, int phase, bint down, double left) n
     server.mode = -1
     server.way = -1
     server.until = INFINITY
-    server.load = phase != EMPTY
+    if phase == EMPTY:
+        server.load = 0
+    elif server.load == 0:  # else a batch keeps its parts
+        server.load = 1
     if sim.n_parts > 0:
         hold_seen(sim, s)
     server.phase = phase
     server.left = left
     show(sim, s, set_down(sim, s, left) if down else shown_of(server))
+    if sim.rare_plan[s].furnace >= 0:
+        heat_seen(sim, s)
     sim.head.awake = 0
 
 
@@ -368,6 +386,8 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
         if sim.n_parts > 0:
             sim.queue[s].aged = 0
         buffer.most = buffer.level
+    for s in range(sim.heating.n):
+        clear_sums(&sim.heating, s, sim.head.now)
 
 
 cdef void reseed(Sim* sim, const uint64_t* keys, uint64_t seed, uint64_t replication) noexcept nogil:
@@ -390,7 +410,7 @@ SERVER_PLAN = _dtype([
     ("i", "batch_least batch_most"),
 ])
 RARE_PLAN = _dtype([
-    ("d", "scrap"), ("i", "mode_first n_modes warm_up wake_at calendar loses pauses use_first n_uses spare")
+    ("d", "scrap"), ("i", "mode_first n_modes warm_up wake_at calendar loses pauses use_first n_uses furnace")
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
 BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_producers")])
@@ -419,6 +439,7 @@ HELD = _dtype([("i", "first last product order"), ("q", "released")])
 QUEUE = _dtype([("i", "first last fresh n_fresh"), ("q", "aged")])
 ORDER = _dtype([("d", "finished energy_j"), ("q", "left")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
+assert <int>N_ROWS == <int>N_SHOWN
 SIZES = {
     "server_plan": (SERVER_PLAN.itemsize, sizeof(ServerPlan)),
     "rare_plan": (RARE_PLAN.itemsize, sizeof(RarePlan)),
@@ -464,7 +485,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part
+    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part, _at_furnace
 
     def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
         """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams.
@@ -502,6 +523,11 @@ cdef class Engine:
         sim.laws = <const Law*>self._address("laws", LAW)
         sim.table = <const double*>self._address("table", np.dtype("f8"))
         sim.layers = exponential_layers()
+        sim.heating.n = len(arrays["furnace_plan"])
+        sim.heating.plan = <const FurnacePlan*>self._address("furnace_plan", FURNACE_PLAN)
+        sim.heating.body = <const Body*>self._address("body", BODY)
+        sim.heating.segment = <const SegmentPlan*>self._address("segment", SEGMENT_PLAN)
+        sim.heating.recipe = <const int32_t*>self._address("furnace_recipe", np.dtype("i4"))
         self._lay_out()
 
     cdef void* _address(self, str name, dtype) except NULL:
@@ -537,6 +563,7 @@ cdef class Engine:
             ("queue", QUEUE, (self._sim.n_buffers if self._sim.n_parts else 0,)),
             ("order", ORDER, (self._sim.n_orders,)),
             ("part", PART, (self._sim.n_parts,)),
+            ("furnace", FURNACE, (self._sim.heating.n,)),
         ]
         self.fields = {}
         cdef Py_ssize_t at = 0
@@ -558,6 +585,7 @@ cdef class Engine:
         self._at_queue = self.fields["queue"][0]
         self._at_order = self.fields["order"][0]
         self._at_part = self.fields["part"][0]
+        self._at_furnace = self.fields["furnace"][0]
         self._at_stack = self.fields["stack"][0]
 
     cdef Sim _on(self, unsigned char* block) noexcept nogil:
@@ -574,6 +602,7 @@ cdef class Engine:
         sim.queue = <Queue*>(block + self._at_queue)
         sim.order = <Order*>(block + self._at_order)
         sim.part = <Part*>(block + self._at_part)
+        sim.heating.state = <FurnaceState*>(block + self._at_furnace)
         sim.stack = <int32_t*>(block + self._at_stack)
         sim.agenda.node_due = <int64_t*>(block + self._at_due)
         sim.agenda.node_row = <int32_t*>(block + self._at_row)
@@ -626,7 +655,32 @@ cdef class Engine:
                 server["mode"][self._sim.n_servers + self._sim.n_calendars + self._kept["queue_plan"]["timer"][b]] = b
         view["utility"]["limit"] = self._kept["utility"][: self._sim.n_utilities]
         view["crew"]["free"] = self._kept["crew_plan"]["workers"][: self._sim.n_crews]
+        view["furnace"]["ends"] = np.inf
+        view["furnace"]["length"] = np.inf
+        view["furnace"]["segment"] = -1
         return block
+
+    def furnaces(self, const unsigned char[:, :] blocks):
+        """What `heating.AT` tells of each furnace in each block; shape (n, furnaces, numbers)."""
+        cdef Py_ssize_t r, f, n = self._sim.heating.n
+        found = np.empty((blocks.shape[0], n, NODES + 1 + N_SUMS))
+        cdef double[:, :, ::1] out = found
+        cdef Sim sim
+        if n == 0:
+            return found
+        if blocks.shape[1] != self.size or blocks.strides[1] != 1:
+            raise ValueError(f"blocks of {blocks.shape[1]} bytes, {self.size} expected")
+        for r in range(blocks.shape[0]):
+            sim = self._on(<unsigned char*>&blocks[r, 0])
+            for f in range(n):
+                read_out(&sim.heating, f, sim.now, &out[r, f, 0])
+        return found
+
+    def set_temperatures(self, unsigned char[::1] block, Py_ssize_t f, double chamber, double lining, double load):
+        """Set the excesses of furnace `f` over its hall at the block's moment."""
+        self._check(block)
+        cdef Sim sim = self._on(&block[0])
+        set_temperatures(&sim.heating, f, sim.now, chamber, lining, load)
 
     def seed(self, unsigned char[::1] block, uint64_t seed, uint64_t replication):
         """Streams of their own for a replication."""

@@ -7,6 +7,8 @@ cdef void fall_asleep(Sim* sim, Py_ssize_t s) noexcept nogil:
     sim.server[s].until = INFINITY
     show(sim, s, SLEEPING)
     schedule(sim, s)
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
 
 
 cdef void warm_up(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -15,6 +17,8 @@ cdef void warm_up(Sim* sim, Py_ssize_t s) noexcept nogil:
     server.until = sim.now + draw(sim, s, sim.rare_plan[s].warm_up, ROUTES)
     show(sim, s, WARMING)
     schedule(sim, s)
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
 
 
 # ---- hindrances -------------------------------------------------------------------------------------------------
@@ -52,6 +56,8 @@ cdef void hinder(Sim* sim, Py_ssize_t s, int hindrance, int state) noexcept nogi
     server.hindrances |= hindrance
     show(sim, s, state if hindrance == DOWN else shown_of(server))
     schedule(sim, s)
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
 
 
 cdef void unhinder(Sim* sim, Py_ssize_t s, int hindrance) noexcept nogil:
@@ -73,6 +79,8 @@ cdef void unhinder(Sim* sim, Py_ssize_t s, int hindrance) noexcept nogil:
         show(sim, s, shown_of(server))
         push(sim, s)
     schedule(sim, s)
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
 
 
 # ---- calendars --------------------------------------------------------------------------------------------------

@@ -22,8 +22,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.production.furnace import Furnace
 
 OUT = ""  # as the name of a buffer: out of the factory
 
@@ -202,6 +204,13 @@ class Machine:
     orders: tuple[Order, ...] = ()  # that it releases, in this order, `cycle` from one part to the next
     recipes: dict[str, Law] = field(default_factory=dict)  # cycle by product, where it is not `cycle`
     changeover_s: dict[tuple[str, str], float] = field(default_factory=dict)  # from one product to another
+    furnace: Furnace | None = None  # its thermal side; see `batch_furnace`
+
+
+def batch_furnace(name: str, furnace: Furnace, **fields: Any) -> Machine:
+    """A machine whose cycles last as long as the recipes of its furnace; `fields` are the other ones of a machine."""
+    recipes = {product: deterministic(furnace.seconds(product)) for product in furnace.recipes}
+    return Machine(name=name, furnace=furnace, cycle=deterministic(furnace.seconds()), recipes=recipes, **fields)
 
 
 def source(name: str, between: Law, gives: Sequence[str | Flow], *, loses: bool = False) -> Machine:
@@ -391,10 +400,21 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], names
     for name, amount in machine.uses.items():
         if name not in names["utility"] or not amount >= 0:
             yield f"it uses {amount} of utility {name!r}, which must exist and not be negative"
+    if machine.furnace is not None:
+        yield from _furnace_problems(machine, machine.furnace)
     if machine.sleep is not None:
         yield from machine.sleep.warm_up.problems()
         if not machine.sleep.after_s >= 0 or machine.sleep.parts < 1 or not takes:
             yield "sleep needs an input, after_s of at least 0 and at least one part to wake it"
+
+
+def _furnace_problems(machine: Machine, furnace: Furnace) -> Iterator[str]:
+    yield from (f"furnace: {text}" for text in furnace.problems())
+    if machine.slots != 1 or len(flows(machine.takes)) != 1:
+        yield "a furnace has one slot and one buffer that it takes from"
+    laws = {product: deterministic(furnace.seconds(product)) for product in furnace.recipes}
+    if machine.cycle != deterministic(furnace.seconds()) or machine.recipes != laws:
+        yield f"its cycles last as long as the recipes of its furnace, {furnace.seconds()} s; use batch_furnace"
 
 
 def _flow_problems(

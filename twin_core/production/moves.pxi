@@ -129,6 +129,8 @@ cdef void give_all(Sim* sim, Py_ssize_t s) noexcept nogil:
         show(sim, s, BLOCKED)
     enlist(sim, s, GIVING)
     schedule(sim, s)
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
     # A consumer of a buffer without places takes from the blocked server; one that sleeps may wake.
     for k in range(plan.give_first, plan.give_first + plan.n_gives):
         if server.enlisted == GIVING and sim.give[k].buffer >= 0 and sim.buffer[sim.give[k].buffer].waiting > 0:
@@ -371,6 +373,8 @@ cdef inline void work(Sim* sim, Py_ssize_t s) noexcept nogil:
         start(sim, s, recipe_time(sim, s))
     else:
         start(sim, s, plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES))
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
 
 
 cdef inline void start(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
@@ -438,6 +442,8 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
             fall_asleep(sim, s)
             return
     schedule(sim, s)
+    if plan.asks and sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
 
 
 cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:

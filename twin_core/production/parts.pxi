@@ -179,6 +179,8 @@ cdef bint set_up(Sim* sim, Py_ssize_t s) noexcept nogil:
     sim.server[s].left = seconds
     show(sim, s, SETTING_UP)
     schedule(sim, s)
+    if sim.rare_plan[s].furnace >= 0:
+        heat(sim, s)
     return True
 
 

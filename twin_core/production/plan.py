@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
-from uem.twin_core.production import engine
+from uem.twin_core.production import engine, furnace
 from uem.twin_core.production.laws import KINDS, LAW
 from uem.twin_core.production.model import OUT, Factory, Flow, Law, Machine, flows
 
@@ -71,6 +71,7 @@ class Ledger:
     order_energy_j: Array  # electric energy of the machines at work on it, since time 0; (n, orders)
     aged: NDArray[np.int64]  # parts thrown away because they waited too long; (n, buffers)
     flow_s: Array  # mean time from birth to delivery of the parts delivered, NaN where they are not followed; (n,)
+    furnaces: furnace.FurnaceLedger  # heat of the furnaces; the electricity of their heating is in `energy_j` too
 
     @property
     def throughput(self) -> Array:
@@ -134,6 +135,7 @@ class FactoryPlan:
             for state in machine.power_w:
                 if state not in STATES:
                     raise UnknownName("state", state, STATES)
+        self._furnaces = tuple((m.name, m.furnace) for m in factory.machines if m.furnace is not None)
         compiled = _Compiler(factory)
         self._engine = engine.Engine(
             compiled.arrays(), stream_keys(factory), len(factory.products), factory.parts_followed
@@ -150,6 +152,8 @@ class FactoryPlan:
         ]
         for b, buffer in enumerate(self.factory.buffers):
             self._engine.set_level(block, b, buffer.initial)
+        for f, (_, built) in enumerate(self._furnaces):
+            self._engine.set_temperatures(block, f, *furnace.initial_excess_k(built))
         self._engine.seed(block, seed, replication)
         return run
 
@@ -316,6 +320,7 @@ class FactoryPlan:
         levels: Mapping[str, int] | None = None,
         machines: Mapping[str, str] | None = None,
         left_s: Mapping[str, float] | None = None,
+        temperatures_k: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """Set what is known of the plant at the run's moment; what is not told stays as it is.
 
@@ -325,6 +330,8 @@ class FactoryPlan:
             machines: state by machine (every slot of it): "starved", "busy", "blocked" or "down". A machine that is
                 down holds the part that it worked on, as operation-dependent failures leave it.
             left_s: seconds left of the cycle (busy) or of the repair (down) by machine; drawn anew where not told.
+            temperatures_k: of chamber, lining and load by furnace. A batch that a furnace is told to be busy with comes
+                in as cold as `brought_k` unless its temperature is told.
         """
         for name, level in (levels or {}).items():
             b = self._index("buffer", name, self.buffers)
@@ -341,6 +348,12 @@ class FactoryPlan:
                 raise InvalidInput(f"machine {name} has no failures, so it cannot be down")
             for s in np.flatnonzero(self._owner == m).tolist():
                 self._engine.set_state(run.block, s, state, left)
+        for name, found_k in (temperatures_k or {}).items():
+            f = self._index("furnace", name, tuple(name for name, _ in self._furnaces))
+            if len(found_k) != 3 or not all(0 < t < math.inf for t in found_k):
+                raise InvalidInput(f"furnace {name}: temperatures {found_k} of chamber, lining and load in K")
+            hall_k = self._furnaces[f][1].hall_k
+            self._engine.set_temperatures(run.block, f, *(t - hall_k for t in found_k))
 
     def set_limit(self, run: FactoryRun, utility: str, limit: float) -> None:
         """What a utility can give from now on; if it is too little, machines stop, the last one of the list first.
@@ -411,6 +424,11 @@ class FactoryPlan:
         with np.errstate(invalid="ignore", divide="ignore"):
             level = area / elapsed[:, None]
             flow_s = head["flow_s"] / head["flows"]
+        furnaces = furnace.ledger(self._furnaces, self._engine.furnaces(blocks), self._field(blocks, "furnace"))
+        energy_j = time_s * self._power_w
+        for f, (name, built) in enumerate(self._furnaces):
+            if built.heating == "electric":
+                energy_j[:, self.machines.index(name)] += furnaces.heating_j[:, f]
         no_parts = np.zeros(buffer.shape, np.int64)
         counts = {k: self._by_machine(server[k]) for k in ("made", "scrapped", "lost", "delivered", "failures")}
         return Ledger(
@@ -418,7 +436,7 @@ class FactoryPlan:
             buffers=self.buffers,
             elapsed_s=elapsed,
             time_s=time_s,
-            energy_j=time_s * self._power_w,
+            energy_j=energy_j,
             level=level,
             level_now=buffer["level"].copy(),
             level_most=buffer["most"].copy(),
@@ -430,6 +448,7 @@ class FactoryPlan:
             order_energy_j=self._field(blocks, "order")["energy_j"].copy(),
             aged=self._field(blocks, "queue")["aged"].copy() if self.factory.parts_followed else no_parts,
             flow_s=flow_s,
+            furnaces=furnaces,
             **counts,
         )
 
@@ -452,6 +471,7 @@ class _Compiler:
         self.buffer_index = {buffer.name: b for b, buffer in enumerate(factory.buffers)}
         self.crew_index = {crew.name: c for c, crew in enumerate(factory.crews)}
         self.servers: list[dict[str, float]] = []
+        self.furnaces: list[tuple[int, furnace.Furnace, int]] = []
         self.takes: list[tuple[float, int, int]] = []
         self.gives: list[tuple[float, int, int]] = []
         self.modes: list[tuple[int, ...]] = []
@@ -507,6 +527,7 @@ class _Compiler:
             "mode_crews": np.array(self.mode_crews, np.int32),
             "laws": np.array(self.law_rows, LAW),
             "table": np.array(self.table, np.float64),
+            **furnace.tables(self.furnaces, self.products),
         }
 
     def _rows(self, dtype: np.dtype[np.void]) -> NDArray[Any]:
@@ -575,13 +596,14 @@ class _Compiler:
         single = machine.batch[1] == 1
         maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
         take_plain = -1
-        asks = maintained or bool(machine.uses) or machine.calendar is not None
+        heated = machine.furnace is not None
+        asks = maintained or heated or bool(machine.uses) or machine.calendar is not None
         if not (asks or self.follows) and not takes:
             take_plain = engine.NOTHING_NEEDED
         elif not (asks or self.follows) and single and len(takes) == 1 and takes[0].amount == 1:
             take_plain = self.buffer_index[takes[0].buffer]
         give_plain = -1
-        if single and not self.follows and not (machine.scrap or machine.loses or machine.uses):
+        if single and not self.follows and not (machine.scrap or machine.loses or machine.uses or heated):
             if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
                 give_plain = engine.SINK
             elif len(gives) == 1 and gives[0].amount == 1:
@@ -596,6 +618,8 @@ class _Compiler:
         use_first = len(self.uses)
         self.uses.extend((amount, self.utility_index[name], 0) for name, amount in machine.uses.items())
         sleep = machine.sleep
+        if machine.furnace is not None:
+            self.furnaces.append((len(self.servers), machine.furnace, machine.batch[1]))
         return {
             "scrap": machine.scrap,
             "sleep_after": math.inf if sleep is None else sleep.after_s,
@@ -621,4 +645,5 @@ class _Compiler:
             "pauses": machine.pauses,
             "use_first": use_first,
             "n_uses": len(machine.uses),
+            "furnace": len(self.furnaces) - 1 if heated else -1,
         }

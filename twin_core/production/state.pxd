@@ -4,6 +4,7 @@
 from libc.stdint cimport int8_t, int32_t, int64_t
 
 from uem.twin_core.production.agenda cimport Agenda
+from uem.twin_core.production.heating cimport Heating
 from uem.twin_core.production.laws cimport Law
 from uem.twin_core.production.streams cimport Stream, Ziggurat
 
@@ -111,7 +112,7 @@ cdef struct RarePlan:  # of a server: what only some events touch
     int32_t pauses  # at the end of the shift: 1 work stops and goes on later, 0 the part is finished first
     int32_t use_first
     int32_t n_uses
-    int32_t spare
+    int32_t furnace  # or -1
 
 cdef struct Link:
     double weight
@@ -302,5 +303,6 @@ cdef struct Sim:
     double* spent
     Stream* streams  # (n_servers, N_PURPOSES)
     int32_t* stack
+    Heating heating
     Agenda agenda
     double now
