@@ -45,6 +45,7 @@ include "parts.pxi"
 include "furnaces.pxi"
 include "moves.pxi"
 include "hindrances.pxi"
+include "wear.pxi"
 
 
 # ---- events -----------------------------------------------------------------------------------------------------
@@ -141,9 +142,9 @@ cdef void handle(Sim* sim, Py_ssize_t s, int event) noexcept nogil:
     """Everything but the end of a cycle."""
     cdef Server* server = &sim.server[s]
     if event == FAIL_WORKING:
-        break_down(sim, s, server.working_mode)
+        fail(sim, s, server.working_mode)
     elif event == FAIL_ANYTIME:
-        break_down(sim, s, server.anytime_mode)
+        fail(sim, s, server.anytime_mode)
     elif event == REPAIR_END:
         repaired(sim, s)
     elif event == FALL_ASLEEP:
@@ -204,7 +205,7 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
         plan = &sim.server_plan[s]
         for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
             if isnan(sim.mode_due[m]):
-                sim.mode_due[m] = draw(sim, s, sim.mode_plan[m].to_fail, FAILURES)
+                sim.mode_due[m] = draw_failure(sim, s, m)
                 if by_clock(sim.mode_plan[m].kind):
                     if server.mode < 0:
                         sim.mode_due[m] += sim.now
@@ -231,8 +232,7 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
         if server.hindrances == 0 and server.enlisted == NOWHERE and (server.phase == EMPTY or server.phase == DONE):
             push(sim, s)
     for s in range(sim.n_crews):
-        if sim.crew[s].waiting > 0:
-            next_job(sim, s)
+        serve(sim, s)
     sim.head.awake = 1
     settle(sim)
 
@@ -365,6 +365,8 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
     sim.head.flows = 0
     sim.head.flow_s = 0.0
     memset(sim.spent, 0, sim.n_servers * N_SHOWN * sizeof(double))
+    for s in range(sim.n_modes):
+        sim.mode[s].jobs = 0
     for s in range(sim.n_servers):
         server = &sim.server[s]
         if server.shown == BUSY or server.shown == SETTING_UP:
@@ -414,7 +416,8 @@ RARE_PLAN = _dtype([
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
 BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_producers")])
-MODE_PLAN = _dtype([("i", "kind to_fail to_repair crew_first n_crews priority")])
+MODE_PLAN = _dtype([("i", "kind to_fail to_repair crew_first n_crews priority n_stages stages wear threshold")])
+MODE = _dtype([("q", "jobs"), ("i", "stage spare")])
 CREW_PLAN = _dtype([("i", "workers calendar")])
 CALENDAR_PLAN = _dtype([("d", "period"), ("i", "first n")])
 HEAD = _dtype([("d", "now began"), ("q", "events fault n_stack awake relieved free_part flows"), ("d", "flow_s")])
@@ -446,6 +449,7 @@ SIZES = {
     "link": (LINK.itemsize, sizeof(Link)),
     "buffer_plan": (BUFFER_PLAN.itemsize, sizeof(BufferPlan)),
     "mode_plan": (MODE_PLAN.itemsize, sizeof(ModePlan)),
+    "mode": (MODE.itemsize, sizeof(Mode)),
     "crew_plan": (CREW_PLAN.itemsize, sizeof(CrewPlan)),
     "calendar_plan": (CALENDAR_PLAN.itemsize, sizeof(CalendarPlan)),
     "head": (HEAD.itemsize, sizeof(Head)),
@@ -472,7 +476,8 @@ TAKE_RULES = {"all": ALL, "first": FIRST}
 GIVE_RULES = {"split": SPLIT, "chance": CHANCE, "first": FIRST_FREE, "shortest": SHORTEST}
 QUEUE_ORDERS = {"fifo": FIFO, "lifo": LIFO, "priority": PRIORITY}
 MODE_KINDS = {
-    "operating": WORKING, "calendar": ANYTIME, "maintenance": MAINTAIN_WORKING, "maintenance_calendar": MAINTAIN_ANYTIME
+    "operating": WORKING, "calendar": ANYTIME, "maintenance": MAINTAIN_WORKING, "maintenance_calendar": MAINTAIN_ANYTIME,
+    "wear": WEAR_WORKING, "wear_calendar": WEAR_ANYTIME, "condition": ON_CONDITION,
 }
 
 
@@ -485,7 +490,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part, _at_furnace
+    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state
 
     def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
         """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams.
@@ -522,6 +527,8 @@ cdef class Engine:
         sim.mode_crews = <const int32_t*>self._address("mode_crews", np.dtype("i4"))
         sim.laws = <const Law*>self._address("laws", LAW)
         sim.table = <const double*>self._address("table", np.dtype("f8"))
+        sim.stage_laws = <const int32_t*>self._address("stage_laws", np.dtype("i4"))
+        sim.n_requests = int((arrays["mode_plan"]["kind"] == ON_CONDITION).sum())
         sim.layers = exponential_layers()
         sim.heating.n = len(arrays["furnace_plan"])
         sim.heating.plan = <const FurnacePlan*>self._address("furnace_plan", FURNACE_PLAN)
@@ -556,6 +563,7 @@ cdef class Engine:
             ("spent", np.dtype("f8"), (n, N_SHOWN)),
             ("streams", STREAM, (n, N_PURPOSES)),
             ("mode_due", np.dtype("f8"), (self._sim.n_modes,)),
+            ("mode", MODE, (self._sim.n_modes,)),
             ("crew", CREW, (self._sim.n_crews,)),
             ("utility", UTILITY, (self._sim.n_utilities,)),
             ("stack", np.dtype("i4"), (n + self._sim.n_buffers,)),
@@ -585,6 +593,7 @@ cdef class Engine:
         self._at_queue = self.fields["queue"][0]
         self._at_order = self.fields["order"][0]
         self._at_part = self.fields["part"][0]
+        self._at_mode_state = self.fields["mode"][0]
         self._at_furnace = self.fields["furnace"][0]
         self._at_stack = self.fields["stack"][0]
 
@@ -596,6 +605,7 @@ cdef class Engine:
         sim.crew = <Crew*>(block + self._at_crew)
         sim.utility = <Utility*>(block + self._at_utility)
         sim.mode_due = <double*>(block + self._at_mode)
+        sim.mode = <Mode*>(block + self._at_mode_state)
         sim.spent = <double*>(block + self._at_spent)
         sim.streams = <Stream*>(block + self._at_streams)
         sim.held = <Held*>(block + self._at_held)

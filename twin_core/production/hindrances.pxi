@@ -124,8 +124,7 @@ cdef void follow_calendar(Sim* sim, Py_ssize_t c) noexcept nogil:
     for s in range(sim.n_crews):
         if sim.crew_plan[s].calendar == c:
             sim.crew[s].off = off
-            if not off and sim.crew[s].waiting > 0:
-                next_job(sim, s)
+            serve(sim, s)
 
 
 # ---- failures and crews -----------------------------------------------------------------------------------------
@@ -137,25 +136,34 @@ cdef void next_failures(Sim* sim, Py_ssize_t s) noexcept nogil:
     server.working_due = INFINITY
     server.anytime_due = INFINITY
     for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
-        if sim.mode_plan[m].kind == WORKING and sim.mode_due[m] < server.working_due:
+        if ages_at_work(sim.mode_plan[m].kind) and sim.mode_due[m] < server.working_due:
             server.working_due = sim.mode_due[m]
             server.working_mode = <int32_t>m
-        elif sim.mode_plan[m].kind == ANYTIME and sim.mode_due[m] < server.anytime_due:
+        elif ages_anytime(sim.mode_plan[m].kind) and sim.mode_due[m] < server.anytime_due:
             server.anytime_due = sim.mode_due[m]
             server.anytime_mode = <int32_t>m
 
 
 cdef inline bint by_clock(int kind) noexcept nogil:
-    return kind == ANYTIME or kind == MAINTAIN_ANYTIME
+    return kind == ANYTIME or kind == MAINTAIN_ANYTIME or kind == WEAR_ANYTIME
+
+
+cdef inline bint ages_at_work(int kind) noexcept nogil:
+    return kind == WORKING or kind == WEAR_WORKING
+
+
+cdef inline bint ages_anytime(int kind) noexcept nogil:
+    return kind == ANYTIME or kind == WEAR_ANYTIME
 
 
 cdef inline bint is_maintenance(int kind) noexcept nogil:
-    return kind == MAINTAIN_WORKING or kind == MAINTAIN_ANYTIME
+    return kind == MAINTAIN_WORKING or kind == MAINTAIN_ANYTIME or kind == ON_CONDITION
 
 
 cdef void begin_repair(Sim* sim, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
     cdef Server* server = &sim.server[s]
     server.until = sim.now + draw(sim, s, sim.mode_plan[m].to_repair, REPAIRS)
+    sim.mode[m].jobs += 1
     show(sim, s, MAINTAINED if is_maintenance(sim.mode_plan[m].kind) else REPAIRED)
     schedule(sim, s)
 
@@ -232,11 +240,13 @@ cdef void next_job(Sim* sim, Py_ssize_t c) noexcept nogil:
 cdef void repaired(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Server* server = &sim.server[s]
     cdef Py_ssize_t m = server.mode, c = server.crew, k
+    cdef Py_ssize_t renewed = sim.mode_plan[m].wear if sim.mode_plan[m].kind == ON_CONDITION else m
     for k in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if k != m and by_clock(sim.mode_plan[k].kind):
             sim.mode_due[k] += sim.now
-    sim.mode_due[m] = draw(sim, s, sim.mode_plan[m].to_fail, FAILURES)
-    sim.mode_due[m] += sim.now if by_clock(sim.mode_plan[m].kind) else server.worked
+    sim.mode[renewed].stage = 0
+    sim.mode_due[renewed] = draw_failure(sim, s, renewed)
+    sim.mode_due[renewed] += sim.now if by_clock(sim.mode_plan[renewed].kind) else server.worked
     next_failures(sim, s)
     server.mode = -1
     server.crew = -1
@@ -244,5 +254,4 @@ cdef void repaired(Sim* sim, Py_ssize_t s) noexcept nogil:
     unhinder(sim, s, DOWN)
     if c >= 0:
         sim.crew[c].free += 1
-        if sim.crew[c].waiting > 0:
-            next_job(sim, c)
+        serve(sim, c)

@@ -173,5 +173,7 @@ def _check_plain(machine: Machine) -> None:
     if len(machine.gives) > 1 or len(machine.failures) > 1:
         raise InvalidInput(f"machine {machine.name}: one output and one kind of failure have an instant answer")
     for failure in machine.failures:
+        if failure.skill is not None:
+            raise InvalidInput(f"machine {machine.name}: crews by skill have no instant answer")
         if failure.kind != "operating" or {failure.to_fail.kind, failure.to_repair.kind} != {"exponential"}:
             raise InvalidInput(f"machine {machine.name}: its failures are not exponential in operating time")

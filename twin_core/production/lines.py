@@ -105,8 +105,8 @@ def _is_plain(machine: Machine) -> bool:
         give_rule=machine.give_rule,
     )
     simple = all(flow == Flow(buffer=flow.buffer) for flow in flows(machine.takes) + flows(machine.gives))
-    failures = len(machine.failures) <= 1 and all(f.kind == "operating" and not f.crews for f in machine.failures)
-    return machine == like and simple and failures
+    plain = [f.kind == "operating" and not f.crews and f.skill is None for f in machine.failures]
+    return machine == like and simple and len(plain) <= 1 and all(plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,27 @@ class Failure:
     to_repair: Law
     kind: str = "operating"
     crews: tuple[str, ...] = ()  # that can repair it, asked in this order
+    skill: str | None = None  # instead of `crews`: all crews that have it, in the order of the factory
     priority: int = 0  # the highest first; of equal ones first broken, first repaired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Degradation:
+    """Wear in discrete stages, seen from outside: after the last one the machine fails.
+
+    From stage `threshold` on (the first one is 0) a preventive job is asked for; it begins when the machine has no part
+    and a worker is free, until then the machine works on. Either job makes it as good as new.
+    """
+
+    stages: tuple[Law, ...]  # time in each; of exponential ones it is a Markov chain
+    to_repair: Law  # after a failure
+    kind: str = "operating"  # ages while it works, or `calendar`: by the clock, except while the machine is down
+    threshold: int | None = None  # None: it runs until it fails
+    to_maintain: Law | None = None  # the preventive job
+    crews: tuple[str, ...] = ()  # for both jobs
+    skill: str | None = None
+    priority: int = 0  # of the repair
+    maintain_priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +213,7 @@ class Machine:
     slots: int = 1
     batch: tuple[int, int] = (1, 1)
     failures: tuple[Failure, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
     scrap: float = 0.0  # probability that a finished part is thrown away
     sleep: Sleep | None = None
     power_w: dict[str, float] = field(default_factory=dict)  # by state of engine.STATES; 0 where it is not told
@@ -241,6 +262,7 @@ class Crew:
 
     name: str
     workers: int = 1
+    skills: tuple[str, ...] = ()  # what it can do for those who ask for a skill and not for a crew
     calendar: str | None = None  # begins jobs only in its shifts; a job that has begun is finished
 
 
@@ -320,6 +342,7 @@ class Factory:
                 if count > 1 or not name:
                     yield f"{kind} name {name!r} is used {count} times; each needs one of its own"
         names = {kind: {thing.name for thing in things} for kind, things in kinds}
+        names["skill"] = {skill for crew in self.crews for skill in crew.skills}
         capacities = {buffer.name: buffer.capacity for buffer in self.buffers}
         for machine in self.machines:
             for text in _machine_problems(machine, capacities, names):
@@ -386,9 +409,9 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], names
         yield from failure.to_repair.problems()
         if failure.kind not in ("operating", "calendar", "maintenance", "maintenance_calendar"):
             yield f"kind {failure.kind!r} of a failure is not known"
-        for name in failure.crews:
-            if name not in names["crew"]:
-                yield f"crew {name!r} does not exist"
+        yield from _crew_problems(failure, names)
+    for degradation in machine.degradations:
+        yield from _degradation_problems(degradation, names)
     for law in machine.recipes.values():
         yield from law.problems()
     if any(not 0 <= seconds < math.inf for seconds in machine.changeover_s.values()):
@@ -406,6 +429,30 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], names
         yield from machine.sleep.warm_up.problems()
         if not machine.sleep.after_s >= 0 or machine.sleep.parts < 1 or not takes:
             yield "sleep needs an input, after_s of at least 0 and at least one part to wake it"
+
+
+def _crew_problems(job: Failure | Degradation, names: dict[str, set[str]]) -> Iterator[str]:
+    for name in job.crews:
+        if name not in names["crew"]:
+            yield f"crew {name!r} does not exist"
+    if job.skill is not None and job.crews:
+        yield f"skill {job.skill!r} and crews {job.crews}: tell one of them"
+    if job.skill is not None and job.skill not in names["skill"]:
+        yield f"no crew has the skill {job.skill!r}"
+
+
+def _degradation_problems(wear: Degradation, names: dict[str, set[str]]) -> Iterator[str]:
+    for law in (*wear.stages, wear.to_repair, *([wear.to_maintain] if wear.to_maintain else [])):
+        yield from law.problems()
+    if not wear.stages:
+        yield "a degradation needs a stage"
+    if wear.kind not in ("operating", "calendar"):
+        yield f"kind {wear.kind!r} of a degradation is neither operating nor calendar"
+    if (wear.threshold is None) != (wear.to_maintain is None):
+        yield "a preventive job needs both threshold and to_maintain"
+    if wear.threshold is not None and not 1 <= wear.threshold < len(wear.stages):
+        yield f"threshold {wear.threshold} must be within 1 and {len(wear.stages) - 1}, the last stage"
+    yield from _crew_problems(wear, names)
 
 
 def _furnace_problems(machine: Machine, furnace: Furnace) -> Iterator[str]:

@@ -408,7 +408,7 @@ cdef bint maintenance_due(Sim* sim, Py_ssize_t s) noexcept nogil:
     for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if (sim.mode_plan[m].kind == MAINTAIN_WORKING and sim.mode_due[m] <= sim.server[s].worked) or (
             sim.mode_plan[m].kind == MAINTAIN_ANYTIME and sim.mode_due[m] <= sim.now
-        ):
+        ) or (sim.mode_plan[m].kind == ON_CONDITION and asked_for(sim, m) and someone_free(sim, m)):
             break_down(sim, s, m)
             return True
     return False

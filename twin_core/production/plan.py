@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
 from uem.twin_core.production import engine, furnace
 from uem.twin_core.production.laws import KINDS, LAW
-from uem.twin_core.production.model import OUT, Factory, Flow, Law, Machine, flows
+from uem.twin_core.production.model import OUT, Degradation, Factory, Failure, Flow, Law, Machine, flows
 
 Array = NDArray[np.float64]
 STATES = engine.STATES
@@ -58,6 +58,7 @@ class Ledger:
     lost: NDArray[np.int64]
     delivered: NDArray[np.int64]  # parts that left the factory from this machine
     failures: NDArray[np.int64]
+    maintained: NDArray[np.int64]  # preventive jobs that were begun
     time_s: Array
     energy_j: Array
     level: Array  # mean over the time
@@ -137,6 +138,8 @@ class FactoryPlan:
                     raise UnknownName("state", state, STATES)
         self._furnaces = tuple((m.name, m.furnace) for m in factory.machines if m.furnace is not None)
         compiled = _Compiler(factory)
+        self._mode_first = [int(server["mode_first"]) for server in compiled.servers]
+        self._maintains = compiled.maintains()
         self._engine = engine.Engine(
             compiled.arrays(), stream_keys(factory), len(factory.products), factory.parts_followed
         )
@@ -321,6 +324,7 @@ class FactoryPlan:
         machines: Mapping[str, str] | None = None,
         left_s: Mapping[str, float] | None = None,
         temperatures_k: Mapping[str, Sequence[float]] | None = None,
+        stages: Mapping[str, int] | None = None,
     ) -> None:
         """Set what is known of the plant at the run's moment; what is not told stays as it is.
 
@@ -332,6 +336,8 @@ class FactoryPlan:
             left_s: seconds left of the cycle (busy) or of the repair (down) by machine; drawn anew where not told.
             temperatures_k: of chamber, lining and load by furnace. A batch that a furnace is told to be busy with comes
                 in as cold as `brought_k` unless its temperature is told.
+            stages: how far the first degradation of a machine (every slot of it) has come; the rest of the stage is
+                drawn anew.
         """
         for name, level in (levels or {}).items():
             b = self._index("buffer", name, self.buffers)
@@ -344,16 +350,30 @@ class FactoryPlan:
             left = (left_s or {}).get(name, math.nan)
             if state not in ("starved", "busy", "blocked", "down"):
                 raise InvalidInput(f"machine {name}: state {state!r} is none of starved, busy, blocked, down")
-            if state == "down" and not self.factory.machines[m].failures:
+            if state == "down" and not (self.factory.machines[m].failures or self.factory.machines[m].degradations):
                 raise InvalidInput(f"machine {name} has no failures, so it cannot be down")
             for s in np.flatnonzero(self._owner == m).tolist():
                 self._engine.set_state(run.block, s, state, left)
+        for name, stage in (stages or {}).items():
+            self._set_stage(run, name, stage)
         for name, found_k in (temperatures_k or {}).items():
             f = self._index("furnace", name, tuple(name for name, _ in self._furnaces))
             if len(found_k) != 3 or not all(0 < t < math.inf for t in found_k):
                 raise InvalidInput(f"furnace {name}: temperatures {found_k} of chamber, lining and load in K")
             hall_k = self._furnaces[f][1].hall_k
             self._engine.set_temperatures(run.block, f, *(t - hall_k for t in found_k))
+
+    def _set_stage(self, run: FactoryRun, name: str, stage: int) -> None:
+        m = self._index("machine", name, self.machines)
+        machine = self.factory.machines[m]
+        most = len(machine.degradations[0].stages) if machine.degradations else 0
+        if not 0 <= stage < most:
+            raise InvalidInput(f"machine {name}: stage {stage} of wear; it has {most} stages")
+        for s in np.flatnonzero(self._owner == m).tolist():
+            worn = self._mode_first[s] + len(machine.failures)
+            run.view["mode"]["stage"][worn] = stage
+            run.view["mode_due"][worn] = np.nan
+        run.view["head"]["awake"] = 0
 
     def set_limit(self, run: FactoryRun, utility: str, limit: float) -> None:
         """What a utility can give from now on; if it is too little, machines stop, the last one of the list first.
@@ -449,6 +469,7 @@ class FactoryPlan:
             aged=self._field(blocks, "queue")["aged"].copy() if self.factory.parts_followed else no_parts,
             flow_s=flow_s,
             furnaces=furnaces,
+            maintained=self._by_machine(self._field(blocks, "mode")["jobs"] @ self._maintains),
             **counts,
         )
 
@@ -476,6 +497,7 @@ class _Compiler:
         self.gives: list[tuple[float, int, int]] = []
         self.modes: list[tuple[int, ...]] = []
         self.mode_crews: list[int] = []
+        self.stage_laws: list[int] = []
         self.products = factory.products
         self.product_laws: list[int] = []
         self.recipes: list[tuple[float, ...]] = []
@@ -525,6 +547,7 @@ class _Compiler:
             "consumers": np.array(consumers, np.int32),
             "producers": np.array(producers, np.int32),
             "mode_crews": np.array(self.mode_crews, np.int32),
+            "stage_laws": np.array(self.stage_laws, np.int32),
             "laws": np.array(self.law_rows, LAW),
             "table": np.array(self.table, np.float64),
             **furnace.tables(self.furnaces, self.products),
@@ -586,6 +609,41 @@ class _Compiler:
             self.table.extend(law.table)
         return self.laws[law]
 
+    def _modes(self, machine: Machine) -> None:
+        """Failures, then each degradation: its wear and the job that it asks for."""
+        for failure in machine.failures:
+            laws = self._law(failure.to_fail), self._law(failure.to_repair)
+            self.modes.append(
+                (engine.MODE_KINDS[failure.kind], *laws, *self._crews(failure), failure.priority, 0, 0, -1, 0)
+            )
+        for wear in machine.degradations:
+            stages = len(self.stage_laws)
+            self.stage_laws.extend(self._law(law) for law in wear.stages)
+            kind = engine.MODE_KINDS["wear" if wear.kind == "operating" else "wear_calendar"]
+            repair = -1, self._law(wear.to_repair), *self._crews(wear), wear.priority
+            self.modes.append((kind, *repair, len(wear.stages), stages, -1, 0))
+            if wear.threshold is not None and wear.to_maintain is not None:
+                job = -1, self._law(wear.to_maintain), *self._crews(wear), wear.maintain_priority
+                worn = len(self.modes) - 1
+                self.modes.append((engine.MODE_KINDS["condition"], *job, 0, 0, worn, wear.threshold))
+
+    def _crews(self, job: Failure | Degradation) -> tuple[int, int]:
+        """Where the crews stand that can do a job, and how many they are."""
+        first = len(self.mode_crews)
+        skilled = [crew.name for crew in self.factory.crews if job.skill in crew.skills]
+        self.mode_crews.extend(self.crew_index[name] for name in job.crews or skilled)
+        return first, len(self.mode_crews) - first
+
+    def maintains(self) -> NDArray[np.int64]:
+        """Which modes are preventive jobs of which server; (modes, servers)."""
+        kinds = [engine.MODE_KINDS[name] for name in ("maintenance", "maintenance_calendar", "condition")]
+        found = np.zeros((len(self.modes), len(self.servers)), np.int64)
+        for s, server in enumerate(self.servers):
+            first = int(server["mode_first"])
+            for m in range(first, first + int(server["n_modes"])):
+                found[m, s] = self.modes[m][0] in kinds
+        return found
+
     def _links(self, into: list[tuple[float, int, int]], found: tuple[Flow, ...]) -> int:
         first = len(into)
         into.extend((f.weight, -1 if f.buffer == OUT else self.buffer_index[f.buffer], f.amount) for f in found)
@@ -595,6 +653,7 @@ class _Compiler:
         takes, gives = flows(machine.takes), flows(machine.gives)
         single = machine.batch[1] == 1
         maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
+        maintained = maintained or any(wear.threshold is not None for wear in machine.degradations)
         take_plain = -1
         heated = machine.furnace is not None
         asks = maintained or heated or bool(machine.uses) or machine.calendar is not None
@@ -609,12 +668,7 @@ class _Compiler:
             elif len(gives) == 1 and gives[0].amount == 1:
                 give_plain = self.buffer_index[gives[0].buffer]
         mode_first = len(self.modes)
-        for failure in machine.failures:
-            first = len(self.mode_crews)
-            self.mode_crews.extend(self.crew_index[name] for name in failure.crews)
-            kind = engine.MODE_KINDS[failure.kind]
-            laws = self._law(failure.to_fail), self._law(failure.to_repair)
-            self.modes.append((kind, *laws, first, len(failure.crews), failure.priority))
+        self._modes(machine)
         use_first = len(self.uses)
         self.uses.extend((amount, self.utility_index[name], 0) for name, amount in machine.uses.items())
         sleep = machine.sleep
@@ -638,7 +692,7 @@ class _Compiler:
             "cycle": self._law(machine.cycle),
             "warm_up": -1 if sleep is None else self._law(sleep.warm_up),
             "mode_first": mode_first,
-            "n_modes": len(machine.failures),
+            "n_modes": len(self.modes) - mode_first,
             "wake_at": 1 if sleep is None else sleep.parts,
             "calendar": -1 if machine.calendar is None else self.calendar_index[machine.calendar],
             "loses": machine.loses,

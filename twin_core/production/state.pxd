@@ -66,6 +66,9 @@ cdef enum ModeKind:
     ANYTIME  # ages by the clock, except while the machine is down
     MAINTAIN_WORKING  # due by worked time, done when the machine has no part
     MAINTAIN_ANYTIME  # due by the clock, done when the machine has no part
+    WEAR_WORKING  # passes from stage to stage while the machine works; behind the last one it is down
+    WEAR_ANYTIME  # the same by the clock
+    ON_CONDITION  # asked for from a stage of wear on, done when the machine has no part and a worker is free
 
 cdef enum:
     SINK_ = -2
@@ -132,6 +135,15 @@ cdef struct ModePlan:
     int32_t crew_first  # crews that can do it, in the order in which they are asked
     int32_t n_crews  # 0: repair begins at once
     int32_t priority  # of equal priority: first broken, first repaired
+    int32_t n_stages  # of wear; else 0
+    int32_t stages  # laws of the time in each, first row of `stage_laws`
+    int32_t wear  # of ON_CONDITION: the mode of wear that it renews
+    int32_t threshold  # its stage from which the job is asked for
+
+cdef struct Mode:
+    int64_t jobs  # that were begun since the ledger began
+    int32_t stage  # of wear
+    int32_t spare
 
 cdef struct CrewPlan:
     int32_t workers
@@ -277,6 +289,7 @@ cdef struct Sim:
     const int32_t* consumers
     const int32_t* producers
     const int32_t* mode_crews
+    const int32_t* stage_laws
     const Law* laws
     const double* table
     const Ziggurat* layers
@@ -284,6 +297,7 @@ cdef struct Sim:
     Py_ssize_t n_buffers
     Py_ssize_t n_crews
     Py_ssize_t n_modes
+    Py_ssize_t n_requests  # modes ON_CONDITION
     Py_ssize_t n_calendars
     Py_ssize_t n_utilities
     Py_ssize_t n_orders
@@ -299,6 +313,7 @@ cdef struct Sim:
     Crew* crew
     Utility* utility
     double* mode_due  # (n_modes,)
+    Mode* mode  # (n_modes,)
     # (n_servers, N_SHOWN) seconds by state; of BUSY minus the operating time at which the ledger began
     double* spent
     Stream* streams  # (n_servers, N_PURPOSES)

@@ -7,6 +7,7 @@ from uem.twin_core.production.model import (
     Buffer,
     Calendar,
     Crew,
+    Degradation,
     Factory,
     Failure,
     Flow,
@@ -42,6 +43,20 @@ def breaks(to_fail, to_repair, **more):
     return Failure(to_fail=exponential(to_fail), to_repair=exponential(to_repair), **more)
 
 
+_WEAR = Degradation(
+    stages=(exponential(9.0), deterministic(4.0), exponential(6.0)),
+    to_repair=exponential(3.0),
+    threshold=1,
+    to_maintain=exponential(1.0),
+    crews=("crew",),
+)
+_WEAR_BY_CLOCK = Degradation(
+    stages=(exponential(9.0), exponential(6.0)),
+    to_repair=exponential(3.0),
+    kind="calendar",
+    threshold=1,
+    to_maintain=deterministic(1.0),
+)
 laws = st.sampled_from([deterministic(1.0), exponential(1.0), gamma(0.8, 0.4), deterministic(0.5), exponential(1.5)])
 kinds = st.sampled_from(["operating", "calendar", "maintenance", "maintenance_calendar"])
 
@@ -73,6 +88,7 @@ def factories(draw):
                 gives=(f"b{i + 1}",) if i < n - 1 else (),
                 slots=draw(st.integers(1, 3)),
                 failures=failures,
+                degradations=draw(st.sampled_from([(), (), (_WEAR,), (_WEAR_BY_CLOCK,)])),
                 scrap=draw(st.sampled_from([0.0, 0.2])),
                 calendar=draw(st.sampled_from([None, None, "shift"])),
                 pauses=draw(st.booleans()),
