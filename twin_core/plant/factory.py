@@ -1,0 +1,138 @@
+"""A factory where it stands: its machines, the heat that they give off, what is measured of it.
+
+Heat is a share of the electric power that a machine takes in a state. It warms the water of a loop, which gives it to
+a waste-heat exchanger of a network; what that does not take a recooler throws away, as far as it can.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.plant.problem import Problem
+from uem.twin_core.production.model import Factory
+
+MOST_TEMP_K = 1773.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatLoop:
+    """Water (or oil, or gas) that carries heat to the exchanger `unit` of a network, well mixed.
+
+    The recooler holds it at `recool_temp_k` as far as its power suffices. Above `alarm_temp_k` the factory has no
+    cooling: what `utility` may give falls to `alarm_limit`, until the loop is below `clear_temp_k`.
+    """
+
+    network: str
+    unit: str  # a waste-heat exchanger
+    content_j_k: float  # heat capacity of what is in the loop
+    temp_k: float  # at the beginning
+    recool_w: float = 0.0
+    recool_temp_k: float = MOST_TEMP_K
+    alarm_temp_k: float = MOST_TEMP_K
+    clear_temp_k: float = MOST_TEMP_K
+    utility: str = ""  # that falls short while the alarm is on; empty: nothing stops
+    alarm_limit: float = 0.0
+
+    def problems(self) -> Iterator[str]:
+        """Everything that is wrong with it, each beginning with the key."""
+        if not 0 < self.content_j_k < math.inf:
+            yield Problem.of(self, "content_j_k: {content_j_k} must be positive")
+        for key in ("temp_k", "recool_temp_k", "alarm_temp_k", "clear_temp_k"):
+            if not 223.15 <= getattr(self, key) <= MOST_TEMP_K:
+                limits = {"low": (key, 223.15), "high": (key, MOST_TEMP_K)}
+                yield Problem.of(self, f"{key}: {{{key}}} must be from {{low}} to {{high}}", **limits)
+        if self.clear_temp_k > self.alarm_temp_k:
+            yield Problem.of(self, "clear_temp_k: {clear_temp_k} must not be above alarm_temp_k {alarm_temp_k}")
+        if self.recool_w < 0:
+            yield Problem.of(self, "recool_w: {recool_w} must not be negative")
+        if self.alarm_limit < 0:
+            yield f"alarm_limit: {self.alarm_limit} must not be negative"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatStream:
+    """Heat of some machines that leaves in one way: `shares` of their electric power, by machine and state."""
+
+    name: str
+    shares: Mapping[str, Mapping[str, float]]
+    loop: HeatLoop | None = None  # None: nobody uses it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTags:
+    """What is measured of a machine (empty: not measured)."""
+
+    state_tag: str = ""  # PackML state by its number
+    good_tag: str = ""  # counter of good parts
+    scrap_tag: str = ""  # counter of scrapped parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorySite:
+    """A factory of the territory, its heat and its tags."""
+
+    factory: Factory
+    title: str = ""
+    heat: tuple[HeatStream, ...] = ()
+    machine_tags: Mapping[str, MachineTags] = field(default_factory=dict)  # by machine
+    level_tags: Mapping[str, str] = field(default_factory=dict)  # by buffer
+    calendar_epoch_ns: int = 345_600 * 10**9  # where a period of the calendars begins: a Monday, 0:00 UTC
+    step_s: float = 10.0
+    prior_worth: float = 10.0  # observations that the laws of the file are worth, as long as nothing is measured
+    parted_parts: int = 2  # a counter that is so many parts off the prediction parts the two
+    forecast_horizon_s: float = 28_800.0
+    forecast_step_s: float = 900.0
+
+    @property
+    def name(self) -> str:
+        """The name of the factory."""
+        return self.factory.name
+
+    def __post_init__(self) -> None:
+        problems = [*self._problems()]
+        if problems:
+            raise InvalidTerritory(f"factory {self.name}", problems)
+
+    def _problems(self) -> Iterator[str]:
+        for name, count in Counter(stream.name for stream in self.heat).items():
+            if count > 1 or not name:
+                yield f"heat name {name!r} is used {count} times; each needs one of its own"
+        machines = [machine.name for machine in self.factory.machines]
+        buffers = [buffer.name for buffer in self.factory.buffers]
+        utilities = [utility.name for utility in self.factory.utilities]
+        for i, stream in enumerate(self.heat):
+            for name in stream.shares:
+                if name not in machines:
+                    yield f"heat[{i}]: machine {name!r} does not exist; machines are {', '.join(machines)}"
+            if stream.loop is not None:
+                yield from (_under(f"heat[{i}]", problem) for problem in stream.loop.problems())
+                if stream.loop.utility and stream.loop.utility not in utilities:
+                    known = ", ".join(utilities) or "none"
+                    yield f"heat[{i}].utility: {stream.loop.utility!r} does not exist; utilities are {known}"
+        yield from self._share_problems()
+        for name in self.machine_tags:
+            if name not in machines:
+                yield f"tags: machine {name!r} does not exist; machines are {', '.join(machines)}"
+        for name in self.level_tags:
+            if name not in buffers:
+                yield f"tags: buffer {name!r} does not exist; buffers are {', '.join(buffers)}"
+        if self.prior_worth <= 1 or self.parted_parts < 1:
+            yield f"prior_worth {self.prior_worth} must be above 1, parted_parts {self.parted_parts} at least 1"
+
+    def _share_problems(self) -> Iterator[str]:
+        given: dict[tuple[str, str], float] = {}
+        for stream in self.heat:
+            for machine, shares in stream.shares.items():
+                for state, share in shares.items():
+                    if not 0 <= share <= 1:
+                        yield f"heat {stream.name}: share {share} of {machine}, {state} must be from 0 to 1"
+                    given[machine, state] = given.get((machine, state), 0.0) + share
+        for (machine, state), share in given.items():
+            if share > 1 + 1e-12:
+                yield f"heat of {machine}, {state}: shares add up to {share:g}; at most 1, the rest warms the hall"
+
+
+def _under(key: str, problem: str) -> str:
+    return problem.below(key) if isinstance(problem, Problem) else f"{key}.{problem}"
