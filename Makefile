@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 # Without setuptools' advice to packagers; errors are still shown.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BUF_VERSION := 1.75.0
-SOURCES := setup.py pyproject.toml $(shell find twin_core -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' 2>/dev/null) $(shell find protos -name '*.proto')
+SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' 2>/dev/null) $(shell find protos -name '*.proto')
 .DELETE_ON_ERROR:
-.PHONY: run dev test lint protos bench docs clean check-prerequisites
+.PHONY: run dev test fuzz lint protos bench docs clean check-prerequisites
 
 run: $(VENV)/.run ## install, compile and start the main job
 	@# In a terminal `uem up` gets a job of its own: Ctrl-C then reaches it and not make, which would end with 130.
@@ -20,6 +20,9 @@ test: $(VENV)/.test ## all tests with coverage
 	$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=90 --skip-covered
+
+fuzz: $(VENV)/.test ## a million mutated messages through the OPC UA decoder, compiled with sanitizers
+	$(BIN)/python tests/hardware_adapters/opcua/fuzz.py --sanitize --mutations 1000000
 
 lint: $(VENV)/.dev $(VENV)/.buf ## ruff, mypy --strict, buf lint, stubs compared, import layers
 	$(BIN)/ruff check .
@@ -40,7 +43,7 @@ docs: $(VENV)/.bench ## regenerate the tables in README and docs
 
 clean: ## remove what the other commands made
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* bench.json *.egg-info
-	find twin_core -name '*.so' -delete
+	find twin_core hardware_adapters -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 check-prerequisites:

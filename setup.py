@@ -1,4 +1,4 @@
-"""Build of the compiled core; everything else about the package stands in pyproject.toml.
+"""Build of the compiled kernels; everything else about the package stands in pyproject.toml.
 
 The folders at the top of the repository are mapped into one import package: `twin_core/thermal/pipes.pyx`
 is `uem.twin_core.thermal.pipes`. `UEM_DEBUG=1` compiles with bounds, overflow and wraparound checks on.
@@ -16,6 +16,7 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).resolve().parent
 # Parts of the package and the folders they live in. `uem.v1` is where protoc's own import lines look.
 PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples"]
+COMPILED = ["twin_core", "hardware_adapters"]  # have kernels
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
 # Compiled for each of these kinds of processor with as many numbers as their vectors hold; all have the first.
 LANE_STEP = Path("twin_core/thermal/lane_step.pyx")
@@ -53,9 +54,12 @@ def namespace_links() -> str:
 
 def extensions() -> list[Extension]:
     """One extension per kernel, named as it is imported; the kernel with vectors once per kind of processor."""
-    sources = [source.relative_to(ROOT) for source in sorted(ROOT.glob("twin_core/**/*.pyx"))]
+    paths = [path for part in COMPILED for path in sorted((ROOT / part).rglob("*.pyx"))]
+    sources = [path.relative_to(ROOT) for path in paths]
     if not sources:
-        raise SystemExit("setup.py: no .pyx file under twin_core/: this source tree is incomplete, nothing was built")
+        raise SystemExit(
+            f"setup.py: no .pyx file under {' and '.join(COMPILED)}: this source tree is incomplete, nothing was built"
+        )
     found = [extension(source) for source in sources if source != LANE_STEP]
     for level, lanes in LEVELS.items():
         # Cython names a module by its file, so every copy has one of its own.

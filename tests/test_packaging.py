@@ -46,7 +46,7 @@ def wheel(sdist, tmp_path_factory):
 def test_the_source_archive_holds_every_kernel_stub_and_territory(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    parts = ("twin_core", "protos", "services", "territories", "examples")
+    parts = ("twin_core", "hardware_adapters", "protos", "services", "territories", "examples")
     tracked = run("git", "-c", "safe.directory=*", "ls-files", *parts, cwd=ROOT).split()
     missing = [name for name in tracked if name not in names]
     assert not missing

@@ -86,6 +86,7 @@ class OpcUaAdapter:
         self._silence_s = silence_s
         self._queue = SampleQueue(most_queued_rows)
         self._lost_at_server = 0
+        self._columns = notifications.Columns()
         self._client: Client | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -289,7 +290,7 @@ class OpcUaAdapter:
                 async with asyncio.timeout(self._silence_s):
                     body = await asyncio.shield(waiting[0])
                 waiting.popleft()
-                notification = notifications.decode(bytes(body))
+                notification = notifications.decode(bytes(body), self._columns)
                 self._check_status(notification)
                 if notification.is_keep_alive:
                     continue

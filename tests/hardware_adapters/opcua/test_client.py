@@ -30,7 +30,7 @@ def adapter(bindings, shared_pki):
 async def test_status_value_and_both_times_arrive_as_the_server_wrote_them(open_hall, adapter, shared_pki, monkeypatch):
     seen = []
     decode = client_module.notifications.decode
-    monkeypatch.setattr(client_module.notifications, "decode", lambda body: seen.append(decode(body)) or seen[-1])
+    monkeypatch.setattr(client_module.notifications, "decode", lambda body, _: seen.append(decode(body)) or seen[-1])
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         before = time.time_ns()
         await hall.server.write(EPOCH_NS + 123_456_000, [21.5, 2.0, 1.0], [UNCERTAIN_SENSOR_NOT_ACCURATE, 0, 0])
@@ -292,8 +292,8 @@ async def test_gaps_and_endings_that_the_server_reports_are_not_silent(open_hall
     decode = client_module.notifications.decode
     count = [0]
 
-    def skipping(body):
-        found = decode(body)
+    def skipping(body, columns):
+        found = decode(body, columns)
         if len(found.handle):
             count[0] += 1
             object.__setattr__(found, "sequence", found.sequence + (5 if count[0] > 1 else 0))
