@@ -7,6 +7,7 @@ Numbers and null go into the columns; the bytes of any other value are kept asid
 Times: 100 ns ticks since 1601 become ns since 1970.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport NAN
 from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -78,6 +79,12 @@ cdef struct Rows:  # where the columns lie
     int64_t* source
     int64_t* server
 
+# Bytes of a value by built-in type, -1 where they differ from value to value.
+cdef int8_t[26] SIZE = [0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8, -1, 8, 16, -1, -1, -1, -1, 4, -1, -1, -1, -1, -1, -1]
+# By number type: whether it has a sign, and which reading of the bits is its value.
+cdef uint8_t[12] SIGNED = [0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0]
+cdef uint8_t[12] READING = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]
+
 
 # --- loads ---
 
@@ -125,39 +132,34 @@ cdef inline int64_t i64(Cursor* c) noexcept nogil:
     return x
 
 
+@cython.overflowcheck(False)  # shifts lose bits
 cdef inline double number(Cursor* c, uint8_t kind) noexcept nogil:
-    """A scalar of a type that is a number, BOOLEAN to DOUBLE."""
-    cdef int8_t sbyte = 0
-    cdef int16_t short_ = 0
-    cdef uint64_t long_ = 0
-    cdef float single = 0.0
-    cdef double double_ = 0.0
-    if kind == DOUBLE:
-        load(c, &double_, 8)
-        return double_
-    elif kind == FLOAT:
-        load(c, &single, 4)
-        return single
-    elif kind == BOOLEAN:
-        return u8(c) != 0
-    elif kind == SBYTE:
-        load(c, &sbyte, 1)
-        return sbyte
-    elif kind == BYTE:
-        return u8(c)
-    elif kind == INT16:
-        load(c, &short_, 2)
-        return short_
-    elif kind == UINT16:
-        return u16(c)
-    elif kind == INT32:
-        return i32(c)
-    elif kind == UINT32:
-        return u32(c)
-    elif kind == INT64:
-        return <double>i64(c)
-    load(c, &long_, 8)
-    return <double>long_
+    """A scalar of a type that is a number, BOOLEAN to DOUBLE.
+
+    Which type comes next is chance to a processor, so that every branch by type would be foreseen wrongly: the bits are
+    read in all ways, and one of them is taken.
+    """
+    cdef double[3] readings
+    cdef uint64_t bits = 0
+    cdef uint32_t single = 0
+    cdef float single_value = 0.0
+    cdef int64_t whole
+    cdef int unused = 64 - 8 * SIZE[kind]
+    if c.end - c.at >= 8:
+        memcpy(&bits, c.at, 8)
+        c.at += SIZE[kind]
+    else:
+        load(c, &bits, SIZE[kind])
+    bits = bits << unused
+    whole = <int64_t>bits >> unused if SIGNED[kind] else <int64_t>(bits >> unused)
+    bits = bits >> unused
+    whole = bits != 0 if kind == BOOLEAN else whole
+    single = <uint32_t>bits if kind == FLOAT else 0  # other bits may be a denormal, which takes long
+    memcpy(&single_value, &single, 4)
+    readings[0] = <double>whole if kind != UINT64 else <double>bits
+    readings[1] = single_value
+    memcpy(&readings[2], &bits, 8)
+    return readings[READING[kind]]
 
 
 cdef inline int64_t time_ns(Cursor* c) noexcept nogil:
@@ -267,21 +269,8 @@ cdef void skip_data_value(Cursor* c, int depth) noexcept nogil:
         skip(c, 2)
 
 
-cdef Py_ssize_t size_of(uint8_t kind) noexcept nogil:
-    """Bytes of a value of a built-in type, -1 if they differ from value to value."""
-    if kind == 0:
-        return 0
-    elif kind == BOOLEAN or kind == SBYTE or kind == BYTE:
-        return 1
-    elif kind == INT16 or kind == UINT16:
-        return 2
-    elif kind == INT32 or kind == UINT32 or kind == FLOAT or kind == STATUS_CODE:
-        return 4
-    elif kind == INT64 or kind == UINT64 or kind == DOUBLE or kind == DATE_TIME:
-        return 8
-    elif kind == GUID:
-        return 16
-    return -1
+cdef inline Py_ssize_t size_of(uint8_t kind) noexcept nogil:
+    return SIZE[kind] if kind <= DIAGNOSTIC_INFO else -1
 
 
 cdef void skip_value(Cursor* c, uint8_t kind, int depth) noexcept nogil:
