@@ -43,6 +43,7 @@ cdef int64_t AT_ONCE = 10_000_000
 include "lists.pxi"
 include "parts.pxi"
 include "furnaces.pxi"
+include "quality.pxi"
 include "moves.pxi"
 include "hindrances.pxi"
 include "wear.pxi"
@@ -62,6 +63,8 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
                 drop(sim, s, 1)
                 server.load -= 1
                 server.scrapped += 1
+    if sim.n_quality > 0:
+        judge(sim, s)
     server.phase = DONE
     server.way = -1
     if sim.rare_plan[s].furnace >= 0:
@@ -274,10 +277,7 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
 
 cdef void store_new(Sim* sim, Py_ssize_t b) noexcept nogil:
     """A part of no order, seen in a buffer."""
-    cdef Part part
-    part.born = part.entered = sim.now
-    part.next = part.order = -1
-    part.product = part.priority = 0
+    cdef Part part = new_part(sim)
     store(sim, b, &part)
 
 
@@ -287,19 +287,17 @@ cdef void drop_stored(Sim* sim, Py_ssize_t b) noexcept nogil:
     if sim.queue[b].first < 0 or sim.queue[b].n_fresh > sim.buffer[b].level - 1:
         sim.queue[b].fresh = sim.queue[b].first
         sim.queue[b].n_fresh = sim.buffer[b].level - 1
-    done(sim, &part)
+    throw_away(sim, &part)
     set_timer(sim, b)
 
 
 cdef void hold_seen(Sim* sim, Py_ssize_t s) noexcept nogil:
     """The records of a server agree with whether a part was seen on it."""
-    cdef Part part
-    part.born = part.entered = sim.now
-    part.next = part.order = -1
-    part.product = part.priority = 0
+    cdef Part part = new_part(sim)
     while sim.held[s].first >= 0 and sim.server[s].load == 0:
         part = take_first(sim, &sim.held[s].first, &sim.held[s].last)
-        done(sim, &part)
+        throw_away(sim, &part)
+        part = new_part(sim)
     if sim.server[s].load > 0 and sim.held[s].first < 0:
         append(sim, &sim.held[s].first, &sim.held[s].last, &part)
 
@@ -388,6 +386,8 @@ cdef void clear_ledger(Sim* sim) noexcept nogil:
         if sim.n_parts > 0:
             sim.queue[s].aged = 0
         buffer.most = buffer.level
+    if sim.n_quality > 0:
+        memset(sim.quality, 0, sim.n_quality * sizeof(Quality))
     for s in range(sim.heating.n):
         clear_sums(&sim.heating, s, sim.head.now)
 
@@ -434,10 +434,15 @@ SERVER = _dtype([
 BUFFER = _dtype([("d", "area"), ("q", "level capacity entered passed most"), ("i", "waiting blocked queued spare")])
 CREW = _dtype([("i", "free waiting off")])
 UTILITY = _dtype([("d", "limit used")])
-RECIPE_PLAN = _dtype([("d", "busy_w"), ("i", "cycles changeovers first_order n_orders arrives spare")])
+RECIPE_PLAN = _dtype([("d", "busy_w"), ("i", "cycles changeovers first_order n_orders arrives product")])
 QUEUE_PLAN = _dtype([("d", "delay longest"), ("i", "order timer")])
 ORDER_PLAN = _dtype([("d", "release"), ("i", "product quantity priority spare")])
-PART = _dtype([("d", "born entered"), ("i", "next order product priority")])
+STEP_PLAN = _dtype([("i", "buffer cycle")])
+QUALITY_PLAN = _dtype([("d", "defects finds alarms delay"), ("i", "inspects rejects")])
+QUALITY = _dtype([("q", "flawed found escaped gone alarms refused"), ("d", "until_known")])
+PART = _dtype([
+    ("d", "born entered flawed known"), ("i", "flaw inspector step rejected next order product priority")
+])
 HELD = _dtype([("i", "first last product order"), ("q", "released")])
 QUEUE = _dtype([("i", "first last fresh n_fresh"), ("q", "aged")])
 ORDER = _dtype([("d", "finished energy_j"), ("q", "left")])
@@ -460,6 +465,9 @@ SIZES = {
     "recipe_plan": (RECIPE_PLAN.itemsize, sizeof(RecipePlan)),
     "queue_plan": (QUEUE_PLAN.itemsize, sizeof(QueuePlan)),
     "order_plan": (ORDER_PLAN.itemsize, sizeof(OrderPlan)),
+    "step_plan": (STEP_PLAN.itemsize, sizeof(StepPlan)),
+    "quality_plan": (QUALITY_PLAN.itemsize, sizeof(QualityPlan)),
+    "quality": (QUALITY.itemsize, sizeof(Quality)),
     "part": (PART.itemsize, sizeof(Part)),
     "held": (HELD.itemsize, sizeof(Held)),
     "queue": (QUEUE.itemsize, sizeof(Queue)),
@@ -473,7 +481,7 @@ UNLIMITED = (1 << 62)
 PHASES = {"empty": EMPTY, "setup": SETUP, "work": WORK, "done": DONE}
 HINDRANCES = {"down": DOWN, "off_shift": OFF_SHIFT, "short": SHORT, "asleep": ASLEEP}
 TAKE_RULES = {"all": ALL, "first": FIRST}
-GIVE_RULES = {"split": SPLIT, "chance": CHANCE, "first": FIRST_FREE, "shortest": SHORTEST}
+GIVE_RULES = {"split": SPLIT, "chance": CHANCE, "first": FIRST_FREE, "shortest": SHORTEST, "table": TABLE}
 QUEUE_ORDERS = {"fifo": FIFO, "lifo": LIFO, "priority": PRIORITY}
 MODE_KINDS = {
     "operating": WORKING, "calendar": ANYTIME, "maintenance": MAINTAIN_WORKING, "maintenance_calendar": MAINTAIN_ANYTIME,
@@ -490,7 +498,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state
+    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state, _at_quality
 
     def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
         """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams.
@@ -529,6 +537,10 @@ cdef class Engine:
         sim.table = <const double*>self._address("table", np.dtype("f8"))
         sim.stage_laws = <const int32_t*>self._address("stage_laws", np.dtype("i4"))
         sim.n_requests = int((arrays["mode_plan"]["kind"] == ON_CONDITION).sum())
+        sim.route = <const int32_t*>self._address("route", np.dtype("i4"))
+        sim.step_plan = <const StepPlan*>self._address("step_plan", STEP_PLAN)
+        sim.quality_plan = <const QualityPlan*>self._address("quality_plan", QUALITY_PLAN)
+        sim.n_quality = len(arrays["quality_plan"])
         sim.layers = exponential_layers()
         sim.heating.n = len(arrays["furnace_plan"])
         sim.heating.plan = <const FurnacePlan*>self._address("furnace_plan", FURNACE_PLAN)
@@ -571,6 +583,7 @@ cdef class Engine:
             ("queue", QUEUE, (self._sim.n_buffers if self._sim.n_parts else 0,)),
             ("order", ORDER, (self._sim.n_orders,)),
             ("part", PART, (self._sim.n_parts,)),
+            ("quality", QUALITY, (self._sim.n_quality,)),
             ("furnace", FURNACE, (self._sim.heating.n,)),
         ]
         self.fields = {}
@@ -594,6 +607,7 @@ cdef class Engine:
         self._at_order = self.fields["order"][0]
         self._at_part = self.fields["part"][0]
         self._at_mode_state = self.fields["mode"][0]
+        self._at_quality = self.fields["quality"][0]
         self._at_furnace = self.fields["furnace"][0]
         self._at_stack = self.fields["stack"][0]
 
@@ -612,6 +626,7 @@ cdef class Engine:
         sim.queue = <Queue*>(block + self._at_queue)
         sim.order = <Order*>(block + self._at_order)
         sim.part = <Part*>(block + self._at_part)
+        sim.quality = <Quality*>(block + self._at_quality)
         sim.heating.state = <FurnaceState*>(block + self._at_furnace)
         sim.stack = <int32_t*>(block + self._at_stack)
         sim.agenda.node_due = <int64_t*>(block + self._at_due)

@@ -181,6 +181,35 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A finished part is inspected; the part goes on, and its result is known after `delay_s`.
+
+    A part that is known to be bad is taken out by the machine that takes or finishes it next, this one included. It
+    counts for the machine that made it flawed.
+    """
+
+    finds: float = 1.0  # probability that a flawed part is found
+    false_alarms: float = 0.0  # that a sound part is taken for flawed
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a route: the buffer that a part goes to next."""
+
+    buffer: str
+    cycle: Law | None = None  # of the machine of give_rule `table` that takes it there; None: that of the product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The buffers that parts of a product go to one after another; behind the last step they leave the factory."""
+
+    product: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """Parts of one product that are wanted."""
 
@@ -200,7 +229,7 @@ class Machine:
     the first of the list that has enough.
     gives: buffers that it gives to. give_rule `split`: the amount to each at the same time (disassembly); `chance`:
     drawn by weight when the part is finished; `first`: the first of the list with a place; `shortest`: the one with
-    the fewest parts.
+    the fewest parts; `table`: the next step of the part's route (`Factory.routes`).
     batch: (least, most) parts that a furnace takes at once from its one input; they leave it one by one.
     """
 
@@ -215,6 +244,9 @@ class Machine:
     failures: tuple[Failure, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     scrap: float = 0.0  # probability that a finished part is thrown away
+    defects: float = 0.0  # that it is flawed, which nobody sees until it is inspected
+    inspection: Inspection | None = None
+    rejects: str | None = None  # a buffer for parts that are known to be bad; None: they are thrown away
     sleep: Sleep | None = None
     power_w: dict[str, float] = field(default_factory=dict)  # by state of engine.STATES; 0 where it is not told
     calendar: str | None = None  # works only in its shifts
@@ -222,6 +254,7 @@ class Machine:
     uses: dict[str, float] = field(default_factory=dict)  # of utilities, while it works
     loses: bool = False  # a finished part that finds no place is lost instead of blocking
     arrives: bool = False  # a source: its parts are born when they leave it
+    product: str | None = None  # of the parts that it begins, if it takes nothing and has no orders
     orders: tuple[Order, ...] = ()  # that it releases, in this order, `cycle` from one part to the next
     recipes: dict[str, Law] = field(default_factory=dict)  # cycle by product, where it is not `cycle`
     changeover_s: dict[tuple[str, str], float] = field(default_factory=dict)  # from one product to another
@@ -234,9 +267,11 @@ def batch_furnace(name: str, furnace: Furnace, **fields: Any) -> Machine:
     return Machine(name=name, furnace=furnace, cycle=deterministic(furnace.seconds()), recipes=recipes, **fields)
 
 
-def source(name: str, between: Law, gives: Sequence[str | Flow], *, loses: bool = False) -> Machine:
+def source(
+    name: str, between: Law, gives: Sequence[str | Flow], *, loses: bool = False, product: str | None = None
+) -> Machine:
     """Arrivals with `between` from one to the next; without a place they wait (the source stands still) or are lost."""
-    return Machine(name=name, cycle=between, gives=tuple(gives), loses=loses, arrives=True)
+    return Machine(name=name, cycle=between, gives=tuple(gives), loses=loses, arrives=True, product=product)
 
 
 def order_book(name: str, orders: Sequence[Order], gives: Sequence[str | Flow], *, between: Law) -> Machine:
@@ -295,6 +330,7 @@ class Factory:
     crews: tuple[Crew, ...] = ()
     calendars: tuple[Calendar, ...] = ()
     utilities: tuple[Utility, ...] = ()
+    routes: tuple[Route, ...] = ()
     name: str = "factory"
     follows: bool = False  # parts one by one, for their flow times; orders and special buffers need it anyway
     room: int | None = None  # for so many parts that are followed; None: all places, and 10,000 per unlimited buffer
@@ -306,14 +342,22 @@ class Factory:
 
     @property
     def products(self) -> tuple[str, ...]:
-        """Products of the orders; a part of no order counts as the first one."""
-        return tuple(dict.fromkeys(order.product for order in self.orders)) or ("",)
+        """Products of orders, machines and routes; a part that is of none counts as the first one."""
+        told = [machine.product for machine in self.machines if machine.product is not None]
+        of_routes = [route.product for route in self.routes]
+        return tuple(dict.fromkeys([*(order.product for order in self.orders), *told, *of_routes])) or ("",)
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether parts can be flawed or are inspected."""
+        return any(machine.defects > 0 or machine.inspection is not None for machine in self.machines)
 
     @property
     def parts_followed(self) -> int:
         """Room for parts that are followed; 0 where they are only counted."""
         special = any(b.order != "fifo" or b.delay_s > 0 or b.longest_s < math.inf for b in self.buffers)
-        if not (self.follows or special or self.orders):
+        typed = any(machine.product is not None or machine.give_rule == "table" for machine in self.machines)
+        if not (self.follows or special or self.orders or typed or self.has_quality):
             return 0
         if self.room is not None:
             return self.room
@@ -362,6 +406,7 @@ class Factory:
         if self.room is not None and self.room < 1:
             yield f"room for {self.room} parts; at least 1 is needed"
         yield from _order_problems(self.orders)
+        yield from _route_problems(self)
         for crew in self.crews:
             if crew.workers < 1:
                 yield f"crew {crew.name}: {crew.workers} workers; at least 1 is needed"
@@ -386,6 +431,32 @@ def _order_problems(orders: tuple[Order, ...]) -> Iterator[str]:
             yield f"order {order.name}: {order.quantity} parts from {order.release_s} s"
 
 
+def _route_problems(factory: Factory) -> Iterator[str]:
+    by_table = [machine for machine in factory.machines if machine.give_rule == "table"]
+    buffers = {buffer.name for buffer in factory.buffers}
+    for product, count in Counter(route.product for route in factory.routes).items():
+        if count > 1:
+            yield f"product {product!r} has {count} routes; it needs one"
+    for product in factory.products if by_table else ():
+        if product not in (route.product for route in factory.routes):
+            yield f"product {product!r} has no route, but machines give by table"
+    for route in factory.routes:
+        where = f"route of {route.product!r}"
+        if not route.steps:
+            yield f"{where}: a step is needed"
+        for step in route.steps:
+            if step.buffer not in buffers:
+                yield f"{where}: buffer {step.buffer!r} does not exist"
+            if step.cycle is not None:
+                yield from (f"{where}: {text}" for text in step.cycle.problems())
+        names = [*(step.buffer for step in route.steps), OUT]
+        for before, after in itertools.pairwise(names):
+            for machine in by_table:
+                outputs = [flow.buffer for flow in flows(machine.gives)]
+                if before in (flow.buffer for flow in flows(machine.takes)) and after not in outputs:
+                    yield f"{where}: machine {machine.name} takes from {before} and has no output {after or 'OUT'!r}"
+
+
 def flows(names: Sequence[str | Flow]) -> tuple[Flow, ...]:
     """Names of buffers as flows of one part."""
     return tuple(Flow(buffer=name) if isinstance(name, str) else name for name in names)
@@ -396,8 +467,19 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], names
     yield from machine.cycle.problems()
     if machine.slots < 1:
         yield f"{machine.slots} slots; at least 1 is needed"
-    if not 0 <= machine.scrap <= 1:
-        yield f"scrap {machine.scrap} must be within 0 and 1"
+    for name in ("scrap", "defects"):
+        if not 0 <= getattr(machine, name) <= 1:
+            yield f"{name} {getattr(machine, name)} must be within 0 and 1"
+    if machine.inspection is not None:
+        seen = machine.inspection
+        if not (0 <= seen.finds <= 1 and 0 <= seen.false_alarms <= 1 and 0 <= seen.delay_s < math.inf):
+            yield f"{seen}: probabilities must be within 0 and 1, the delay finite and not negative"
+    if machine.rejects is not None and capacities.get(machine.rejects, 0) == 0:
+        yield f"rejects need a buffer with places, not {machine.rejects!r}"
+    if machine.rejects is not None and machine.rejects in (flow.buffer for flow in gives):
+        yield f"buffer {machine.rejects!r} is an output already; rejects need one of their own"
+    if machine.product is not None and (takes or machine.orders):
+        yield "a product is told to a machine that takes nothing and has no orders"
     yield from _flow_problems(machine, takes, gives, capacities)
     least, most = machine.batch
     if not 1 <= least <= most:
@@ -469,8 +551,10 @@ def _flow_problems(
 ) -> Iterator[str]:
     if machine.take_rule not in ("all", "first"):
         yield f"take_rule {machine.take_rule!r} is neither all nor first"
-    if machine.give_rule not in ("split", "chance", "first", "shortest"):
-        yield f"give_rule {machine.give_rule!r} is none of split, chance, first, shortest"
+    if machine.give_rule not in ("split", "chance", "first", "shortest", "table"):
+        yield f"give_rule {machine.give_rule!r} is none of split, chance, first, shortest, table"
+    if machine.give_rule == "table" and any(flow.amount != 1 for flow in gives):
+        yield "by table one part goes at a time"
     if OUT in (flow.buffer for flow in takes):
         yield "it cannot take from outside; leave `takes` empty"
     for side in (takes, gives):
@@ -485,7 +569,7 @@ def _flow_problems(
         capacity = capacities.get(flow.buffer)
         if flow.amount < 1 or (capacity is not None and needed > max(capacity, 1)):
             yield f"{needed} parts at a time do not fit buffer {flow.buffer} with {capacity} places"
-        if capacity == 0 and flow in gives and len(gives) > 1 and machine.give_rule != "chance":
+        if capacity == 0 and flow in gives and len(gives) > 1 and machine.give_rule not in ("chance", "table"):
             yield f"buffer {flow.buffer} without places cannot be one of several outputs; give it a place"
     if machine.give_rule == "chance" and not math.isclose(sum(flow.weight for flow in gives), 1.0, rel_tol=1e-9):
         yield f"weights of its outputs add up to {sum(flow.weight for flow in gives)}, not to 1"

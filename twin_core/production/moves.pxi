@@ -61,7 +61,7 @@ cdef bint give_one(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Server* server = &sim.server[s]
     cdef Py_ssize_t k
     cdef Part part
-    if plan.n_gives == 0:
+    if plan.n_gives == 0 and server.way < 0:
         server.delivered += 1
         if sim.n_parts > 0:
             part = give_part(sim, s)
@@ -94,12 +94,37 @@ cdef bint give_one(Sim* sim, Py_ssize_t s) noexcept nogil:
     return True
 
 
+cdef Py_ssize_t way_of_step(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """The output to the next step of the first part on the server."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
+    cdef const Part* part
+    cdef const int32_t* route
+    cdef Py_ssize_t k
+    cdef int32_t b
+    if sim.held[s].first < 0:  # only after TOO_MANY_PARTS
+        return plan.give_first
+    part = &sim.part[sim.held[s].first]
+    route = &sim.route[2 * part.product]
+    b = sim.step_plan[route[0] + part.step].buffer if part.step < route[1] else -1
+    for k in range(plan.give_first, plan.give_first + plan.n_gives):
+        if sim.give[k].buffer == b:
+            return k
+    sim.head.fault |= NO_WAY
+    return plan.give_first
+
+
 cdef void draw_way(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Choose the output of the next finished part where chance does."""
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Py_ssize_t k
     cdef double u
     sim.server[s].way = -1
+    if sim.n_quality > 0 and sim.held[s].first >= 0 and sim.part[sim.held[s].first].rejected:
+        sim.server[s].way = sim.quality_plan[s].rejects
+        return
+    if plan.give_rule == TABLE:
+        sim.server[s].way = <int32_t>way_of_step(sim, s)
+        return
     if plan.give_rule != CHANCE:
         return
     u = uniform(&sim.streams[s * N_PURPOSES + ROUTES])
@@ -152,7 +177,7 @@ cdef void drop(Sim* sim, Py_ssize_t s, int n) noexcept nogil:
     if sim.n_parts > 0:
         for k in range(n):
             part = give_part(sim, s)
-            done(sim, &part)
+            throw_away(sim, &part)
 
 
 cdef void one_given(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -194,7 +219,9 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
         k = plan.give_first
         if sim.n_parts > 0:
             part = give_part(sim, s)
-        if plan.give_rule == SPLIT:
+        if sim.server[s].way >= 0:
+            put_by(sim, s, sim.server[s].way, &part)
+        elif plan.give_rule == SPLIT:
             for k in range(plan.give_first, plan.give_first + plan.n_gives):
                 put_by(sim, s, k, &part)
         else:
@@ -431,7 +458,8 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
                 return
             use(sim, s, 1)
         take(sim, s)
-        begin(sim, s)
+        if sim.n_quality == 0 or not refuse(sim, s):
+            begin(sim, s)
         return
     enlist(sim, s, TAKING)
     show(sim, s, STARVED)

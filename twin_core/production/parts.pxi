@@ -18,16 +18,22 @@ cdef void append(Sim* sim, int32_t* first, int32_t* last, const Part* like) noex
     last[0] = p
 
 
+cdef Part new_part(Sim* sim) noexcept nogil:
+    """Of no order, sound, at the beginning of its route."""
+    cdef Part part
+    part.born = part.entered = part.flawed = sim.now
+    part.known = INFINITY
+    part.next = part.order = part.flaw = part.inspector = -1
+    part.product = part.priority = part.step = part.rejected = 0
+    return part
+
+
 cdef Part take_first(Sim* sim, int32_t* first, int32_t* last) noexcept nogil:
     """The record at the beginning of a list, which leaves it."""
     cdef Part part
     cdef int32_t p = first[0]
     if p < 0:  # only after TOO_MANY_PARTS
-        part.born = sim.now
-        part.entered = sim.now
-        part.order = part.next = -1
-        part.product = part.priority = 0
-        return part
+        return new_part(sim)
     part = sim.part[p]
     first[0] = part.next
     if part.next < 0:
@@ -42,6 +48,10 @@ cdef Part give_part(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef Part part = take_first(sim, &sim.held[s].first, &sim.held[s].last)
     if sim.recipe_plan[s].arrives:
         part.born = sim.now
+    if part.rejected:
+        part.rejected = 0
+    else:
+        part.step += sim.server_plan[s].give_rule == TABLE
     return part
 
 
@@ -56,9 +66,17 @@ cdef void done(Sim* sim, const Part* part) noexcept nogil:
         order.finished = sim.now
 
 
+cdef void throw_away(Sim* sim, const Part* part) noexcept nogil:
+    if part.flaw >= 0:
+        sim.quality[part.flaw].gone += 1
+    done(sim, part)
+
+
 cdef void deliver(Sim* sim, const Part* part) noexcept nogil:
     sim.head.flows += 1
     sim.head.flow_s += sim.now - part.born
+    if part.flaw >= 0:
+        sim.quality[part.flaw].escaped += 1
     done(sim, part)
 
 
@@ -120,11 +138,8 @@ cdef void create(Sim* sim, Py_ssize_t s) noexcept nogil:
     """A server that takes nothing begins a part: of its next order, or of none."""
     cdef const RecipePlan* plan = &sim.recipe_plan[s]
     cdef Held* held = &sim.held[s]
-    cdef Part part
-    part.born = sim.now
-    part.entered = sim.now
-    part.next = part.order = -1
-    part.product = part.priority = 0
+    cdef Part part = new_part(sim)
+    part.product = plan.product
     if plan.n_orders > 0:
         part.order = plan.first_order + held.order
         part.product = sim.order_plan[part.order].product
@@ -137,11 +152,19 @@ cdef void create(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 
 cdef void make_one(Sim* sim, Py_ssize_t s) noexcept nogil:
-    """The parts of an assembly become one, like the first of them."""
+    """The parts of an assembly become one, like the first of them; it is flawed if one of them is."""
     cdef Held* held = &sim.held[s]
-    cdef Part first = take_first(sim, &held.first, &held.last)
+    cdef Part first = take_first(sim, &held.first, &held.last), other
     while held.first >= 0:
-        take_first(sim, &held.first, &held.last)
+        other = take_first(sim, &held.first, &held.last)
+        if other.flaw >= 0 and first.flaw >= 0:
+            sim.quality[other.flaw].gone += 1
+        elif other.flaw >= 0:
+            first.flaw = other.flaw
+            first.flawed = other.flawed
+        if other.known < first.known:
+            first.known = other.known
+            first.inspector = other.inspector
     append(sim, &held.first, &held.last, &first)
 
 
@@ -155,7 +178,7 @@ cdef void ripen(Sim* sim, Py_ssize_t b) noexcept nogil:
         queue.n_fresh -= 1
     elif queue.first >= 0:
         part = take_first(sim, &queue.first, &queue.last)
-        done(sim, &part)
+        throw_away(sim, &part)
         queue.aged += 1
         change_level(sim, b, -1)
         if sim.buffer[b].blocked > 0:
@@ -184,6 +207,16 @@ cdef bint set_up(Sim* sim, Py_ssize_t s) noexcept nogil:
     return True
 
 
+cdef int cycle_law(Sim* sim, Py_ssize_t s, const Part* part) noexcept nogil:
+    """Of a part on a server: that of its step, or of its product."""
+    cdef const StepPlan* step
+    if sim.server_plan[s].give_rule == TABLE and part.step > 0:
+        step = &sim.step_plan[sim.route[2 * part.product] + part.step - 1]
+        if step.cycle >= 0:
+            return step.cycle
+    return sim.product_laws[sim.recipe_plan[s].cycles + part.product]
+
+
 cdef double recipe_time(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Cycle time of the part on the server; an order that is not released yet is waited for."""
     cdef const RecipePlan* plan = &sim.recipe_plan[s]
@@ -191,7 +224,7 @@ cdef double recipe_time(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef double left, wait
     if p < 0:
         return draw(sim, s, sim.server_plan[s].cycle, CYCLES)
-    left = draw(sim, s, sim.product_laws[plan.cycles + sim.part[p].product], CYCLES)
+    left = draw(sim, s, cycle_law(sim, s, &sim.part[p]), CYCLES)
     if sim.part[p].order < 0:
         return left
     if plan.n_orders > 0:

@@ -42,6 +42,22 @@ class Map(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """Flawed parts by the machine that made them flawed, since the ledger began; shapes (n, machines).
+
+    All that were made flawed have been found, have escaped, have gone or are still in the factory.
+    """
+
+    flawed: NDArray[np.int64]
+    found: NDArray[np.int64]  # taken out because of an inspection
+    escaped: NDArray[np.int64]  # left the factory
+    gone: NDArray[np.int64]  # thrown away for another reason, or in an assembly that counts as flawed already
+    until_known_s: Array  # mean time from the flaw to the result, of those found; NaN if none was
+    false_alarms: NDArray[np.int64]  # sound parts taken out, by the machine that inspected them
+    refused: NDArray[np.int64]  # parts that a machine took out before it worked on them, by that machine
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """What happened since the ledger began, one row per replication (or one row for one run).
 
@@ -72,6 +88,7 @@ class Ledger:
     order_energy_j: Array  # electric energy of the machines at work on it, since time 0; (n, orders)
     aged: NDArray[np.int64]  # parts thrown away because they waited too long; (n, buffers)
     flow_s: Array  # mean time from birth to delivery of the parts delivered, NaN where they are not followed; (n,)
+    quality: Quality
     furnaces: furnace.FurnaceLedger  # heat of the furnaces; the electricity of their heating is in `energy_j` too
 
     @property
@@ -414,6 +431,8 @@ class FactoryPlan:
         return names.index(name)
 
     def _raise(self, fault: int) -> None:
+        if fault & 4:
+            raise ModelFailure(f"factory {self.factory.name}: a part's next step is none of the outputs of its machine")
         if fault & 2:
             room = self.factory.parts_followed
             raise ModelFailure(f"factory {self.factory.name}: more than {room} parts at once; give it more `room`")
@@ -429,6 +448,16 @@ class FactoryPlan:
     def _by_machine(self, values: NDArray[Any]) -> NDArray[Any]:
         """Slots added up."""
         return np.asarray(np.add.reduceat(values, self._first, axis=1))
+
+    def _quality(self, blocks: NDArray[np.uint8]) -> Quality:
+        found = self._field(blocks, "quality")
+        if not self.factory.has_quality:
+            found = np.zeros((len(blocks), len(self._owner)), found.dtype)
+        names = ("flawed", "found", "escaped", "gone", "alarms", "refused", "until_known")
+        by_name = {name: self._by_machine(found[name]) for name in names}
+        with np.errstate(invalid="ignore"):
+            until_known_s = by_name.pop("until_known") / by_name["found"]
+        return Quality(until_known_s=until_known_s, false_alarms=by_name.pop("alarms"), **by_name)
 
     def _ledger(self, blocks: NDArray[np.uint8]) -> Ledger:
         head = self._field(blocks, "head")[:, 0]
@@ -469,6 +498,7 @@ class FactoryPlan:
             aged=self._field(blocks, "queue")["aged"].copy() if self.factory.parts_followed else no_parts,
             flow_s=flow_s,
             furnaces=furnaces,
+            quality=self._quality(blocks),
             maintained=self._by_machine(self._field(blocks, "mode")["jobs"] @ self._maintains),
             **counts,
         )
@@ -498,6 +528,7 @@ class _Compiler:
         self.modes: list[tuple[int, ...]] = []
         self.mode_crews: list[int] = []
         self.stage_laws: list[int] = []
+        self.quality: list[tuple[float, ...]] = []
         self.products = factory.products
         self.product_laws: list[int] = []
         self.recipes: list[tuple[float, ...]] = []
@@ -517,6 +548,7 @@ class _Compiler:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The plan in the layout of engine.pyx."""
+        routes = self._routes()  # before the laws are laid out
         consumers, consumer_rows = self._neighbours("take")
         producers, producer_rows = self._neighbours("give")
         buffers = [(*consumer_rows[k], *producer_rows[k]) for k in range(len(self.factory.buffers))]
@@ -548,6 +580,8 @@ class _Compiler:
             "producers": np.array(producers, np.int32),
             "mode_crews": np.array(self.mode_crews, np.int32),
             "stage_laws": np.array(self.stage_laws, np.int32),
+            "quality_plan": np.array(self.quality if self.factory.has_quality else [], engine.QUALITY_PLAN),
+            **routes,
             "laws": np.array(self.law_rows, LAW),
             "table": np.array(self.table, np.float64),
             **furnace.tables(self.furnaces, self.products),
@@ -584,7 +618,8 @@ class _Compiler:
             self.table.extend(machine.changeover_s.get((a, b), 0.0) for a in self.products for b in self.products)
         busy_w = machine.power_w.get("busy", 0.0)
         laws = len(self.product_laws), changeovers, self.orders, len(machine.orders)
-        self.recipes.append((busy_w, *laws, machine.arrives, 0))
+        product = 0 if machine.product is None else self.products.index(machine.product)
+        self.recipes.append((busy_w, *laws, machine.arrives, product))
         self.product_laws.extend(self._law(machine.recipes.get(product, machine.cycle)) for product in self.products)
 
     def _neighbours(self, side: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -593,7 +628,8 @@ class _Compiler:
         found: list[list[int]] = [[] for _ in self.factory.buffers]
         for s, server in enumerate(self.servers):
             first = int(server[f"{side}_first"])
-            for _, b, _ in links[first : first + int(server[f"n_{side}s"])]:
+            rejects = int(side == "give" and server["rejects"] >= 0)  # behind the others
+            for _, b, _ in links[first : first + int(server[f"n_{side}s"]) + rejects]:
                 if b >= 0:
                     found[b].append(s)
         rows, at = [], 0
@@ -626,6 +662,26 @@ class _Compiler:
                 job = -1, self._law(wear.to_maintain), *self._crews(wear), wear.maintain_priority
                 worn = len(self.modes) - 1
                 self.modes.append((engine.MODE_KINDS["condition"], *job, 0, 0, worn, wear.threshold))
+
+    def _routes(self) -> dict[str, NDArray[Any]]:
+        """Steps of all routes, and where those of each product stand."""
+        by_product = {route.product: route.steps for route in self.factory.routes}
+        rows: list[int] = []
+        steps: list[tuple[int, int]] = []
+        for product in self.products:
+            found = by_product.get(product, ())
+            rows += [len(steps), len(found)]
+            laws = [-1 if step.cycle is None else self._law(step.cycle) for step in found]
+            steps += [(self.buffer_index[step.buffer], law) for step, law in zip(found, laws, strict=True)]
+        return {"route": np.array(rows, np.int32), "step_plan": np.array(steps, engine.STEP_PLAN)}
+
+    def _rejects(self, machine: Machine) -> int:
+        """The output for parts known to be bad, which must come right behind the others; -1: there is none."""
+        seen = machine.inspection
+        figures = (0.0, 0.0, 0.0) if seen is None else (seen.finds, seen.false_alarms, seen.delay_s)
+        rejects = -1 if machine.rejects is None else self._links(self.gives, (Flow(buffer=machine.rejects),))
+        self.quality.append((machine.defects, *figures, seen is not None, rejects))
+        return rejects
 
     def _crews(self, job: Failure | Degradation) -> tuple[int, int]:
         """Where the crews stand that can do a job, and how many they are."""
@@ -683,6 +739,7 @@ class _Compiler:
             "take_plain": take_plain,
             "give_first": self._links(self.gives, gives),
             "n_gives": len(gives),
+            "rejects": self._rejects(machine),
             "give_rule": engine.GIVE_RULES[machine.give_rule],
             "give_plain": give_plain,
             "batch_least": machine.batch[0],

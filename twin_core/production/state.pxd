@@ -60,6 +60,7 @@ cdef enum GiveRule:
     CHANCE  # one output, drawn by weight when the part is finished
     FIRST_FREE  # the first output of the list that has a place
     SHORTEST  # the output with the fewest parts; of equal ones the first
+    TABLE  # the output to the buffer of the part's next step
 
 cdef enum ModeKind:
     WORKING  # ages while the machine works
@@ -86,6 +87,7 @@ cdef enum Fault:
     FINE
     TOO_MANY_AT_ONCE  # an endless chain of events at one instant
     TOO_MANY_PARTS  # more than there is room for
+    NO_WAY = 4  # a part's next step is none of the outputs of its machine
 
 # What every event touches, in one line of the cache.
 cdef struct ServerPlan:
@@ -224,7 +226,7 @@ cdef struct RecipePlan:  # of a server
     int32_t first_order  # that it releases
     int32_t n_orders
     int32_t arrives  # parts are born when they leave it, not when it begins them
-    int32_t spare
+    int32_t product  # of the parts that it begins, if it takes nothing
 
 cdef struct QueuePlan:  # of a buffer
     double delay  # until a part can be taken
@@ -239,9 +241,36 @@ cdef struct OrderPlan:
     int32_t priority
     int32_t spare
 
+cdef struct StepPlan:
+    int32_t buffer  # -1: out of the factory
+    int32_t cycle  # law of the machine that takes from there, or -1
+
+cdef struct QualityPlan:  # of a server
+    double defects  # probability that a finished part is flawed, which nobody sees
+    double finds  # of flawed parts, where it inspects; else 0
+    double alarms  # of sound parts
+    double delay  # until the result is known
+    int32_t inspects
+    int32_t rejects  # the output for parts that are known to be bad, behind the others; -1: thrown away
+
+cdef struct Quality:  # of parts that were made flawed on a server
+    int64_t flawed
+    int64_t found  # and taken out
+    int64_t escaped  # left the factory
+    int64_t gone  # thrown away for another reason, or into the same assembly as another one
+    int64_t alarms  # sound parts that were taken out because of its inspection
+    int64_t refused  # parts that the server took out before it worked on them
+    double until_known  # sum over those found
+
 cdef struct Part:
     double born
     double entered  # the buffer
+    double flawed  # the moment
+    double known  # when it is known to be bad, or inf
+    int32_t flaw  # the server that made it flawed, or -1
+    int32_t inspector  # whose result it waits for
+    int32_t step  # of its route: so many are behind it
+    int32_t rejected  # it goes where bad parts go
     int32_t next  # in its list, or -1
     int32_t order  # or -1
     int32_t product
@@ -290,6 +319,9 @@ cdef struct Sim:
     const int32_t* producers
     const int32_t* mode_crews
     const int32_t* stage_laws
+    const int32_t* route  # by product: first and how many of `step_plan`
+    const StepPlan* step_plan
+    const QualityPlan* quality_plan
     const Law* laws
     const double* table
     const Ziggurat* layers
@@ -302,11 +334,13 @@ cdef struct Sim:
     Py_ssize_t n_utilities
     Py_ssize_t n_orders
     Py_ssize_t n_products
+    Py_ssize_t n_quality  # servers, or 0: nothing is flawed or inspected
     Py_ssize_t n_parts  # room for so many; 0: parts are counted, not followed
     Held* held
     Queue* queue
     Order* order
     Part* part
+    Quality* quality
     Head* head
     Server* server
     Buffer* buffer
