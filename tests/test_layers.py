@@ -61,7 +61,17 @@ THIRD_PARTY = {
     "examples": set(),
     "territories": {"pydantic"},
     "offline": {"numpy", "rich"},
-    "hardware_adapters": {"numpy", "cython", "libc", "cpython", "asyncua", "cryptography", "grpc", "google", "prometheus_client"},
+    "hardware_adapters": {
+        "numpy",
+        "cython",
+        "libc",
+        "cpython",
+        "asyncua",
+        "cryptography",
+        "grpc",
+        "google",
+        "prometheus_client",
+    },
     "services": {
         "numpy",
         "grpc",
