@@ -155,8 +155,7 @@ def quarter_of_an_hour(networks: Any, fidelity: str, members: int) -> Callable[[
     def run() -> None:
         for load, factor in zip(loads, next(factors), strict=True):
             inputs.unit_commands[load.name]["flow_kg_s"][:] = load.flow_kg_s * factor
-        for _ in range(15):
-            plan.step(state, 60.0, inputs)
+        plan.run(state, 60.0, inputs, 15)
 
     return run
 

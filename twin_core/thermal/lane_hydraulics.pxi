@@ -239,10 +239,10 @@ cdef class LaneHydraulics:
         return w
 
     cdef mask solve(
-        self, const Solving* w, const lane* before, lane* pressure, double tolerance, mask wanted
+        self, const Solving* w, const lane* before, lane* pressure, double tolerance, mask wanted, bint tells
     ) noexcept nogil:
-        """Flows into w.flow, from those of the last step, and pressures of all nodes into `pressure`, which hold what is
-        fixed; returns which of the wanted lanes are solved."""
+        """Flows into w.flow, from those of the last step, and, where asked for, pressures of all nodes into `pressure`,
+        which hold what is fixed; returns which of the wanted lanes are solved."""
         cdef Py_ssize_t i, step, edge
         cdef lane moving = spread(0.0), change
         cdef mask open_lanes, solved
@@ -277,7 +277,9 @@ cdef class LaneHydraulics:
             solved = either(solved, both(open_lanes, at_most(change, spread(tolerance))))
             open_lanes = but_not(open_lanes, solved)
         self.balance(w)
-        self.report(w, pressure)
+        self.report_flows(w)
+        if tells or self.given > self.pumped:
+            self.report_pressures(w, pressure)
         if self.given > self.pumped:
             solved = both(solved, self.flows_can_be_held(w, pressure))
         return solved
@@ -445,38 +447,44 @@ cdef class LaneHydraulics:
             if node < self.unknowns:
                 w.right[node] = w.right[node] + missing
 
-    cdef void report(self, const Solving* w, lane* pressure) noexcept nogil:
-        """From the core to all flows and pressures."""
+    cdef void report_flows(self, const Solving* w) noexcept nogil:
+        """From the core to all flows."""
+        cdef Py_ssize_t i, c
+        for c in range(self.chains):
+            for i in range(self.chain_start[c], self.chain_start[c + 1]):
+                w.flow[self.pipe_edge[i]] = self.pipe_sign[i] * (w.link_flow[c] + w.offset[i])
+        for i in range(self.elements):
+            w.flow[self.element_edge[i]] = w.link_flow[self.chains + i]
+
+    cdef void report_pressures(self, const Solving* w, lane* pressure) noexcept nogil:
+        """From the core to all pressures."""
         cdef Py_ssize_t i, c, edge
         cdef lane here, change, slope
         cdef Drop drop
         for c in range(self.chains):
+            if self.chain_start[c + 1] - self.chain_start[c] == 1:
+                continue
             # What is left between the pressures at both ends is shared by slope.
             here = w.pressure[self.link_a[c]]
             change = here - w.pressure[self.link_b[c]]
             slope = spread(0.0)
             for i in range(self.chain_start[c], self.chain_start[c + 1]):
                 edge = self.pipe_edge[i]
-                w.flow[edge] = self.pipe_sign[i] * (w.link_flow[c] + w.offset[i])
-                if self.chain_start[c + 1] - self.chain_start[c] > 1:
-                    drop = drop_in(&self.duct[i], w.water[i], w.link_flow[c] + w.offset[i])
-                    w.setting[edge] = drop.weight - drop.pa
-                    change = change + w.setting[edge]
-                    slope = slope + drop.slope
-                    w.offset[i] = drop.slope
-            if self.chain_start[c + 1] - self.chain_start[c] > 1:
-                change = change / slope
-                for i in range(self.chain_start[c], self.chain_start[c + 1] - 1):
-                    here = here + w.setting[self.pipe_edge[i]] - w.offset[i] * change
-                    pressure[self.pipe_head[i]] = here
+                drop = drop_in(&self.duct[i], w.water[i], w.link_flow[c] + w.offset[i])
+                w.setting[edge] = drop.weight - drop.pa
+                change = change + w.setting[edge]
+                slope = slope + drop.slope
+                w.offset[i] = drop.slope
+            change = change / slope
+            for i in range(self.chain_start[c], self.chain_start[c + 1] - 1):
+                here = here + w.setting[self.pipe_edge[i]] - w.offset[i] * change
+                pressure[self.pipe_head[i]] = here
         for i in range(self.unknowns):
             pressure[self.core_node[i]] = w.pressure[i]
         for i in range(self.forest):
             edge = self.pipe_edge[i]
             drop = drop_in(&self.duct[i], water_at(w.temp[edge]), self.pipe_sign[i] * w.flow[edge])
             pressure[self.tree_node[i]] = pressure[self.tree_parent[i]] + drop.weight - drop.pa
-        for i in range(self.elements):
-            w.flow[self.element_edge[i]] = w.link_flow[self.chains + i]
 
     cdef mask flows_can_be_held(self, const Solving* w, const lane* pressure) noexcept nogil:
         """Whether every edge that holds its flow has the pressure for it."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from uem.twin_core.thermal.friction cimport COLEBROOK, Wall, make_wall
 from uem.twin_core.thermal.graph cimport (
-    HEAT, IN, LATE, LEAST_FLOW, LOSS, MOST_REPAID, NO_FLOWS, NO_WATER, OUT, OUTLET_TEMP, RELEASED, SAME_FLOW, SAME_TEMP,
-    STORED, WHOLE, Arrays, InputArrays
+    HEAT, IN, INPUTS, LATE, LEAST_FLOW, LOSS, MOST_REPAID, NO_FLOWS, NO_WATER, OUT, OUTLET_TEMP, RELEASED, SAME_FLOW,
+    SAME_TEMP, STORED, WHOLE, Arrays, InputArrays
 )
 from uem.twin_core.thermal.hydraulics cimport (
     FLOW, FREE, GRAVITY, LEAST_FLOW_KG_S, LEAST_RESISTANCE, LEAST_SLOPE_PA_S_KG, LINEAR_KG_S, PUMP_SPEED, PUMPED,
@@ -29,9 +29,11 @@ from uem.twin_core.thermal.hydraulics cimport (
 from uem.twin_core.thermal.rings cimport (
     AHEAD, ENERGY_ZERO, HEAD, HEAT_CAPACITY, INLET, MASS, OUTLET, PLUG, SLOPE, STEEPNESS, TEMP, Ring, Rings
 )
-from uem.twin_core.thermal.units.dispatch cimport HEAT_LOAD, HEAT_SOURCE, advance_unit, wanted_flow_kg_s
-from uem.twin_core.thermal.units.ideal cimport SourceCommand
-from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST
+from uem.twin_core.thermal.units.dispatch cimport (
+    HEAT_LOAD, HEAT_SOURCE, MOST_RESULTS, advance_unit, stays_liquid, wanted_flow_kg_s
+)
+from uem.twin_core.thermal.units.ideal cimport LoadParameters, SourceParameters
+from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST, LAST_RISE_K, LEAST_DROP_K, LEAST_MASS_KG
 from uem.twin_core.thermal.water cimport density_kg_m3, viscosity_pa_s
 
 from uem.twin_core.errors import InvalidInput
@@ -39,6 +41,7 @@ from uem.twin_core.thermal.hydraulic_network import take_apart
 
 include "uem/twin_core/thermal/plugs.pxi"
 include "uem/twin_core/thermal/lane_hydraulics.pxi"
+include "uem/twin_core/thermal/lane_units.pxi"
 
 WIDTH = LANES
 
@@ -47,6 +50,11 @@ cdef enum:  # of the flow of an edge, in all lanes of a block
     ONWARD = 1
     BACKWARD = 2
     MIXED = 3
+
+cdef enum:  # what an edge is to a node beside it, added up
+    COMES = 1  # water of some member
+    LEAVES = 2
+    STARTS = 4  # the node is its start
 
 cdef enum:
     AHEAD_OF = 4  # edges: what is needed so soon is fetched
@@ -123,22 +131,62 @@ cdef class LaneRings:
                 put_back(&loss_j[0], first, count, HEAT_CAPACITY * loss)
 
 
-cdef struct Inputs:  # (things, members) each, as in network.py
+cdef enum:  # arrays of inputs, in the order of InputArrays
+    SUPPLY = 0
+    DEMAND = 1
+    PRESSURE = 2
+    OPENING = 3
+    VALVE_FLOW = 4
+    SPEED = 5
+    RISE = 6
+    AMBIENT = 7
+    COMMANDS = 8
+
+cdef enum:
+    MOST_COMMANDS = 16  # of a unit
+
+cdef enum:  # arrays of a state that can be kept
+    STEP_J = 0
+    NODE_TEMP = 1
+    NODE_PRESSURE = 2
+    NODE_UNSUPPLIED = 3
+    EDGE_FLOW = 4
+    OUTLET_TEMPS = 5
+    UNIT_RESULTS = 6
+
+
+cdef struct Source:  # numbers of an input, and how far away those of the next step, thing and member are
+    const double* at
+    Py_ssize_t step
+    Py_ssize_t thing
+    Py_ssize_t member
+
+
+cdef struct Course:  # of some commands, from step to step
+    Source source
+    Py_ssize_t* column  # [count]
+    Py_ssize_t count
+
+
+cdef struct Inputs:
+    Source[INPUTS] source
     Py_ssize_t members
-    const double* supply
-    const double* demand
-    const double* ambient
-    const double* pressure
-    const double* opening
-    const double* valve_flow
-    const double* speed
-    const double* rise
-    const double* commands  # (members, commands)
     Py_ssize_t valves
     Py_ssize_t pumps
-    Py_ssize_t command_width
+    Course* course  # [courses]
+    Py_ssize_t courses
+    Py_ssize_t now  # which step
     double dt
     Py_ssize_t inner_steps
+
+
+cdef struct Kept:  # what is kept of some steps of a run
+    const Py_ssize_t* place  # [steps] where, or -1
+    double* out  # [places, columns, members]
+    const double** column  # [columns] where in the state member 0 stands
+    Py_ssize_t* member  # [columns] and how far away the next one
+    Py_ssize_t columns
+    Py_ssize_t members
 
 
 cdef struct Block:
@@ -153,6 +201,17 @@ cdef struct Block:
     lane* owed  # [edges]
     lane* pressure  # [nodes]
     lane* memory  # of the hydraulics
+
+
+cdef struct Near:  # an edge with water that moves, as seen by a node
+    Py_ssize_t edge
+    Py_ssize_t role
+
+
+cdef struct Before:  # what the members of a block were
+    lane* row
+    double* states  # [lanes, states]
+    lane[5] ledger  # totals, and what was stored
 
 
 cdef class LaneWork:
@@ -177,9 +236,15 @@ cdef class LaneWork:
     cdef lane* pressure  # [nodes]
     cdef lane* unsupplied  # [nodes] 1: no held pressure can be felt there
     cdef bint all_supplied
-    cdef lane* row_before  # what a block was before the step, or where members that were stepped apart are
-    cdef lane* row_apart
-    cdef double* states_before  # [lanes, states]
+    cdef Before* before  # the step
+    cdef Before* begun  # the run
+    cdef lane* row_apart  # where members that are stepped apart are
+    cdef lane* command  # [commands]
+    cdef Py_ssize_t loaded  # first member of the block whose inputs are here, but for those that change
+    cdef bint knows_all  # temperatures of pipes for the hydraulics
+    cdef bint tells  # in this step all that can be told
+    cdef bint gives_up  # as soon as a member fails
+    cdef signed char* gone  # [members of all] those that failed are stepped no more
     cdef double* result  # [lanes, results]
     cdef double* sum_result
     cdef Cooling* cooling  # [pipes]
@@ -192,6 +257,8 @@ cdef class LaneWork:
     cdef Py_ssize_t* order  # [nodes]
     cdef Py_ssize_t* first  # [nodes + 1] into leaving
     cdef Py_ssize_t* leaving  # [edges] by origin, in that order
+    cdef Py_ssize_t* near_first  # [nodes + 1] into near, in that order
+    cdef Near* near  # [2 * edges]
     cdef Py_ssize_t* waiting  # [nodes]
     cdef Py_ssize_t* released  # [edges]
     cdef Py_ssize_t* late
@@ -204,7 +271,9 @@ cdef class LaneWork:
     cdef signed char* cut  # [edges] of the order
     cdef signed char* owes  # [edges] whether any member's owes heat
     cdef bint ordered
+    cdef bint decided
     cdef bint any_failed
+    cdef bint gave_up
     cdef Room room
     # For one member at a time.
     cdef double* numbers
@@ -217,6 +286,14 @@ cdef class LaneWork:
     cdef Py_ssize_t failed_member
     cdef Py_ssize_t failed_culprit
     cdef Py_ssize_t failed_iterations
+    cdef Py_ssize_t failed_step
+
+
+cdef inline Source source_of(double[:, ::1] values) noexcept:
+    cdef Source source
+    source.at = &values[0, 0] if values.shape[0] else NULL
+    source.step, source.thing, source.member = 0, values.shape[1], 1
+    return source
 
 
 cdef class LaneGraph:
@@ -249,6 +326,7 @@ cdef class LaneGraph:
     cdef Py_ssize_t units
     cdef Py_ssize_t states
     cdef Py_ssize_t results
+    cdef Py_ssize_t commands
     cdef Py_ssize_t* unit_kind
     cdef double[::1] parameter
     cdef Py_ssize_t* parameter_first
@@ -286,7 +364,10 @@ cdef class LaneGraph:
         self.parameter = np.array([value for row in parameters for value in row] + [0.0], dtype=np.float64)
         self.parameter_first = integers(kept, np.cumsum([0, *map(len, parameters)]))
         self.state_first = integers(kept, np.cumsum([0, *map(len, states)]))
+        if max(command_counts, default=0) > MOST_COMMANDS:
+            raise InvalidInput(f"a unit of {max(command_counts)} commands; {MOST_COMMANDS} are possible")
         self.command_first = integers(kept, np.cumsum([0, *command_counts]))
+        self.commands = self.command_first[self.units]
         self.result_first = integers(kept, np.cumsum([0, *map(len, is_sum)]))
         self.is_sum = integers(kept, [one for some in is_sum for one in some])
         self.states, self.results = self.state_first[self.units], self.result_first[self.units]
@@ -311,13 +392,15 @@ cdef class LaneGraph:
         w.lost, w.holds = lanes_for(kept, edges), lanes_for(kept, edges)
         w.came, w.went = lanes_for(kept, nodes + edges), lanes_for(kept, nodes + edges)
         w.new_temp, w.new_wish = lanes_for(kept, edges), lanes_for(kept, self.units)
-        w.row_before, w.row_apart = lanes_for(kept, self.width), lanes_for(kept, self.width)
-        w.states_before = <double*> room_for(kept, LANES * (self.states + 1) * sizeof(double))
+        w.row_apart, w.command = lanes_for(kept, self.width), lanes_for(kept, self.commands)
+        w.before, w.begun = self.before(kept), NULL
         w.result = <double*> room_for(kept, LANES * (self.results + 1) * sizeof(double))
         w.sum_result = <double*> room_for(kept, LANES * (self.results + 1) * sizeof(double))
         w.cooling = <Cooling*> room_for(kept, (self.pipe_count + 1) * sizeof(Cooling))
         w.order, w.first = integers(kept, np.zeros(nodes)), integers(kept, np.zeros(nodes + 1))
         w.leaving, w.waiting = integers(kept, np.zeros(edges)), integers(kept, np.zeros(nodes))
+        w.near_first = integers(kept, np.zeros(nodes + 1))
+        w.near = <Near*> room_for(kept, (2 * edges + 1) * sizeof(Near))
         w.released, w.late = integers(kept, np.zeros(edges)), integers(kept, np.zeros(edges))
         w.standing = integers(kept, np.zeros(edges))
         w.way = <signed char*> room_for(kept, edges)
@@ -331,42 +414,195 @@ cdef class LaneGraph:
         w.all_supplied = True
         return w
 
+    cdef Before* before(self, list kept) except NULL:
+        cdef Before* before = <Before*> room_for(kept, sizeof(Before))
+        before.row = lanes_for(kept, self.width)
+        before.states = <double*> room_for(kept, LANES * (self.states + 1) * sizeof(double))
+        return before
+
     def step(self, LaneWork work, Arrays state, InputArrays given, Py_ssize_t first, Py_ssize_t last, double dt_s,
              Py_ssize_t inner_steps):
-        """As Graph.step."""
+        """As Graph.step, but with commands as (commands, members)."""
         cdef Inputs inputs
-        cdef Block block
-        cdef Py_ssize_t member, k
-        inputs.members = given.ambient_temp_k.shape[1]
-        inputs.supply, inputs.demand = &given.supply_temp_k[0, 0], &given.demand_kg_s[0, 0]
-        inputs.ambient, inputs.pressure = &given.ambient_temp_k[0, 0], &given.pressure_pa[0, 0]
-        inputs.valves, inputs.pumps = given.opening.shape[0], given.speed.shape[0]
-        inputs.opening = inputs.valve_flow = inputs.speed = inputs.rise = NULL
-        if inputs.valves:
-            inputs.opening, inputs.valve_flow = &given.opening[0, 0], &given.valve_flow_kg_s[0, 0]
-        if inputs.pumps:
-            inputs.speed, inputs.rise = &given.speed[0, 0], &given.pressure_rise_pa[0, 0]
-        inputs.commands, inputs.command_width = &given.commands[0, 0], given.commands.shape[1]
-        inputs.dt, inputs.inner_steps = dt_s / inner_steps, inner_steps
+        self.take_sources(&inputs, given, dt_s, inner_steps)
+        inputs.courses = 0
         with nogil:
-            work.failed_code = 0
-            work.failed_member = work.failed_culprit = -1
-            self.take_cooling(work, inputs.dt)
-            member = first
-            while member < last:
-                block.count = 0
-                k = member - member % LANES + LANES  # where the next block begins
-                k = k if k < last else last
-                while member < k:
-                    block.member[block.count] = member
-                    block.count += 1
-                    member += 1
-                # All members that the block has: then it can be stepped where it is.
-                block.side_by_side = block.member[0] % LANES == 0 and (
-                    block.count == LANES or k == inputs.members
-                )
-                self.step_members(work, state, &inputs, &block)
+            self.run_members(work, state, &inputs, first, last, 1, NULL, NULL)
         return work.failed_code, work.failed_culprit, work.failed_member, work.failed_iterations
+
+    def run(self, LaneWork work, Arrays state, InputArrays given, Py_ssize_t first, Py_ssize_t last, double dt_s,
+            Py_ssize_t inner_steps, Py_ssize_t begin, Py_ssize_t steps, courses, const Py_ssize_t[::1] place,
+            columns, double[:, :, ::1] out, signed char[::1] gone):
+        """Several steps at once, block by block; what failed, and in which step.
+
+        courses: what changes from step to step, from step `begin` of it on: (number of the array of the inputs, columns
+        of commands or None, values (steps, things or 1, members or 1)). columns: what is kept: (array of the state,
+        row); place (steps,): where in out (places, columns, members) that of a step belongs, or -1. gone (members,): 1
+        for those that are not stepped, because they failed before; filled.
+        """
+        cdef Inputs inputs
+        cdef Kept keeping
+        cdef Course* course
+        cdef Source* source
+        cdef const double[:, :, ::1] values
+        cdef Py_ssize_t i
+        room = []
+        self.take_sources(&inputs, given, dt_s, inner_steps)
+        inputs.course = <Course*> room_for(room, (len(courses) + 1) * sizeof(Course))
+        inputs.courses = 0
+        for number, numbers, array in courses:
+            values = array
+            if numbers is None:
+                source = &inputs.source[<int> number]
+            else:
+                course = &inputs.course[inputs.courses]
+                inputs.courses += 1
+                course.column, course.count = integers(room, numbers), len(numbers)
+                source = &course.source
+            source.step = values.shape[1] * values.shape[2]
+            source.at = &values[0, 0, 0] + begin * source.step
+            source.thing = 0 if values.shape[1] == 1 else values.shape[2]
+            source.member = 0 if values.shape[2] == 1 else 1
+        keeping.columns, keeping.members = len(columns), inputs.members
+        keeping.column = <const double**> room_for(room, (keeping.columns + 1) * sizeof(void*))
+        keeping.member = <Py_ssize_t*> room_for(room, (keeping.columns + 1) * sizeof(Py_ssize_t))
+        for i, (array, row) in enumerate(columns):
+            keeping.column[i], keeping.member[i] = self.column_of(state, array, row)
+        keeping.place, keeping.out = &place[begin], NULL
+        if out.shape[0] and out.shape[1]:
+            keeping.out = &out[0, 0, 0]
+        if work.begun == NULL:
+            work.begun = self.before(work.kept)
+        with nogil:
+            self.run_members(work, state, &inputs, first, last, steps, &keeping, &gone[0])
+        return work.failed_code, work.failed_culprit, work.failed_member, work.failed_iterations, work.failed_step
+
+    cdef (double*, Py_ssize_t) column_of(self, Arrays state, Py_ssize_t array, Py_ssize_t row) except *:
+        """Where a row of an array of the state, in the order of Arrays, stands, and the next member of it."""
+        cdef double[:, ::1] rows
+        if array == UNIT_RESULTS:
+            return &state.unit_results[0, row], state.unit_results.shape[1]
+        if array == STEP_J:
+            rows = state.step_j
+        elif array == NODE_TEMP:
+            rows = state.node_temp_k
+        elif array == NODE_PRESSURE:
+            rows = state.node_pressure_pa
+        elif array == NODE_UNSUPPLIED:
+            rows = state.node_unsupplied
+        elif array == EDGE_FLOW:
+            rows = state.edge_flow_kg_s
+        else:
+            rows = state.pipe_outlet_temp_k
+        return &rows[row, 0], 1
+
+    cdef void take_sources(self, Inputs* inputs, InputArrays given, double dt_s, Py_ssize_t inner_steps) except *:
+        inputs.members, inputs.now = given.ambient_temp_k.shape[1], 0
+        inputs.valves, inputs.pumps = given.opening.shape[0], given.speed.shape[0]
+        inputs.dt, inputs.inner_steps = dt_s / inner_steps, inner_steps
+        inputs.source[SUPPLY], inputs.source[DEMAND] = source_of(given.supply_temp_k), source_of(given.demand_kg_s)
+        inputs.source[PRESSURE], inputs.source[OPENING] = source_of(given.pressure_pa), source_of(given.opening)
+        inputs.source[VALVE_FLOW], inputs.source[SPEED] = source_of(given.valve_flow_kg_s), source_of(given.speed)
+        inputs.source[RISE], inputs.source[AMBIENT] = source_of(given.pressure_rise_pa), source_of(given.ambient_temp_k)
+        inputs.source[COMMANDS] = source_of(given.commands)
+
+    cdef void run_members(
+        self, LaneWork w, Arrays state, Inputs* inputs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t steps,
+        const Kept* keeping, signed char* gone
+    ) noexcept nogil:
+        """All steps of one block after those of another, so that it stays in the cache."""
+        cdef Block block
+        cdef Py_ssize_t member = first, end
+        w.failed_code, w.failed_member, w.failed_culprit, w.failed_step = 0, -1, -1, -1
+        w.loaded, w.gone, w.gives_up, w.gave_up = -1, gone, False, False
+        self.take_cooling(w, inputs.dt)
+        while member < last:
+            end = member - member % LANES + LANES  # where the next block begins
+            end = end if end < last else last
+            self.take_block(&block, inputs, member, end, gone)
+            if steps == 1:
+                w.tells = True
+                self.step_members(w, state, inputs, &block)
+                self.keep_results(w, state, inputs, &block, keeping)
+            elif block.count:
+                self.run_block(w, state, inputs, &block, steps, keeping)
+            member = end
+
+    cdef void take_block(
+        self, Block* b, const Inputs* inputs, Py_ssize_t first, Py_ssize_t end, const signed char* gone
+    ) noexcept nogil:
+        cdef Py_ssize_t member
+        b.count = 0
+        for member in range(first, end):
+            if gone == NULL or not gone[member]:
+                b.member[b.count] = member
+                b.count += 1
+        # All members that the block has: then it can be stepped where it is.
+        b.side_by_side = first % LANES == 0 and b.count == end - first and (
+            b.count == LANES or end == inputs.members
+        )
+
+    cdef void run_block(
+        self, LaneWork w, Arrays state, Inputs* inputs, Block* b, Py_ssize_t steps, const Kept* keeping
+    ) noexcept nogil:
+        """Step a block many times, telling nothing that nobody asks for; if a member fails, all again step by step."""
+        cdef Py_ssize_t i, first = b.member[0], end = b.member[b.count - 1] + 1
+        self.begin(w, state, b)
+        w.gives_up, w.gave_up = True, False
+        for i in range(steps):
+            inputs.now, w.tells = i, i + 1 == steps or keeping.place[i] >= 0
+            self.step_members(w, state, inputs, b)
+            if w.gave_up:
+                break
+            self.keep_results(w, state, inputs, b, keeping)
+        w.gives_up = False
+        if not w.gave_up:
+            return
+        self.begin_again(w, state, b)
+        w.tells, w.gave_up = True, False
+        for i in range(steps):
+            inputs.now = i
+            self.step_members(w, state, inputs, b)
+            self.take_block(b, inputs, first, end, w.gone)
+            if b.count == 0:
+                return
+            self.keep_results(w, state, inputs, b, keeping)
+
+    cdef void begin(self, LaneWork w, Arrays state, Block* b) noexcept nogil:
+        """Remember what the block is before many steps."""
+        cdef Py_ssize_t i
+        self.bring(w, state, b)
+        self.keep(w.begun, state, b)
+        for i in range(4):
+            w.begun.ledger[i] = self.load(b, &state.total_j[i, 0])
+        w.begun.ledger[4] = self.load(b, &state.stored_j[0])
+
+    cdef void begin_again(self, LaneWork w, Arrays state, Block* b) noexcept nogil:
+        cdef Py_ssize_t i, k
+        self.bring(w, state, b)
+        for k in range(LANES):
+            w.code[k] = 0
+        self.take_back(w, w.begun, state, b, True)
+        self.bring_back(w, state, b)
+        for k in range(b.count):
+            for i in range(4):
+                state.total_j[i, b.member[k]] = (<double*> &w.begun.ledger[i])[k]
+            state.stored_j[b.member[k]] = (<double*> &w.begun.ledger[4])[k]
+
+    cdef void keep_results(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, const Kept* keeping
+    ) noexcept nogil:
+        """Of a step that was told, what is asked for."""
+        cdef Py_ssize_t i, k, member
+        cdef double* out
+        if keeping == NULL or keeping.place[inputs.now] < 0 or keeping.columns == 0:
+            return
+        out = keeping.out + keeping.place[inputs.now] * keeping.columns * keeping.members
+        for i in range(keeping.columns):
+            for k in range(b.count):
+                member = b.member[k]
+                if not w.gone[member]:
+                    out[i * keeping.members + member] = keeping.column[i][member * keeping.member[i]]
 
     cdef void take_cooling(self, LaneWork w, double dt) noexcept nogil:
         cdef Py_ssize_t i
@@ -408,19 +644,11 @@ cdef class LaneGraph:
         cdef Block other
         cdef Py_ssize_t k, edge
         cdef lane flow
-        if b.side_by_side:
-            self.lay_out(b, <lane*> &state.rows[b.member[0] // LANES, 0])
-        else:
-            self.lay_out(b, w.row_apart)
-            for k in range(LANES):
-                self.copy_lane(&state.rows[b.member[k if k < b.count else 0] // LANES, 0],
-                               b.member[k if k < b.count else 0] % LANES, <double*> b.row, k)
+        self.bring(w, state, b)
         edge = self.step_block(w, state, inputs, b)
         if edge < 0:
-            if not b.side_by_side:
-                for k in range(b.count):
-                    if w.code[k] == 0:
-                        self.copy_lane(<double*> b.row, k, &state.rows[b.member[k] // LANES, 0], b.member[k] % LANES)
+            if not w.gave_up:
+                self.bring_back(w, state, b)
             return
         # Their flows in this edge differ: those of one direction first, then the others.
         flow = w.solving.flow[edge]
@@ -431,7 +659,27 @@ cdef class LaneGraph:
                 other.member[other.count] = b.member[k]
                 other.count += 1
         self.step_members(w, state, inputs, &other)
-        self.step_rest(w, state, inputs, b, &other)
+        if not w.gave_up:
+            self.step_rest(w, state, inputs, b, &other)
+
+    cdef void bring(self, LaneWork w, Arrays state, Block* b) noexcept nogil:
+        """See that the members stand side by side."""
+        cdef Py_ssize_t k, member
+        if b.side_by_side:
+            self.lay_out(b, <lane*> &state.rows[b.member[0] // LANES, 0])
+            return
+        self.lay_out(b, w.row_apart)
+        for k in range(LANES):
+            member = b.member[k if k < b.count else 0]
+            self.copy_lane(&state.rows[member // LANES, 0], member % LANES, <double*> b.row, k)
+
+    cdef void bring_back(self, LaneWork w, Arrays state, const Block* b) noexcept nogil:
+        cdef Py_ssize_t k
+        if b.side_by_side:
+            return
+        for k in range(b.count):
+            if w.code[k] == 0:
+                self.copy_lane(<double*> b.row, k, &state.rows[b.member[k] // LANES, 0], b.member[k] % LANES)
 
     cdef void step_rest(
         self, LaneWork w, Arrays state, const Inputs* inputs, Block* b, const Block* done
@@ -468,8 +716,20 @@ cdef class LaneGraph:
         for i in range(self.pipes.width, self.width):
             goal[i * LANES + to] = source[i * LANES + of]
 
+    cdef inline lane given(
+        self, const Inputs* inputs, const Block* b, const Source* source, Py_ssize_t thing
+    ) noexcept nogil:
+        """Of an input, for this step."""
+        cdef const double* row = source.at + inputs.now * source.step + thing * source.thing
+        return self.load(b, row) if source.member else spread(row[0])
+
+    cdef inline double of_one(
+        self, const Inputs* inputs, const Source* source, Py_ssize_t thing, Py_ssize_t member
+    ) noexcept nogil:
+        return source.at[inputs.now * source.step + thing * source.thing + member * source.member]
+
     cdef inline lane load(self, const Block* b, const double* row) noexcept nogil:
-        """Of an input (members,)."""
+        """Of a row (members,)."""
         cdef lane found
         cdef Py_ssize_t k
         if b.side_by_side and b.count == LANES:
@@ -494,83 +754,119 @@ cdef class LaneGraph:
     ) noexcept nogil:
         """Step a block, or return the edge in which flows differ so that it has to be stepped in parts."""
         cdef Py_ssize_t i, k, edge
-        cdef bint keeps = inputs.inner_steps > 1 or self.may_fail(inputs, b), once = inputs.inner_steps == 1
-        cdef mask renewed
-        w.ambient = self.load(b, inputs.ambient)
+        cdef bint keeps, once = inputs.inner_steps == 1
+        self.take_inputs(w, inputs, b)
+        keeps = not once or (not w.gives_up and self.may_fail(w))
         for i in range(4):
             w.ledger[i] = spread(0.0)
         w.stored = spread(0.0)
-        for i in range(self.nodes):
-            w.solving.demand[i] = spread(0.0)
-            if not self.source[i]:
-                w.solving.demand[i] = self.load(b, inputs.demand + i * inputs.members)
         w.any_failed = False
         for k in range(LANES):
             w.code[k] = 0
-        if not once:
+        if w.tells and not once:
             memset(w.mean_temp, 0, self.nodes * sizeof(lane))
             memset(w.sum_flow, 0, self.edges * sizeof(lane))
             memset(w.edge_mass, 0, self.edges * sizeof(lane))
             memset(w.edge_heat, 0, self.edges * sizeof(lane))
             memset(w.sum_result, 0, LANES * self.results * sizeof(double))
         if keeps:
-            self.keep(w, state, b)
+            self.keep(w.before, state, b)
         for k in range(inputs.inner_steps):
             edge = self.flows(w, state, inputs, b, k == 0)
             if edge >= 0:
                 if keeps:
-                    self.take_back(w, state, b, True)
+                    self.take_back(w, w.before, state, b, True)
                 return edge
+            if w.any_failed and w.gives_up:
+                w.gave_up = True
+                return -1
             if not keeps and w.any_failed:
-                self.keep(w, state, b)  # what has failed so far has not changed yet
+                self.keep(w.before, state, b)  # what has failed so far has not changed yet
                 keeps = True
             self.keep_order(w, b, inputs.dt)
             self.transport(w, state, inputs, b, 1.0 / (k + 1), k + 1 == inputs.inner_steps)
+        if w.any_failed and w.gives_up:
+            w.gave_up = True
+            return -1
         self.report(w, state, inputs, b)
         if w.any_failed:
-            self.take_back(w, state, b, False)
-        for k in range(b.count):
-            if w.code[k] != 0 and (w.failed_code == 0 or b.member[k] < w.failed_member):
-                w.failed_code, w.failed_member = w.code[k], b.member[k]
-                w.failed_culprit, w.failed_iterations = w.culprit[k], w.iterations[k]
+            self.take_back(w, w.before, state, b, False)
+            self.tell_failure(w, inputs, b)
         return -1
 
-    cdef bint may_fail(self, const Inputs* inputs, const Block* b) noexcept nogil:
+    cdef void tell_failure(self, LaneWork w, const Inputs* inputs, const Block* b) noexcept nogil:
+        cdef Py_ssize_t k
+        for k in range(b.count):
+            if w.code[k] == 0:
+                continue
+            if w.gone != NULL:
+                w.gone[b.member[k]] = 1
+            if w.failed_code == 0 or b.member[k] < w.failed_member:
+                w.failed_code, w.failed_member, w.failed_step = w.code[k], b.member[k], inputs.now
+                w.failed_culprit, w.failed_iterations = w.culprit[k], w.iterations[k]
+
+    cdef void take_inputs(self, LaneWork w, const Inputs* inputs, const Block* b) noexcept nogil:
+        """Ambient, demands and commands of this step; what stays through a run only once for a block."""
+        cdef Py_ssize_t i, k
+        cdef bint anew = not b.side_by_side or w.loaded != b.member[0]
+        cdef const Course* course
+        w.loaded = b.member[0] if b.side_by_side else -1
+        w.ambient = self.given(inputs, b, &inputs.source[AMBIENT], 0)
+        if anew or inputs.source[DEMAND].step:
+            for i in range(self.nodes):
+                w.solving.demand[i] = spread(0.0)
+                if not self.source[i]:
+                    w.solving.demand[i] = self.given(inputs, b, &inputs.source[DEMAND], i)
+        if anew:
+            for i in range(self.commands):
+                w.command[i] = self.given(inputs, b, &inputs.source[COMMANDS], i)
+        for k in range(inputs.courses):
+            course = &inputs.course[k]
+            for i in range(course.count):
+                w.command[course.column[i]] = self.given(inputs, b, &course.source, i)
+
+    cdef bint may_fail(self, LaneWork w) noexcept nogil:
         """Whether a unit could give off what is not liquid, so that its member has to be put back."""
         cdef Py_ssize_t i, k
-        cdef const double* command
+        cdef double[MOST_COMMANDS] command
         for i in range(self.units):
-            if self.unit_kind[i] == HEAT_LOAD:
-                continue
-            if self.unit_kind[i] != HEAT_SOURCE:
-                return True
-            for k in range(b.count):
-                command = inputs.commands + b.member[k] * inputs.command_width + self.command_first[i]
-                if not (<const SourceCommand*> command).supply_temp_k <= HOTTEST:
+            for k in range(LANES):
+                self.command_of(w, i, k, command)
+                if not stays_liquid(<int> self.unit_kind[i], &self.parameter[self.parameter_first[i]], command):
                     return True
+                if self.unit_kind[i] == HEAT_LOAD:  # it does not depend on commands
+                    break
         return False
 
-    cdef void keep(self, LaneWork w, Arrays state, const Block* b) noexcept nogil:
+    cdef inline void command_of(self, LaneWork w, Py_ssize_t unit, Py_ssize_t k, double* command) noexcept nogil:
+        """Commands of a unit for one member."""
+        cdef Py_ssize_t i, first = self.command_first[unit]
+        for i in range(self.command_first[unit + 1] - first):
+            command[i] = (<double*> &w.command[first + i])[k]
+
+    cdef void keep(self, Before* before, Arrays state, const Block* b) noexcept nogil:
         """Remember what the block is."""
         cdef Py_ssize_t i, k
         for i in range(self.pipe_count):
-            copy_plugs(&self.pipes.pipe[i], b.row + self.pipes.offset[i], w.row_before + self.pipes.offset[i])
+            copy_plugs(&self.pipes.pipe[i], b.row + self.pipes.offset[i], before.row + self.pipes.offset[i])
         memcpy(
-            w.row_before + self.pipes.width, b.row + self.pipes.width, (self.width - self.pipes.width) * sizeof(lane)
+            before.row + self.pipes.width, b.row + self.pipes.width, (self.width - self.pipes.width) * sizeof(lane)
         )
         if self.states:
             for k in range(b.count):
-                memcpy(w.states_before + k * self.states, &state.records[b.member[k], 0], self.states * sizeof(double))
+                memcpy(before.states + k * self.states, &state.records[b.member[k], 0], self.states * sizeof(double))
 
-    cdef void take_back(self, LaneWork w, Arrays state, const Block* b, bint everything) noexcept nogil:
+    cdef void take_back(
+        self, LaneWork w, const Before* before, Arrays state, const Block* b, bint everything
+    ) noexcept nogil:
         """Make all members, or those that failed, what they were."""
         cdef Py_ssize_t k
         for k in range(LANES):
             if everything or w.code[k if k < b.count else 0] != 0:
-                self.copy_lane(<const double*> w.row_before, k, <double*> b.row, k)
+                self.copy_lane(<const double*> before.row, k, <double*> b.row, k)
                 if self.states and k < b.count:
                     memcpy(
-                        &state.records[b.member[k], 0], w.states_before + k * self.states, self.states * sizeof(double)
+                        &state.records[b.member[k], 0], before.states + k * self.states, self.states * sizeof(double)
                     )
 
     cdef Py_ssize_t flows(
@@ -621,22 +917,23 @@ cdef class LaneGraph:
             is_new = less(spread(1.0), spread(0.0))
         cdef lane* new_temp = w.solving.temp if first else w.new_temp
         w.asked = new_temp
-        for i in range(self.edges):
-            if i < self.pipe_count:
-                temp = 0.5 * (b.row[self.pipes.offset[i] + INLET] + b.row[self.pipes.offset[i] + OUTLET])
-                if i + AHEAD_OF < self.pipe_count:
-                    fetch(b.row + self.pipes.offset[i + AHEAD_OF], OUTLET + 1)
-            else:
-                temp = b.node_temp[self.start[i]]
-            new_temp[i] = temp
-            if not first:
-                is_new = either(is_new, less(spread(SAME_TEMP), size_of(temp - w.solving.temp[i])))
+        w.knows_all = w.tells or inputs.inner_steps > 1 or not self.lane_hydraulics.able
+        if w.knows_all:
+            self.take_temps(b, NULL, self.pipe_count, new_temp)
+        else:  # of dead ends nothing but pressures is to be found
+            i = self.lane_hydraulics.forest
+            self.take_temps(b, self.lane_hydraulics.pipe_edge + i, self.lane_hydraulics.pipes - i, new_temp)
+        for i in range(self.pipe_count, self.edges):
+            new_temp[i] = b.node_temp[self.start[i]]
+        if not first:
+            for i in range(self.edges):
+                is_new = either(is_new, less(spread(SAME_TEMP), size_of(new_temp[i] - w.solving.temp[i])))
         for i in range(self.units):
             edge = self.edges - self.units + i
             temp = choose(
                 less(b.flow[edge], spread(0.0)), b.node_temp[self.end[edge]], b.node_temp[self.start[edge]]
             )
-            flow = self.wish(state, inputs, b, i, temp)
+            flow = self.wish(w, state, b, i, temp)
             w.new_wish[i] = flow
             if not first:
                 is_new = either(is_new, less(SAME_FLOW * size_of(flow), size_of(flow - w.solving.setting[edge])))
@@ -650,17 +947,35 @@ cdef class LaneGraph:
                 w.solving.setting[edge] = choose(is_new, w.new_wish[i], w.solving.setting[edge])
         return is_new
 
+    cdef void take_temps(
+        self, const Block* b, const Py_ssize_t* edges, Py_ssize_t count, lane* temp
+    ) noexcept nogil:
+        """How warm some pipes, or the first ones, are for the hydraulics."""
+        cdef Py_ssize_t i, edge
+        cdef const lane* record
+        for i in range(count):
+            edge = i if edges == NULL else edges[i]
+            record = b.row + self.pipes.offset[edge]
+            temp[edge] = 0.5 * (record[INLET] + record[OUTLET])
+            if i + AHEAD_OF < count:
+                edge = i + AHEAD_OF if edges == NULL else edges[i + AHEAD_OF]
+                fetch(b.row + self.pipes.offset[edge], OUTLET + 1)
+
     cdef lane wish(
-        self, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t i, lane temp
+        self, LaneWork w, Arrays state, const Block* b, Py_ssize_t i, lane temp
     ) noexcept nogil:
         cdef lane flow = spread(0.0)
-        cdef Py_ssize_t k, member
+        cdef Py_ssize_t k
+        cdef const double* parameters = &self.parameter[self.parameter_first[i]]
+        cdef double[MOST_COMMANDS] command
+        if self.unit_kind[i] == HEAT_LOAD:
+            return flow_of_load(<const LoadParameters*> parameters, w.command + self.command_first[i], temp)
+        if self.unit_kind[i] == HEAT_SOURCE:
+            return flow_of_source(<const SourceParameters*> parameters, w.command + self.command_first[i], temp)
         for k in range(b.count):
-            member = b.member[k]
+            self.command_of(w, i, k, command)
             (<double*> &flow)[k] = wanted_flow_kg_s(
-                <int> self.unit_kind[i], &self.parameter[self.parameter_first[i]],
-                self.state_of(state, member, i),
-                inputs.commands + member * inputs.command_width + self.command_first[i], (<double*> &temp)[k],
+                <int> self.unit_kind[i], parameters, self.state_of(state, b.member[k], i), command, (<double*> &temp)[k]
             )
         for k in range(b.count, LANES):
             (<double*> &flow)[k] = (<double*> &flow)[0]
@@ -678,16 +993,18 @@ cdef class LaneGraph:
         cdef mask solved
         for i in range(self.nodes):
             if self.holds[i]:
-                w.pressure[i] = self.load(b, inputs.pressure + i * inputs.members)
+                w.pressure[i] = self.given(inputs, b, &inputs.source[PRESSURE], i)
         if not self.lane_hydraulics.able:
             memcpy(w.solving.flow, b.flow, self.edges * sizeof(lane))
         else:
-            solved = self.lane_hydraulics.solve(&w.solving, b.flow, w.pressure, self.tolerance, wanted)
+            solved = self.lane_hydraulics.solve(&w.solving, b.flow, w.pressure, self.tolerance, wanted, w.tells)
             is_solved = choose(solved, spread(1.0), spread(0.0))
-            for i in range(self.edges):
-                w.solving.flow[i] = choose(solved, w.solving.flow[i], b.flow[i])
-            for i in range(self.nodes):
-                b.pressure[i] = choose(solved, w.pressure[i], b.pressure[i])
+            if not every_of(solved):
+                for i in range(self.edges):
+                    w.solving.flow[i] = choose(solved, w.solving.flow[i], b.flow[i])
+            if w.tells:
+                for i in range(self.nodes):
+                    b.pressure[i] = choose(solved, w.pressure[i], b.pressure[i])
         # Members whose flows stay keep what they were told.
         if every_of(wanted):
             w.all_supplied = True
@@ -697,6 +1014,9 @@ cdef class LaneGraph:
         for k in range(b.count):
             if (<double*> &is_wanted)[k] == (<double*> &is_solved)[k]:
                 continue
+            if not w.knows_all:
+                self.take_temps(b, NULL, self.pipe_count, w.solving.temp)
+                w.knows_all = True
             self.find_flows_of(w, state, inputs, b, k)
 
     cdef void find_flows_of(
@@ -711,25 +1031,24 @@ cdef class LaneGraph:
         cdef double* temp = setting + self.edges
         cdef double* flow = temp + self.edges
         cdef double* memory = flow + self.edges
+        cdef const Source* source
         cdef Given given
         cdef Found found
         for i in range(self.nodes):
             demand[i] = (<double*> &w.solving.demand[i])[k]
-            fixed[i] = inputs.pressure[i * inputs.members + b.member[k]]
+            fixed[i] = self.of_one(inputs, &inputs.source[PRESSURE], i, b.member[k])
             pressure[i] = (<double*> &b.pressure[i])[k]
         for i in range(self.edges):
             setting[i] = (<double*> &w.solving.setting[i])[k]
             temp[i] = (<double*> &w.solving.temp[i])[k]
             flow[i] = (<double*> &b.flow[i])[k]
         for i in range(inputs.valves):
-            setting[edge] = (inputs.valve_flow if self.kind[edge] == FLOW else inputs.opening)[
-                i * inputs.members + b.member[k]
-            ]
+            source = &inputs.source[VALVE_FLOW if self.kind[edge] == FLOW else OPENING]
+            setting[edge] = self.of_one(inputs, source, i, b.member[k])
             edge += 1
         for i in range(inputs.pumps):
-            setting[edge] = (inputs.speed if self.kind[edge] == PUMP_SPEED else inputs.rise)[
-                i * inputs.members + b.member[k]
-            ]
+            source = &inputs.source[SPEED if self.kind[edge] == PUMP_SPEED else RISE]
+            setting[edge] = self.of_one(inputs, source, i, b.member[k])
             edge += 1
         for i in range(self.memory_width):
             memory[i] = (<double*> &b.memory[i])[k]
@@ -778,7 +1097,8 @@ cdef class LaneGraph:
     cdef void keep_order(self, LaneWork w, const Block* b, double dt) noexcept nogil:
         """See that the order of the nodes is that of the present flows."""
         cdef Py_ssize_t k, edge
-        cdef bint same = w.ordered and memcmp(w.way, w.new_way, self.edges) == 0
+        # Where the flows themselves decided what takes in water late, they decide again.
+        cdef bint same = w.ordered and not w.decided and memcmp(w.way, w.new_way, self.edges) == 0
         for k in range(w.releases):
             edge = w.released[k]
             same = same and self.releases(b, edge, dt, 1.0)
@@ -793,15 +1113,16 @@ cdef class LaneGraph:
             less(spread(MOST_RELEASE * self.pipes.pipe[pipe].ring_kg), margin * dt * size_of(b.flow[pipe]))
         )
 
-    cdef Py_ssize_t goal(self, LaneWork w, Py_ssize_t edge) noexcept nogil:
+    cdef inline Py_ssize_t goal(self, LaneWork w, Py_ssize_t edge) noexcept nogil:
         return self.end[edge] if w.way[edge] != BACKWARD else self.start[edge]
 
-    cdef Py_ssize_t origin(self, LaneWork w, Py_ssize_t edge) noexcept nogil:
+    cdef inline Py_ssize_t origin(self, LaneWork w, Py_ssize_t edge) noexcept nogil:
         return self.start[edge] if w.way[edge] != BACKWARD else self.end[edge]
 
     cdef void sort(self, LaneWork w, const Block* b, double dt) noexcept nogil:
         """Topological order of the nodes, with cuts where there is none."""
         cdef Py_ssize_t i, known
+        w.decided = False
         w.stands = 0
         for i in range(self.edges):
             w.cut[i] = WHOLE
@@ -817,6 +1138,7 @@ cdef class LaneGraph:
             known = self.follow(w)
             if known == self.nodes or not self.cut_cycles(w, b, dt):
                 break
+        self.look_around(w)
         w.releases = 0
         w.lates = 0
         for i in range(self.edges):
@@ -826,6 +1148,25 @@ cdef class LaneGraph:
             elif w.cut[i] == LATE:
                 w.late[w.lates] = i
                 w.lates += 1
+
+    cdef void look_around(self, LaneWork w) noexcept nogil:
+        """What is beside each node, in the order of the nodes."""
+        cdef Py_ssize_t i, k, node, edge, role, count = 0
+        for i in range(self.nodes):
+            node = w.order[i]
+            w.near_first[i] = count
+            for k in range(self.beside_first[node], self.beside_first[node + 1]):
+                edge = self.beside[k]
+                if w.way[edge] == NONE:
+                    continue
+                role = 0 if self.end[edge] == node else STARTS
+                if w.way[edge] == MIXED or self.goal(w, edge) == node:
+                    role += COMES
+                if w.way[edge] == MIXED or self.origin(w, edge) == node:
+                    role += LEAVES
+                w.near[count].edge, w.near[count].role = edge, role
+                count += 1
+        w.near_first[self.nodes] = count
 
     cdef Py_ssize_t follow(self, LaneWork w) noexcept nogil:
         """Order nodes from those that nothing comes to; returns how many were reached."""
@@ -874,6 +1215,7 @@ cdef class LaneGraph:
         if released or best < 0:
             return released
         w.cut[best] = LATE
+        w.decided = True
         return True
 
     cdef void transport(
@@ -906,7 +1248,7 @@ cdef class LaneGraph:
         for k in range(self.nodes):
             node = w.order[k]
             before = b.node_temp[node]
-            temp = self.mixed(w, inputs, b, node)
+            temp = self.mixed(w, inputs, b, k, node)
             b.node_temp[node] = temp
             if not w.stands_still[node]:
                 self.node_done(w, state, inputs, b, node, part)
@@ -944,7 +1286,7 @@ cdef class LaneGraph:
         for i in range(self.nodes + self.units):
             w.ledger[IN] = w.ledger[IN] + w.came[i]
             w.ledger[OUT] = w.ledger[OUT] + w.went[i]
-        if inputs.inner_steps > 1:
+        if w.tells and inputs.inner_steps > 1:
             for i in range(self.edges):
                 w.sum_flow[i] = w.sum_flow[i] + b.flow[i]
             for i in range(LANES * self.results):
@@ -953,26 +1295,31 @@ cdef class LaneGraph:
     cdef inline void node_done(
         self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t node, double part
     ) noexcept nogil:
+        if not w.tells:
+            return
         if inputs.inner_steps > 1:
             w.mean_temp[node] = w.mean_temp[node] + (b.node_temp[node] - w.mean_temp[node]) * part
         else:
             self.tell(w, b, &state.node_temp_k[node, 0], b.node_temp[node])
 
-    cdef lane mixed(self, LaneWork w, const Inputs* inputs, const Block* b, Py_ssize_t node) noexcept nogil:
+    cdef lane mixed(
+        self, LaneWork w, const Inputs* inputs, const Block* b, Py_ssize_t place, Py_ssize_t node
+    ) noexcept nogil:
         """Temperature of the water at a node, and what crosses the border there into the ledger."""
-        cdef Py_ssize_t k, edge
+        cdef Py_ssize_t k
+        cdef const Near* near
         cdef double dt = inputs.dt
         cdef lane zero = spread(0.0), mass = zero, heat = zero, out = zero, toward, fed, taken, temp, demand, over
-        for k in range(self.beside_first[node], self.beside_first[node + 1]):
-            edge = self.beside[k]
-            if w.way[edge] == NONE:
-                continue
-            toward = b.flow[edge] if self.end[edge] == node else zero - b.flow[edge]
-            if w.way[edge] == MIXED or self.goal(w, edge) == node:
+        for k in range(w.near_first[place], w.near_first[place + 1]):
+            near = &w.near[k]
+            toward = b.flow[near.edge]
+            if near.role & STARTS:
+                toward = zero - toward
+            if near.role & COMES:
                 fed = larger(toward, zero)
                 mass = mass + fed
-                heat = heat + fed * w.heat_temp[edge]
-            if w.way[edge] == MIXED or self.origin(w, edge) == node:
+                heat = heat + fed * w.heat_temp[near.edge]
+            if near.role & LEAVES:
                 out = out + larger(zero - toward, zero)
         demand = w.solving.demand[node]
         if not w.all_supplied:
@@ -985,7 +1332,7 @@ cdef class LaneGraph:
             taken = taken + larger(zero - over, zero)
         w.came[node] = zero
         if any_of(less(zero, fed)):
-            temp = self.load(b, inputs.supply + node * inputs.members)
+            temp = self.given(inputs, b, &inputs.source[SUPPLY], node)
             mass = mass + fed
             heat = heat + fed * temp
             w.came[node] = dt * fed * (temp - ENERGY_ZERO)
@@ -1054,6 +1401,8 @@ cdef class LaneGraph:
         cdef lane mass = size_of(b.flow[edge])
         if last:
             w.holds[edge] = contents_kg_k(&self.pipes.pipe[edge], record, ENERGY_ZERO)
+        if not w.tells:
+            return
         if inputs.inner_steps == 1:
             self.tell(
                 w, b, &state.pipe_outlet_temp_k[edge, 0],
@@ -1069,20 +1418,36 @@ cdef class LaneGraph:
         """Advance a unit of all members."""
         cdef Py_ssize_t i = edge - (self.edges - self.units), k
         cdef lane mass = inputs.dt * b.flow[edge], size = size_of(mass), heat = spread(0.0)
+        cdef lane[MOST_RESULTS] found
+        cdef double[MOST_COMMANDS] command
+        cdef const double* parameters = &self.parameter[self.parameter_first[i]]
         cdef double* result
         if self.has_pressures:  # what stands is as warm as before the step, whatever it is in company with
             temp = choose(less(spread(0.0), size), temp, w.asked[edge])
-        for k in range(b.count):
-            result = w.result + k * self.results + self.result_first[i]
-            advance_unit(
-                <int> self.unit_kind[i], &self.parameter[self.parameter_first[i]],
-                self.state_of(state, b.member[k], i),
-                inputs.commands + b.member[k] * inputs.command_width + self.command_first[i], (<double*> &temp)[k],
-                (<double*> &mass)[k], inputs.dt, result,
-            )
-            (<double*> &heat)[k] = result[HEAT]
-        for k in range(b.count, LANES):
-            (<double*> &heat)[k] = (<double*> &heat)[0]
+        if self.unit_kind[i] == HEAT_LOAD or self.unit_kind[i] == HEAT_SOURCE:
+            if self.unit_kind[i] == HEAT_LOAD:
+                through_load(
+                    <const LoadParameters*> parameters, w.command + self.command_first[i], temp, mass, inputs.dt, found
+                )
+            else:
+                through_source(
+                    <const SourceParameters*> parameters, w.command + self.command_first[i], temp, mass, inputs.dt,
+                    found
+                )
+            heat = found[HEAT]
+            if w.tells:
+                self.tell_unit(w, state, inputs, b, i, found)
+        else:
+            for k in range(b.count):
+                result = w.result + k * self.results + self.result_first[i]
+                self.command_of(w, i, k, command)
+                advance_unit(
+                    <int> self.unit_kind[i], parameters, self.state_of(state, b.member[k], i), command,
+                    (<double*> &temp)[k], (<double*> &mass)[k], inputs.dt, result,
+                )
+                (<double*> &heat)[k] = result[HEAT]
+            for k in range(b.count, LANES):
+                (<double*> &heat)[k] = (<double*> &heat)[0]
         heat = choose(less(spread(0.0), size), heat * (1.0 / HEAT_CAPACITY), spread(0.0))
         temp = temp + heat / choose(less(spread(0.0), size), size, spread(1.0))
         w.heat_temp[edge] = temp
@@ -1093,20 +1458,47 @@ cdef class LaneGraph:
                 if not COLDEST <= (<double*> &temp)[k] <= HOTTEST and w.code[k] == 0 and (<double*> &size)[k] > 0.0:
                     w.code[k], w.culprit[k] = NO_WATER, edge
                     w.any_failed = True
-        if inputs.inner_steps > 1:
+        if w.tells and inputs.inner_steps > 1:
             w.edge_mass[edge] = w.edge_mass[edge] + size
             w.edge_heat[edge] = w.edge_heat[edge] + size * temp
 
+    cdef void tell_unit(
+        self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t unit, const lane* found
+    ) noexcept nogil:
+        """Results of an ideal unit, and its state: the heat that it gave or took."""
+        cdef Py_ssize_t i, k, first = self.result_first[unit]
+        cdef lane heat = found[HEAT] / spread(inputs.dt)
+        if self.unit_kind[unit] == HEAT_LOAD:
+            heat = spread(0.0) - heat
+        for k in range(b.count):
+            for i in range(self.result_first[unit + 1] - first):
+                w.result[k * self.results + first + i] = (<double*> &found[i])[k]
+            self.state_of(state, b.member[k], unit)[0] = (<double*> &heat)[k]
+
     cdef void report(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
         """Means over the step, what is stored and the ledger."""
-        cdef Py_ssize_t i, k, edge
-        cdef bint once = inputs.inner_steps == 1
-        cdef double part = 1.0 / inputs.inner_steps
+        cdef Py_ssize_t i, k
         cdef lane mass, before, value
         for i in range(self.edges):
-            self.tell(w, b, &state.edge_flow_kg_s[i, 0], b.flow[i] if once else w.sum_flow[i] * part)
             if w.owes[i]:
                 w.stored = w.stored + b.owed[i]
+        if w.tells:
+            self.tell_all(w, state, inputs, b)
+        before = self.load(b, &state.stored_j[0])
+        value = HEAT_CAPACITY * w.stored
+        self.tell(w, b, &state.stored_j[0], value)
+        for k in range(4):
+            mass = value - before if k == STORED else HEAT_CAPACITY * w.ledger[k]
+            self.tell(w, b, &state.step_j[k, 0], mass)
+            self.tell(w, b, &state.total_j[k, 0], self.load(b, &state.total_j[k, 0]) + mass)
+
+    cdef void tell_all(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
+        cdef Py_ssize_t i, k
+        cdef bint once = inputs.inner_steps == 1
+        cdef double part = 1.0 / inputs.inner_steps
+        cdef lane mass
+        for i in range(self.edges):
+            self.tell(w, b, &state.edge_flow_kg_s[i, 0], b.flow[i] if once else w.sum_flow[i] * part)
         for i in range(self.nodes):
             self.tell(w, b, &state.node_pressure_pa[i, 0], b.pressure[i])
             self.tell(w, b, &state.node_unsupplied[i, 0], spread(0.0) if w.all_supplied else w.unsupplied[i])
@@ -1122,13 +1514,6 @@ cdef class LaneGraph:
         for k in range(b.count):
             if w.code[k] == 0:
                 self.report_units(w, &state.unit_results[b.member[k], 0], k, once, part)
-        before = self.load(b, &state.stored_j[0])
-        value = HEAT_CAPACITY * w.stored
-        self.tell(w, b, &state.stored_j[0], value)
-        for k in range(4):
-            mass = value - before if k == STORED else HEAT_CAPACITY * w.ledger[k]
-            self.tell(w, b, &state.step_j[k, 0], mass)
-            self.tell(w, b, &state.total_j[k, 0], self.load(b, &state.total_j[k, 0]) + mass)
 
     cdef void report_units(
         self, LaneWork w, double* result, Py_ssize_t k, bint once, double part

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from uem.twin_core.thermal.graph import Arrays, InputArrays, Work
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.rings import Rings
+from uem.twin_core.thermal.run import Columns, Courses
 
 Array = NDArray[np.float64]
 
@@ -64,4 +65,21 @@ class LaneGraph:
         dt_s: float,
         inner_steps: int,
     ) -> tuple[int, int, int, int]: ...
+    def run(
+        self,
+        work: Work,
+        state: Arrays,
+        inputs: InputArrays,
+        first: int,
+        last: int,
+        dt_s: float,
+        inner_steps: int,
+        begin: int,
+        steps: int,
+        courses: Courses,
+        place: NDArray[np.intp],
+        columns: Columns,
+        out: Array,
+        gone: NDArray[np.int8],
+    ) -> tuple[int, int, int, int, int]: ...
     def stored_energy_j(self, state: Arrays, out: Array) -> None: ...

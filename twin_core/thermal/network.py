@@ -15,7 +15,7 @@ from math import ceil, isfinite, prod
 from typing import Final, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, UnknownName
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
@@ -27,6 +27,7 @@ from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.lanes import LaneGraph
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
 from uem.twin_core.thermal.rings import Rings
+from uem.twin_core.thermal.run import Courses, Records, Slot, chosen, courses
 from uem.twin_core.thermal.units.compile import CompiledUnit, compile_unit
 
 Array = NDArray[np.float64]
@@ -69,6 +70,8 @@ class Fidelity(StrEnum):
 SHORTEST_INNER_STEP_S: Final = 5.0
 LONGEST_INNER_STEP_S: Final = 60.0
 MOST_SHORT_PARTS: Final = 180
+# So many pipes of members take about a quarter of a second.
+MEMBER_PIPES_OF_A_PIECE: Final = 6_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class NetworkInputs:
         "_columns",
         "_commands",
         "_shape",
+        "_side_by_side",
         "ambient_temp_k",
         "fixed_pressure_pa",
         "node_demand_kg_s",
@@ -155,8 +159,10 @@ class NetworkInputs:
         "valve_opening",
     )
 
-    def __init__(self, network: Network, units: Sequence[CompiledUnit], members: int) -> None:
-        """What the network begins with."""
+    def __init__(
+        self, network: Network, units: Sequence[CompiledUnit], members: int, side_by_side: bool = False
+    ) -> None:
+        """What the network begins with; `side_by_side`: for members in vectors."""
 
         def rows(values: Iterable[float]) -> Array:
             column = np.array([*values], dtype=np.float64)[:, None]
@@ -170,10 +176,12 @@ class NetworkInputs:
         self.pump_speed = rows(pump.speed for pump in network.pumps)
         self.pump_pressure_rise_pa = rows(pump.pressure_rise_pa for pump in network.pumps)
         self.ambient_temp_k: Array = np.full(members, network.ambient_temp_k)
-        # One member after the other, as the kernels of units read them; never without a number, to be a proper array.
+        # One member after the other, as the kernels of units read them, or (commands, members) as vectors do; never
+        # without a number, to be a proper array.
         row = np.concatenate([np.zeros(0), *(unit.command for unit in units)]) if units else np.zeros(1)
-        self._commands: Array = np.tile(row, (members, 1))
-        self.unit_commands = _columns(self._commands, {unit.name: unit.command_names for unit in units})
+        self._side_by_side = side_by_side
+        self._commands: Array = np.repeat(row[:, None], members, axis=1) if side_by_side else np.tile(row, (members, 1))
+        self.unit_commands = _columns(self._by_member, {unit.name: unit.command_names for unit in units})
         names = [(name, unit.name) for unit in units for name in unit.command_names]
         self.units_with = {name: tuple(unit for other, unit in names if other == name) for name in dict(names)}
         self._columns = {
@@ -196,9 +204,47 @@ class NetworkInputs:
         if columns is None:
             raise UnknownName("command", name, self._columns)
         rows = np.asarray(values, dtype=np.float64)
-        if rows.shape not in ((), (len(columns),), (len(columns), len(self._commands))):
+        if rows.shape not in ((), (len(columns),), (len(columns), len(self._by_member))):
             raise InvalidInput(f"command {name} of shape {rows.shape}; {len(columns)} units have it")
-        self._commands[:, columns] = rows.T
+        self._by_member[:, columns] = rows.T
+
+    @property
+    def _by_member(self) -> Array:
+        """A view of the commands (members, commands)."""
+        return self._commands.T if self._side_by_side else self._commands
+
+    def _slots(self, nodes: tuple[str, ...], valves: tuple[str, ...], pumps: tuple[str, ...]) -> dict[str, Slot]:
+        """What may change from step to step, by name."""
+        arrays = (
+            ("node_supply_temp_k", nodes),
+            ("node_demand_kg_s", nodes),
+            ("fixed_pressure_pa", nodes),
+            ("valve_opening", valves),
+            ("valve_flow_kg_s", valves),
+            ("pump_speed", pumps),
+            ("pump_pressure_rise_pa", pumps),
+        )
+        found = {name: Slot(k, (), things) for k, (name, things) in enumerate(arrays) if things}
+        found["ambient_temp_k"] = Slot(len(arrays), (), ())
+        for name, columns in self._columns.items():
+            found[name] = Slot(len(arrays) + 1, tuple(columns.tolist()), self.units_with[name])
+        return found
+
+    def _copy(self, network: Network, units: Sequence[CompiledUnit]) -> "NetworkInputs":
+        """Inputs of their own with the same numbers."""
+        copy = NetworkInputs(network, units, len(self.ambient_temp_k), self._side_by_side)
+        for mine, theirs in zip(copy._values(), self._values(), strict=True):
+            mine[:] = theirs
+        return copy
+
+    def _take_step(self, courses: Courses, step: int) -> None:
+        """Become what they are in a step of a run."""
+        arrays = self._values()
+        for number, columns, values in courses:
+            if columns is None:
+                arrays[number][:] = values[step]
+            else:
+                self._by_member[:, columns] = values[step].T
 
     def _values(self) -> tuple[Array, ...]:
         """In the order of `ALLOWED`, each with the members last but the commands."""
@@ -534,7 +580,7 @@ class NetworkPlan:
 
     def inputs(self) -> NetworkInputs:
         """New inputs of the right shape, with what the network begins with."""
-        return NetworkInputs(self._network, self._units, self.members)
+        return NetworkInputs(self._network, self._units, self.members, self._beside is not None)
 
     def initial_state(self, temp_k: float | Sequence[float] | Array) -> NetworkState:
         """Water and walls at one temperature, or going linearly along each pipe between temperatures at the nodes.
@@ -629,28 +675,199 @@ class NetworkPlan:
             ModelFailure: a unit gives off what is not liquid water. After these two the members that failed are as
                 they were and the others a step ahead.
         """
+        last = self.members if last is None else last
+        self._check(state, dt_s, inputs, first, last)
+        code, element, member, iterations = self._step(state, dt_s, inputs, first, last)
+        if code:
+            self._fail(code, element, member, iterations)
+
+    def _check(self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int, last: int) -> None:
         if not (isfinite(dt_s) and 0.0 < dt_s <= LONGEST_STEP_S):
             raise InvalidInput(
                 f"network {self.name}: step of {dt_s} s; above 0 and up to {LONGEST_STEP_S:.0f} s is allowed"
             )
-        last = self.members if last is None else last
         if not 0 <= first <= last <= self.members:
             raise InvalidInput(f"network {self.name}: members {first} to {last} of {self.members}")
         if state._shape is not self._shape and state._shape != self._shape:
             raise InvalidInput(f"network {self.name}: this state belongs to another plan")
         self._check_inputs(inputs)
+
+    def _step(
+        self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int, last: int
+    ) -> tuple[int, int, int, int]:
         try:  # not asked first whether there is one: another thread may take the last in between
             work = self._works.pop()
         except IndexError:
             work = self._stepping.work()
         try:
-            code, element, member, iterations = self._stepping.step(
-                work, state._arrays, inputs._arrays, first, last, dt_s, self.parts(dt_s)
-            )
+            return self._stepping.step(work, state._arrays, inputs._arrays, first, last, dt_s, self.parts(dt_s))
         finally:
             self._works.append(work)
+
+    def records(self, steps: int, keep: Mapping[str, Sequence[str] | None], every: int = 1) -> Records:
+        """What a run of `steps` keeps after every `every` of them.
+
+        `keep`: names of things by quantity, None: all. Quantities are those of the state (`node_temp_k`,
+        `node_pressure_pa`, `node_unsupplied`, `pipe_outlet_temp_k`, `pipe_flow_kg_s`, `valve_flow_kg_s`,
+        `pump_flow_kg_s`, `unit_flow_kg_s`, and of the network `energy_in_j`, `energy_out_j`, `energy_loss_j`,
+        `energy_stored_change_j`) and results of units (`heat_j`, ...).
+
+        Raises:
+            UnknownName: no such quantity or thing.
+            InvalidInput: steps or every are not positive.
+        """
+        if steps < 1 or every < 1:
+            raise InvalidInput(f"network {self.name}: records of {steps} steps, after every {every}; 1 at least")
+        slots = self._kept_slots()
+        for name in keep:
+            if name not in slots:
+                raise UnknownName("quantity", name, slots)
+        return Records({n: chosen(n, slots[n], some) for n, some in keep.items()}, steps, every, self.members)
+
+    def _kept_slots(self) -> dict[str, Slot]:
+        energies = ("energy_in_j", "energy_out_j", "energy_loss_j", "energy_stored_change_j")
+        found = {name: Slot(0, (k,), ()) for k, name in enumerate(energies)}
+        of_nodes = ("node_temp_k", "node_pressure_pa", "node_unsupplied")
+        found |= {name: Slot(1 + k, tuple(range(len(self.nodes))), self.nodes) for k, name in enumerate(of_nodes)}
+        edge = count()
+        for kind in ("pipe", "valve", "pump", "unit"):
+            things = getattr(self, kind + "s")
+            found[f"{kind}_flow_kg_s"] = Slot(4, tuple(next(edge) for _ in things), things)
+        found["pipe_outlet_temp_k"] = Slot(5, tuple(range(len(self.pipes))), self.pipes)
+        results = [(name, unit.name) for unit in self._units for name in unit.result_names]
+        for name, _ in dict.fromkeys(results):
+            columns = [k for k, (other, _) in enumerate(results) if other == name]
+            found[name] = Slot(6, tuple(columns), tuple(results[k][1] for k in columns))
+        return found
+
+    def run(
+        self,
+        state: NetworkState,
+        dt_s: float,
+        inputs: NetworkInputs,
+        steps: int,
+        course: Mapping[str, ArrayLike] | None = None,
+        records: Records | None = None,
+        first: int = 0,
+        last: int | None = None,
+    ) -> None:
+        """Advance `state` in place by many steps, as `step` called so many times would, to the same bits, but quicker.
+
+        An ensemble in vectors runs many steps of some members before those of the next, which stay in the cache, and
+        works out only what somebody asks for.
+
+        `course`: what changes from step to step, by name: an array of the inputs (`node_demand_kg_s`, ...) or a command
+        of all units that have it (`flow_kg_s`, in the order of `inputs.units_with`), each (steps,), (steps, things) or
+        (steps, things, members); `ambient_temp_k` is (steps,) or (steps, members). All else is in every step as in
+        `inputs`, which stay as they are. `records`: what is kept, from `records(steps, ...)`. `first` and `last` as for
+        `step`.
+
+        A long run can be interrupted; the members of an ensemble in vectors are then all as far.
+
+        Raises:
+            UnknownName, InvalidInput: as `step`, also for the course; the state is as it was.
+            NotConverged, ModelFailure: at the end. Members that failed are as they were before that step, their records
+                from then on not a number; the others are at the end.
+        """
+        last = self.members if last is None else last
+        self._check(state, dt_s, inputs, first, last)
+        if steps < 1:
+            raise InvalidInput(f"network {self.name}: a run of {steps} steps; 1 at least")
+        if records is None:
+            records = self.records(steps, {})
+        elif records.steps != steps or records._out.shape[2] != self.members:
+            raise InvalidInput(f"network {self.name}: these records are of another run")
+        slots = inputs._slots(self.nodes, self.valves, self.pumps)
+        bounds = [limits for _, _, limits, _ in ALLOWED]
+        try:
+            given = courses(slots, bounds, course or {}, steps, self.members)
+        except InvalidInput as error:
+            raise InvalidInput(f"network {self.name}: {error}") from None
+        run = self._run_apart if self._beside is None else self._run_beside
+        code, element, member, iterations, step = run(state, dt_s, inputs, steps, given, records, first, last)
         if code:
-            self._fail(code, element, member, iterations)
+            self._fail(code, element, member, iterations, f", step {step + 1}")
+
+    def _run_beside(
+        self,
+        state: NetworkState,
+        dt_s: float,
+        inputs: NetworkInputs,
+        steps: int,
+        given: Courses,
+        records: Records,
+        first: int,
+        last: int,
+    ) -> tuple[int, int, int, int, int]:
+        """In pieces of about a quarter of a second, between which Python looks for signals."""
+        assert self._beside is not None
+        parts = self.parts(dt_s)
+        piece = min(max(MEMBER_PIPES_OF_A_PIECE // (len(self.pipes) * self.members * parts), 8), 256)
+        gone = np.zeros(self.members, dtype=np.int8)
+        failure = (0, -1, -1, 0, -1)
+        try:
+            work = self._works.pop()
+        except IndexError:
+            work = self._beside.work()
+        try:
+            for begin in range(0, steps, piece):
+                code, element, member, iterations, step = self._beside.run(
+                    work,
+                    state._arrays,
+                    inputs._arrays,
+                    first,
+                    last,
+                    dt_s,
+                    parts,
+                    begin,
+                    min(piece, steps - begin),
+                    given,
+                    records._place,
+                    records._columns,
+                    records._out,
+                    gone,
+                )
+                if code and not failure[0]:
+                    failure = (code, element, member, iterations, begin + step)
+        finally:
+            self._works.append(work)
+        return failure
+
+    def _run_apart(
+        self,
+        state: NetworkState,
+        dt_s: float,
+        inputs: NetworkInputs,
+        steps: int,
+        given: Courses,
+        records: Records,
+        first: int,
+        last: int,
+    ) -> tuple[int, int, int, int, int]:
+        """Step by step and member by member."""
+        arrays = (
+            state._step_j,
+            state.node_temp_k,
+            state.node_pressure_pa,
+            state.node_unsupplied,
+            state.edge_flow_kg_s,
+            state.pipe_outlet_temp_k,
+            state._unit_results.T,
+        )
+        failure = (0, -1, -1, 0, -1)
+        going = list(range(first, last))
+        now = inputs._copy(self._network, self._units) if given else inputs
+        for k in range(steps):
+            now._take_step(given, k)
+            for member in tuple(going):
+                found = self._step(state, dt_s, now, member, member + 1)
+                if found[0]:
+                    going.remove(member)
+                    failure = failure if failure[0] else (*found, k)
+            if records._place[k] >= 0:
+                for column, (array, row) in enumerate(records._columns):
+                    records._out[records._place[k], column, going] = arrays[array][row, going]
+        return failure
 
     def parts(self, dt_s: float) -> int:
         """Into how many equal parts a step of `dt_s` is cut."""
@@ -659,12 +876,12 @@ class NetworkPlan:
             longest_s = min(max(SHORTEST_INNER_STEP_S, dt_s / MOST_SHORT_PARTS), LONGEST_INNER_STEP_S)
         return ceil(dt_s / longest_s)
 
-    def _fail(self, code: int, element: int, member: int, iterations: int) -> NoReturn:
+    def _fail(self, code: int, element: int, member: int, iterations: int, when: str = "") -> NoReturn:
         culprit = self._edge_name(element) if element >= 0 else "no single element"
         if code == NO_FLOWS_FOUND:
-            raise NotConverged(self.name + self._of_member(member), culprit, iterations)
+            raise NotConverged(self.name + self._of_member(member) + when, culprit, iterations)
         raise ModelFailure(
-            f"network {self.name}: {culprit}{self._of_member(member)} would give off water that is not liquid: "
+            f"network {self.name}: {culprit}{self._of_member(member)}{when} would give off water that is not liquid: "
             f"its heat does not fit the flow through it"
         )
 
@@ -680,7 +897,8 @@ class NetworkPlan:
             raise InvalidInput(f"network {self.name}: these inputs belong to another plan")
         wrong = inputs._arrays.first_wrong()
         if wrong >= 0:
-            self._refuse(inputs._values()[wrong], *ALLOWED[wrong])
+            values = inputs._values()[wrong]
+            self._refuse(inputs._by_member if values is inputs._commands else values, *ALLOWED[wrong])
 
     def stored_energy_j(self, state: NetworkState) -> Array:
         """Heat content of water and pipe walls above 0 degC, (members,)."""

@@ -192,7 +192,7 @@ def test_members_side_by_side_are_what_they_are_alone(level, make, steps, dt_s):
             inputs.node_supply_temp_k[:, 0] = several.node_supply_temp_k[:, m]
             inputs.node_demand_kg_s[:, 0] = several.node_demand_kg_s[:, m]
             inputs.ambient_temp_k[0] = several.ambient_temp_k[m]
-            inputs._commands[0] = several._commands[m]
+            inputs._commands[0] = several._by_member[m]
             alone.step(single, dt_s, inputs)
     # Flows of both are within the tolerance of the hydraulics, which is a part in a thousand of their sum.
     tolerance = 1e-9 if network.flows_are_imposed else 0.02

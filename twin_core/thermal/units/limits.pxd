@@ -3,6 +3,7 @@ cdef double COLDEST
 cdef double HOTTEST
 cdef double LEAST_MASS_KG
 cdef double LEAST_DROP_K
+cdef double LAST_RISE_K
 
 cdef inline double clip(double value, double low, double high) noexcept nogil:
     return low if value < low else high if value > high else value
