@@ -45,9 +45,15 @@ MEMO_NUMBERS = MEMO_WIDTH
 cdef extern from *:
     """
     #if defined(__x86_64__)
+    #include <cpuid.h>
     static int uem_vectors(void) {
+        unsigned a, b, c, d;
         __builtin_cpu_init();
-        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))) {
+        /* Of what x86-64-v3 is beside these, not every compiler knows the names. */
+        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
+              && __builtin_cpu_supports("bmi2") && __get_cpuid(1, &a, &b, &c, &d)
+              && c >> 22 & c >> 29 & 1  /* movbe, f16c */
+              && __get_cpuid(0x80000001, &a, &b, &c, &d) && c >> 5 & 1 /* lzcnt */)) {
             return 0;
         }
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
