@@ -37,8 +37,10 @@ cdef extern from *:
     #else
     #define UEM_PREFETCH(p)
     #endif
+    #define UEM_TOUCH(p) ((void) *(const volatile char*) (p))
     """
     void UEM_PREFETCH(const void*) noexcept nogil
+    void UEM_TOUCH(const void*) noexcept nogil
 
 cdef enum:
     AHEAD = 3  # ways, whose pipes are brought near before they are needed
@@ -1019,14 +1021,16 @@ cdef class Graph:
                     self.pass_on(w, m, way, mass, temp, dt)
 
     cdef inline void fetch(self, const Member* m, const Way* way) noexcept nogil:
-        """Bring near what a pipe is."""
+        """Bring near what a pipe is: a processor may skip what it is told to fetch from a page that it has lost sight of,
+        but not what is read."""
         cdef Py_ssize_t line
         if way.lines == 0:
             return
-        for line in range(way.lines):
+        UEM_TOUCH(m.row + way.offset)
+        for line in range(1, way.lines):
             UEM_PREFETCH(m.row + way.offset + LINE * line)
         if self.pipe:
-            UEM_PREFETCH(&self.pipe[way.edge])
+            UEM_TOUCH(&self.pipe[way.edge])
             UEM_PREFETCH(<const double*> &self.pipe[way.edge] + LINE)
 
     cdef void load_ways(self, Work w, const Member* m) noexcept nogil:
