@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from uem.offline import factories
 from uem.offline.output import Tell, can_be_written, one_message, print_json, progress_bar
 from uem.offline.plot.paper import save
 from uem.offline.plot.values import COLOURED_BY, Moment, values_of
@@ -26,6 +27,7 @@ from uem.offline.run_inputs import Value, bind, read
 from uem.offline.sides import Side, is_consumer, sides
 from uem.territories.load import load
 from uem.twin_core import units
+from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.territory import Territory
@@ -52,7 +54,8 @@ class Run:
     Columns are means over their interval: `node/N/temperature`, `node/N/pressure`, `pipe/N/flow`, `valve/N/flow`,
     `pump/N/flow`, `unit/N/flow`, `unit/N/heat` (into the water: customers below 0) and what else the unit tells;
     except `energy/in`, `energy/out`, `energy/loss`, `energy/stored_change`, which count from the beginning. Pressures
-    are those at the end of the interval, NaN where none is felt.
+    are those at the end of the interval, NaN where none is felt. Factories whose heat the network takes have columns
+    too (see `uem.offline.factories`).
     """
 
     network: Network
@@ -135,7 +138,8 @@ class Run:
         found["temperature_c"] = {"lowest": float(temps.min()) - 273.15, "highest": float(temps.max()) - 273.15}
         dry = [n.name for n in self.network.nodes if np.isnan(self.columns[f"node/{n.name}/pressure"]).any()]
         found["unsupplied_nodes"] = dry
-        return found
+        made = factories.summary(self.columns, interval_s)
+        return found | ({"factories": made} if made else {})
 
 
 def run(
@@ -148,14 +152,19 @@ def run(
     every_s: float = 300.0,
     settle_hours: float = 3.0,
     fidelity: str = "full",
+    with_factories: bool = True,
+    begin_hour: float = 0.0,
+    seed: int = 1,
     tell: Tell = lambda done, of: None,
 ) -> Run:
-    """Run a network of a territory by itself.
+    """Run a network of a territory by itself, with the factories whose heat it takes.
 
     `inputs`: by name, or a CSV file with a column `time`; names and values are told in `uem.offline.run_inputs`.
     A value is a number, one number per step, (times in s, values) with straight lines between, or a function of the
     time in s. `every_s`: interval of the columns. `settle_hours`: beforehand with the first inputs, to fill pipes with
     water as warm as it will be there; boilers and tanks begin as the file says. `tell`: steps done, steps in all.
+    `begin_hour`: of the week, where the factories stand at the beginning; they ran a week before, unless they have
+    orders. `seed`: of their random numbers. `with_factories`: else exchangers find the stream that the file tells.
 
     Raises:
         UnknownName: there is no such territory, network or input.
@@ -167,10 +176,13 @@ def run(
     steps, per_interval = _steps(hours, step_s, every_s)
     if not 0.0 <= settle_hours <= MOST_SETTLE_HOURS:
         raise InvalidInput(f"{settle_hours} h to settle: 0 to {MOST_SETTLE_HOURS:g} h are possible")
-    plan = NetworkPlan(found, fidelity=fidelity)
+    sites = factories.sites_of(known, found) if with_factories else ()
+    coupled = CoupledPlan(found, sites, fidelity) if sites else None
+    plan = coupled.network if coupled else NetworkPlan(found, fidelity=fidelity)
     given = plan.inputs()
     values = read(Path(inputs)) if isinstance(inputs, (str, Path)) else inputs or {}
     bound = bind(plan, given, values, step_s)
+    factories.refuse_what_heat_sets(bound, sites)
     for item in bound:
         item.apply(0.0)
     state = plan.initial_state(_first_guess_k(found))
@@ -178,16 +190,29 @@ def run(
         for _ in range(max(1, round(settle_hours * 3600.0 / 300.0))):
             plan.step(state, 300.0, given)
         state = plan.initial_state(state.node_temp_k)
+    if not 0.0 <= begin_hour <= 168.0:
+        raise InvalidInput(f"begin at hour {begin_hour:g} of the week: 0 to 168 are possible")
+    together = coupled.initial_state(state.node_temp_k, seed) if coupled else None
+    if coupled and together:
+        for factory, its_run in zip(coupled.factories, together.runs, strict=True):
+            factories.at_hour(factory, its_run, begin_hour)
+        state = together.heat
     recorder = _Recorder(found, plan, state, steps // per_interval, per_interval * step_s)
+    beside = factories.FactoryColumns(coupled, together, steps // per_interval) if coupled and together else None
     for k in range(steps):
         for item in bound:
             item.apply(k * step_s)
-        plan.step(state, step_s, given)
+        if coupled and together:
+            coupled.step(together, step_s, given)
+        else:
+            plan.step(state, step_s, given)
         recorder.take(step_s)
         if (k + 1) % per_interval == 0:
             recorder.close((k + 1) * step_s)
+            if beside:
+                beside.close(per_interval * step_s)
             tell(k + 1, steps)
-    return recorder.run()
+    return recorder.run(beside)
 
 
 def network_of(territory: Territory, name: str | None) -> Network:
@@ -275,10 +300,12 @@ class _Recorder:
         self.sums[:] = 0.0
         self.row += 1
 
-    def run(self) -> Run:
-        """All of it."""
+    def run(self, beside: factories.FactoryColumns | None) -> Run:
+        """All of it, with the columns of factories."""
         columns = {name: np.ascontiguousarray(self.table[:, i]) for i, name in enumerate(self.names)}
-        return Run(self.network, self.time_s, columns, self.units)
+        if beside is None:
+            return Run(self.network, self.time_s, columns, self.units)
+        return Run(self.network, self.time_s, columns | beside.columns(), self.units | beside.units)
 
 
 def _result_column(name: str) -> tuple[str, str]:
@@ -328,6 +355,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=float, default=300.0, metavar="S", help="interval of the columns (300)")
     parser.add_argument("--settle", type=float, default=3.0, metavar="H", help="hours beforehand, not kept (3)")
     parser.add_argument("--fidelity", choices=("full", "planning"), default="full")
+    parser.add_argument("--no-factories", action="store_true", help="exchangers find the stream that the file tells")
+    parser.add_argument("--begin", type=float, default=0.0, metavar="H", help="hour of the factories' week (0)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the factories' random numbers (1)")
     parser.add_argument("--inputs", type=Path, metavar="CSV", help="what it is told in time")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="what it is told throughout")
     parser.add_argument("--out", type=Path, metavar="CSV", help="all columns; - is stdout")
@@ -357,6 +387,9 @@ def _main(options: argparse.Namespace) -> None:
             every_s=options.every,
             settle_hours=options.settle,
             fidelity=options.fidelity,
+            with_factories=not options.no_factories,
+            begin_hour=options.begin,
+            seed=options.seed,
             tell=tell,
         )
     if options.out:
@@ -397,6 +430,12 @@ def _show(found: Run, summary: dict[str, Any], console: Console) -> None:
         table.add_row(f"{len(consumers)} customers", "", f"{-taken:.1f}", "")
     if summary["units"]:
         console.print(table)
+    for name, figures in summary.get("factories", {}).items():
+        console.print(f"factory {name}: {figures['parts']} parts, {figures['energy_kwh']:.1f} kWh")
+        for stream, heat in figures["heat"].items():
+            text = f"  heat {stream}: {heat['produced_kwh']:.1f} kWh, {heat['taken_kwh']:.1f} into the network"
+            alarm = f", {heat['alarm_h']:.1f} h without cooling" if heat["alarm_h"] else ""
+            console.print(f"{text}, {heat['dumped_kwh']:.1f} thrown away{alarm}")
     # Where stored heat covers the losses, a part of what came in would mislead.
     share = f" ({energy['loss'] / energy['in']:.1%} of what came in)" if energy["in"] > energy["loss"] else ""
     console.print(f"lost {energy['loss']:.1f} kWh{share}; energy closes to {energy['closure']:.0e}")

@@ -13,6 +13,7 @@ from typing import Any
 from uem.territories import schema, schema_network
 
 Raw = Mapping[str, Any]
+ASSETS = ("networks", "machines", "factories")
 
 
 def problems(raw: Raw, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
@@ -21,14 +22,14 @@ def problems(raw: Raw, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
     `raw` is the territory file; `rows` are (where, cells) of the tag table, None where it cannot be read.
     """
     yield from _duplicates("plants", [plant.get("name") for plant in _tables(raw, "plants")])
-    assets = [asset.get("name") for kind in ("networks", "machines") for asset in _tables(raw, kind)]
-    yield from _duplicates("networks and machines", assets)
+    assets = [asset.get("name") for kind in ASSETS for asset in _tables(raw, kind)]
+    yield from _duplicates("networks, machines and factories", assets)
     if rows is None:
         return
     tags = [cells.get("tag") for _, cells in rows]
     yield from _duplicates("tag table", tags)
     known = set(tags)
-    for kind in ("networks", "machines"):
+    for kind in ASSETS:
         for key, tag in _tag_keys(raw.get(kind), kind):
             if tag not in known:
                 yield f"{key}: tag {tag!r} is not in the tag table"

@@ -1,4 +1,4 @@
-"""Read a territory: TOML file and tag table -> plants, networks and machines of the core; every problem at once."""
+"""Read a territory: TOML file and tag table -> what the core knows of plants and assets; every problem at once."""
 
 import csv
 import re
@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from uem.territories import build_network, crosscheck, schema
+from uem.territories import build_factory, build_network, crosscheck, schema
+from uem.territories.schema_factory import Factory
 from uem.territories.schema_network import Network
 from uem.territories.schema_units import unit_kinds
 from uem.twin_core import units
@@ -58,6 +59,9 @@ def load(name_or_path: str | Path) -> Territory:
     network_parts = list(_parts(Network, source.raw, "networks"))
     networks = [_build(build_network.network, item, problems, key) for key, item in network_parts]
     machines = [_build(_machine, item, problems, key) for key, item in _parts(schema.Machine, source.raw, "machines")]
+    factories = [
+        _build(build_factory.factory, item, problems, key) for key, item in _parts(Factory, source.raw, "factories")
+    ]
     plants = []
     plant_parts = list(_parts(schema.Plant, source.raw, "plants"))
     names = [plant.name for _, plant in plant_parts]
@@ -79,6 +83,7 @@ def load(name_or_path: str | Path) -> Territory:
             title=source.checked.title,
             networks=tuple(n for n in networks if n is not None),
             machines=tuple(m for m in machines if m is not None),
+            factories=tuple(f for f in factories if f is not None),
             plants=tuple(p for p in plants if p is not None),
             tags=tuple(t for t in tags if t is not None),
         )

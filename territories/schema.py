@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
 from uem.territories.schema_base import Celsius, Flag, ForecastStep, Model, Name, NotNegative, Number, Positive, Whole
+from uem.territories.schema_factory import Factory
 from uem.territories.schema_network import Network
 from uem.twin_core.units import ZERO_CELSIUS_K
 
@@ -94,6 +95,7 @@ class Territory(Model):
     plants: tuple[Plant, ...] = ()
     networks: tuple[Network, ...] = ()
     machines: tuple[Machine, ...] = ()
+    factories: tuple[Factory, ...] = ()
 
 
 class TagRow(Model):

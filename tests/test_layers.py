@@ -16,6 +16,7 @@ CORE_ORDER = [
     ("units", "measurements"),
     ("plant",),
     ("thermal", "production"),
+    ("coupled",),
     ("estimation",),
     ("state",),
     ("follow",),

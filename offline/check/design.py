@@ -74,7 +74,9 @@ def reversed_pumps(
     for pump in pumps[:MOST_TURNED] if error_count else ():
         other = replace(pump, start=pump.end, end=pump.start)
         turned = replace(network, pumps=tuple(other if p is pump else p for p in network.pumps))
-        day, _ = _run(replace(territory, networks=(turned,)), turned, design_inputs(turned), "design", tell)
+        day, _ = _run(
+            replace(territory, networks=(turned,), factories=()), turned, design_inputs(turned), "design", tell
+        )
         left = error_count if day is None else _errors([*pressures(day), *deliveries(day)])
         if 2 * left <= error_count:
             text = f"is drawn the wrong way round: turned, {error_count - left} of {error_count} errors of the design "
@@ -98,6 +100,7 @@ def _run(
             network=network.name,
             settle_hours=SETTLE_HOURS,
             fidelity="planning",
+            with_factories=False,
             tell=tell,
         )
     except NotConverged as error:

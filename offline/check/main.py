@@ -1,13 +1,14 @@
-"""`uem check`: look a network through before it is believed."""
+"""`uem check`: look networks and factories through before they are believed."""
 
 import argparse
 import sys
 from typing import Any
 
-from uem.offline.check import design, sizes, survey, topology
+from uem.offline.check import design, factory, sizes, survey, topology
 from uem.offline.check.finding import Finding, Severity
 from uem.offline.output import Tell, one_message, print_json, progress_bar
 from uem.territories.load import load
+from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.territory import Territory
 
@@ -38,8 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         prog="uem check",
         description="Look for mistakes in the networks of a territory: islands, dead ends, crossed supply and return,\n"
         "customers that no heat reaches, odd lengths, levels and diameters, plants too small; then run the design day\n"
-        "and a mild one: velocities, pressures, pumps the wrong way, what each customer gets. Exit code 1 when there\n"
-        "are errors.",
+        "and a mild one: velocities, pressures, pumps the wrong way, what each customer gets. Of factories: buffers\n"
+        "that nobody fills or empties, utilities too small, and a week of production. Exit code 1 when there are\n"
+        "errors.",
         epilog="examples:\n  uem check quartier\n  uem check district.toml --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,12 +55,17 @@ def main(argv: list[str] | None = None) -> int:
             checked = [
                 (n, *check(territory, n, with_design=not options.no_design, tell=tell)) for n in territory.networks
             ]
+        made = [(site, *factory.findings(site)) for site in territory.factories]
         if options.json:
-            print_json({"networks": [_document(*item) for item in checked]})
+            shops = {"factories": [_factory_document(*item) for item in made]} if made else {}
+            print_json({"networks": [_document(*item) for item in checked]} | shops)
         else:
             for item in checked:
                 _show(*item)
-        done.code = int(any(f.severity is Severity.ERROR for _, found, _ in checked for f in found))
+            for its in made:
+                _show_factory(*its)
+        found = [f for _, some, _ in checked for f in some] + [f for _, some, _ in made for f in some]
+        done.code = int(any(f.severity is Severity.ERROR for f in found))
     return done.code
 
 
@@ -71,9 +78,29 @@ def _document(network: Network, found: list[Finding], figures: dict[str, Any]) -
     }
 
 
-def _show(network: Network, found: list[Finding], figures: dict[str, Any]) -> None:
+def _factory_document(site: FactorySite, found: list[Finding], figures: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "factory": site.name,
+        "counts": {str(s): sum(f.severity is s for f in found) for s in _ORDER},
+        "findings": [f._asdict() | {"severity": str(f.severity)} for f in found],
+        "week": figures or None,
+    }
+
+
+def _show_factory(site: FactorySite, found: list[Finding], figures: dict[str, Any]) -> None:
+    _show_findings(f"factory {site.name}", found)
+    if figures:
+        print(
+            f"a week: {figures['parts_per_week']} parts, {figures['power_kw']:.0f} kW, busiest machine "
+            f"{figures['busiest_machine']}"
+        )
+    for stream, heat in figures.get("heat_kw", {}).items():
+        print(f"heat {stream}: {heat['mean']:.0f} kW, at most {heat['most']:.0f} kW in 15 min")
+
+
+def _show_findings(title: str, found: list[Finding]) -> None:
     counts = ", ".join(f"{sum(f.severity is s for f in found)} {s}s" for s in _ORDER)
-    print(f"network {network.name}: {counts}")
+    print(f"{title}: {counts}")
     alike: dict[tuple[Severity, str], int] = {}
     for f in found:
         alike[f.severity, f.check] = alike.get((f.severity, f.check), 0) + 1
@@ -82,6 +109,10 @@ def _show(network: Network, found: list[Finding], figures: dict[str, Any]) -> No
     for (severity, name), count in alike.items():
         if count > _MOST_ALIKE:
             print(f"  {severity}: {name}: {count - _MOST_ALIKE} more like these; --json lists all")
+
+
+def _show(network: Network, found: list[Finding], figures: dict[str, Any]) -> None:
+    _show_findings(f"network {network.name}", found)
     if figures:
         print(
             f"design day: {figures['heat_to_customers_kw']:.0f} kW to customers, {figures['loss_kw']:.0f} kW lost; "

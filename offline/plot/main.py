@@ -43,7 +43,14 @@ def _plot(options: argparse.Namespace) -> None:
     moment = None
     if options.by != "diameter":
         with progress_bar("running") as tell:
-            found = run(territory, options.hours, inputs=parse_sets(options.set), network=network.name, tell=tell)
+            found = run(
+                territory,
+                options.hours,
+                inputs=parse_sets(options.set),
+                network=network.name,
+                with_factories=False,
+                tell=tell,
+            )
         moment = found.moment()
     path = save(network, values_of(network, options.by, moment), options.out or Path(f"{network.name}.svg"))
     if options.json:

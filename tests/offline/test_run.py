@@ -230,3 +230,26 @@ def test_wrong_options_of_the_command_are_one_message(capsys):
     assert "both want stdout" in capsys.readouterr().err
     assert main(["atlantis"]) == 1
     assert "unknown territory 'atlantis'" in capsys.readouterr().err
+
+
+def test_the_heat_of_a_factory_comes_into_the_network_as_its_shop_works():
+    week = uem.run("quartier", hours=26, step_s=60.0, every_s=3600.0, fidelity="planning", begin_hour=5.0)
+    produced, taken = (week.columns[f"heat/hardening-shop/quench-loop/{kind}"] for kind in ("produced", "taken"))
+    assert produced[6:16].mean() > 200e3  # by day both furnaces are at work
+    assert produced[20:].mean() < 150e3  # at night they are empty
+    np.testing.assert_allclose(taken, week.columns["unit/waste-heat/heat"], rtol=1e-9)
+    shop = week.summary()["factories"]["hardening-shop"]
+    heat = shop["heat"]["quench-loop"]
+    assert 800 < shop["parts"] < 1200
+    assert heat["taken_kwh"] + heat["dumped_kwh"] == pytest.approx(heat["produced_kwh"], rel=0.02)  # the rest: the loop
+    alone = uem.run("quartier", hours=1, fidelity="planning", with_factories=False)
+    assert not [name for name in alone.columns if name.startswith(("heat/", "factory/"))]
+    assert "factories" not in alone.summary()
+
+
+def test_what_a_factory_sets_cannot_be_told_from_outside_too():
+    with pytest.raises(InvalidInput, match="hardening-shop/quench-loop sets it"):
+        run("quartier", 1.0, inputs={"unit/waste-heat/stream_temp_c": 90.0})
+    with pytest.raises(InvalidInput, match="0 to 168"):
+        run("quartier", 1.0, begin_hour=200.0)
+    run("quartier", 0.1, inputs={"unit/waste-heat/stream_temp_c": 90.0}, settle_hours=0.1, with_factories=False)

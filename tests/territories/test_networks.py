@@ -230,9 +230,10 @@ def test_every_unit_of_the_core_has_a_table():
     assert build_unit(table.units[0]) == units.HeatSource(name="s", start="a", end="b", supply_temp_k=353.15)
 
 
-def test_the_network_of_the_guide_loads(tmp_path):
+def test_the_network_and_the_factory_of_the_guide_load(tmp_path):
     page = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "model-files.md").read_text("utf-8")
-    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    (tmp_path / "territory.toml").write_text(text)
-    found = load(tmp_path).networks[0]
-    assert [unit.name for unit in found.units] == ["boiler", "house"]
+    network, factory = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "territory.toml").write_text(network + factory)
+    found = load(tmp_path)
+    assert [unit.name for unit in found.networks[0].units] == ["boiler", "house"]
+    assert [machine.name for machine in found.factories[0].factory.machines] == ["lathe", "furnace"]

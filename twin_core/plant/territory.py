@@ -1,4 +1,4 @@
-"""A territory: networks, machines, the field servers they are measured by and the tags."""
+"""A territory: networks, machines, factories, the field servers they are measured by and the tags."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import Tag
+from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.units import WasteHeatExchanger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Territory:
     title: str = ""
     networks: tuple[Network, ...] = ()
     machines: tuple[Machine, ...] = ()
+    factories: tuple[FactorySite, ...] = ()
     plants: tuple[Plant, ...] = ()
     tags: tuple[TagBinding, ...] = ()
 
@@ -84,7 +87,7 @@ class Territory:
         raise UnknownName("tag", tag, [b.tag.name for b in self.tags])
 
     def _problems(self) -> Iterator[str]:
-        names = [asset.name for asset in self.assets]
+        names = [asset.name for asset in self.assets] + [site.name for site in self.factories]
         for name, count in Counter(names).items():
             if count > 1:
                 yield f"asset {name!r} is defined {count} times"
@@ -101,10 +104,33 @@ class Territory:
                     f"tag {binding.tag.name}: plant {binding.plant!r} does not exist; "
                     f"plants are {', '.join(sorted(plants)) or 'none'}"
                 )
+        yield from self._heat_problems()
         known = {binding.tag.name for binding in self.tags}
         for asset, key, tag in self._used_tags():
             if tag not in known:
                 yield f"{asset}: {key} {tag!r} is not in the tag table"
+
+    def _heat_problems(self) -> Iterator[str]:
+        """Heat that goes where there is no exchanger, or where other heat goes already."""
+        networks = {network.name: network for network in self.networks}
+        taken: dict[tuple[str, str], str] = {}
+        for site in self.factories:
+            for stream in site.heat:
+                loop, where = stream.loop, f"factory {site.name}, heat {stream.name}"
+                if loop is None:
+                    continue
+                if loop.network not in networks:
+                    yield f"{where}: network {loop.network!r} does not exist; there are {', '.join(networks) or 'none'}"
+                    continue
+                units = networks[loop.network].units
+                fitting = [unit.name for unit in units if isinstance(unit, WasteHeatExchanger)]
+                if loop.unit not in fitting:
+                    known = ", ".join(fitting) or "none"
+                    yield f"{where}: {loop.unit!r} is no waste-heat exchanger of {loop.network}; there are {known}"
+                if (loop.network, loop.unit) in taken:
+                    other = taken[loop.network, loop.unit]
+                    yield f"{where}: unit {loop.unit} takes heat {other} already; give it an exchanger of its own"
+                taken[loop.network, loop.unit] = f"{stream.name} of {site.name}"
 
     def _used_tags(self) -> Iterator[tuple[str, str, str]]:
         for network in self.networks:
@@ -122,3 +148,10 @@ class Territory:
             if machine.bath is not None:
                 yield where, "bath.temperature_tag", machine.bath.temperature_tag
                 yield where, "bath.hall_temperature_tag", machine.bath.hall_temperature_tag
+        for site in self.factories:
+            for name, tags in site.machine_tags.items():
+                for key in ("state_tag", "good_tag", "scrap_tag"):
+                    if getattr(tags, key):
+                        yield f"factory {site.name}, machine {name}", key, getattr(tags, key)
+            for name, tag in site.level_tags.items():
+                yield f"factory {site.name}, buffer {name}", "level_tag", tag

@@ -145,7 +145,7 @@ def test_a_mistake_is_found_by_name(old, new, finding, changed):
 
 
 def checked(territory, network):
-    return check(replace(territory, networks=(network,)), network)
+    return check(replace(territory, networks=(network,), factories=()), network)
 
 
 @pytest.mark.parametrize("control", ["critical", "pressure", "speed"])
@@ -208,13 +208,16 @@ def test_a_ring_may_have_any_diameters():
 def test_the_design_day_of_water_without_heat_has_no_thermal_notes(quartier):
     house = Node(name="h", kind=NodeKind.CONSUMER, demand_kg_s=0.05)
     network = open_network([house], [pipe("sh", "s", "h")])
-    day = run(replace(quartier, networks=(network,)), 0.1, settle_hours=0.0, every_s=60.0)
+    day = run(replace(quartier, networks=(network,), factories=()), 0.1, settle_hours=0.0, every_s=60.0)
     assert list(design.velocities(day)) == []
 
 
 def test_the_command_shows_findings_with_their_remedies(tmp_path, capsys):
     assert main(["quartier", "--no-design"]) == 0
-    assert capsys.readouterr().out == "network ring: 0 errors, 0 warnings, 0 notes\n"
+    network, shop, *week = capsys.readouterr().out.splitlines()
+    assert network == "network ring: 0 errors, 0 warnings, 0 notes"
+    assert shop == "factory hardening-shop: 0 errors, 0 warnings, 0 notes"
+    assert len(week) == 2
     assert main(["quartier"]) == 0
     assert "critical customer block-4: 0.60 bar across it" in capsys.readouterr().out
     assert main(["atlantis"]) == 1

@@ -1,0 +1,118 @@
+"""What does not fit together in a factory, and what a week of it shows."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from uem.offline.check.finding import Finding, Severity
+from uem.twin_core.errors import ModelFailure
+from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.production.heat import HeatMeter
+from uem.twin_core.production.model import Factory, flows
+from uem.twin_core.production.plan import STATES, FactoryPlan
+
+WEEK_S: Final = 604_800.0
+STOPPED: Final = 0.02  # part of the time without a utility
+
+
+def findings(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
+    """All findings of a factory and the figures of a week, its second one (the first, where it has orders)."""
+    found = [*ends(site.factory), *shortages(site.factory), *powers(site)]
+    if any(f.severity is Severity.ERROR for f in found):
+        return found, {}
+    more, figures = week(site)
+    return found + more, figures
+
+
+def ends(factory: Factory) -> Iterator[Finding]:
+    """Buffers that nobody fills or nobody empties."""
+    given = {flow.buffer for machine in factory.machines for flow in flows(machine.gives)}
+    taken = {flow.buffer for machine in factory.machines for flow in flows(machine.takes)}
+    for buffer in factory.buffers:
+        element = f"buffer {buffer.name}"
+        if buffer.name not in given and buffer.name in taken:
+            text = f"no machine gives to it; after {buffer.initial} parts its machines starve for ever"
+            yield Finding(Severity.ERROR, "ends", element, text, "name it in `gives` of a machine, or give a source")
+        if buffer.name not in taken and buffer.name in given:
+            text = "no machine takes from it; when it is full its machines are blocked for ever"
+            yield Finding(
+                Severity.ERROR, "ends", element, text, 'name it in `takes`, or give to "", out of the factory'
+            )
+        if buffer.name not in taken and buffer.name not in given:
+            yield Finding(Severity.WARNING, "ends", element, "no machine uses it", "leave it out")
+
+
+def shortages(factory: Factory) -> Iterator[Finding]:
+    """Machines that need more of a utility than there ever is."""
+    limits = {utility.name: utility.limit for utility in factory.utilities}
+    for machine in factory.machines:
+        for name, amount in machine.uses.items():
+            if amount > limits[name]:
+                text = f"uses {amount:g} of {name}, which gives {limits[name]:g} at most: it never begins"
+                yield Finding(Severity.ERROR, "utilities", f"machine {machine.name}", text, "correct one of the two")
+
+
+def powers(site: FactorySite) -> Iterator[Finding]:
+    """Machines without power, shares of heat where there is none."""
+    for machine in site.factory.machines:
+        if not machine.power_w.get("busy") and not (machine.arrives or machine.orders):
+            text = "has no power while it is busy"
+            yield Finding(Severity.NOTE, "powers", f"machine {machine.name}", text, "fine if it takes next to none")
+    power_w = {machine.name: machine.power_w for machine in site.factory.machines}
+    for stream in site.heat:
+        for name, shares in stream.shares.items():
+            for state, share in shares.items():
+                if share > 0 and not power_w[name].get(state):
+                    text = f"takes a share of machine {name} in state {state}, which has no power there"
+                    yield Finding(
+                        Severity.WARNING,
+                        "powers",
+                        f"heat {stream.name}",
+                        text,
+                        f"give power_kw.{state} or leave it out",
+                    )
+
+
+def week(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
+    """A week of production with the first random numbers: who stands, who limits, how much heat there is."""
+    plan = FactoryPlan(site.factory)
+    run = plan.initial_run(seed=1)
+    begin_s = 0.0 if site.factory.orders else WEEK_S
+    try:
+        plan.run(run, begin_s)
+        plan.clear_ledger(run)
+        meter = HeatMeter(plan, site.heat)
+        heat_w = np.array([meter.advance(run, begin_s + 900.0 * (k + 1)) for k in range(round(WEEK_S / 900.0))]) / 900.0
+    except ModelFailure as error:
+        return [Finding(Severity.ERROR, "week", "factory", str(error), "correct the factory")], {}
+    ledger = plan.ledger(run)
+    found = []
+    for m, machine in enumerate(site.factory.machines):
+        if ledger.made[0, m] == 0 and not machine.orders:
+            waits = STATES[int(np.argmax(ledger.time_s[0, m]))]
+            text = f"makes nothing in a week; it is {waits} most of the time"
+            remedy = "look at its buffers, shifts and utilities"
+            found.append(Finding(Severity.ERROR, "week", f"machine {machine.name}", text, remedy))
+        short = ledger.time_s[0, m, STATES.index("short")] / ledger.time_s[0, m].sum()
+        if short > STOPPED:
+            text = f"is short of a utility for {short:.0%} of the week"
+            found.append(Finding(Severity.NOTE, "week", f"machine {machine.name}", text, "fine if it is meant to"))
+    for k, stream in enumerate(site.heat):
+        most_w = float(heat_w[:, k].max())
+        if stream.loop is not None and stream.loop.recool_w < most_w:
+            text = f"gives up to {most_w / 1e3:.0f} kW, its recooler takes {stream.loop.recool_w / 1e3:.0f} kW: "
+            text += "without the network its loop comes to the alarm"
+            remedy = "fine if the network always takes the rest; else give recool_kw"
+            found.append(Finding(Severity.NOTE, "week", f"heat {stream.name}", text, remedy))
+    worked = ledger.time_s[0] @ np.isin(STATES, ["busy", "setup", "down", "waiting_for_crew"])
+    open_s = ledger.time_s[0].sum(axis=1) - ledger.time_s[0, :, STATES.index("off")]
+    return found, {
+        "parts_per_week": int(ledger.output[0]),
+        "power_kw": float(ledger.power_w[0]) / 1e3,
+        "busiest_machine": plan.machines[int(np.argmax(worked / np.maximum(open_s, 1.0)))],
+        "heat_kw": {
+            stream.name: {"mean": float(heat_w[:, k].mean()) / 1e3, "most": float(heat_w[:, k].max()) / 1e3}
+            for k, stream in enumerate(site.heat)
+        },
+    }

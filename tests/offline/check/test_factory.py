@@ -1,0 +1,68 @@
+"""What does not fit together in a factory is found before it is believed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from uem.offline.check import factory
+from uem.offline.check.finding import Severity
+from uem.offline.check.main import main
+from uem.territories.load import load
+from uem.twin_core.production.model import Buffer, Utility
+
+SITE = load("quartier").factories[0]
+SHOP = SITE.factory
+
+
+def changed(**fields):
+    return replace(SITE, factory=replace(SHOP, **fields))
+
+
+def machines(name, **fields):
+    return tuple(replace(m, **fields) if m.name == name else m for m in SHOP.machines)
+
+
+def test_the_shipped_shop_is_sound_and_its_week_is_told(capsys):
+    assert main(["quartier", "--no-design", "--json"]) == 0
+    (document,) = json.loads(capsys.readouterr().out)["factories"]
+    assert document["findings"] == []
+    assert document["week"]["parts_per_week"] > 4000
+    assert document["week"]["busiest_machine"] == "lathes"
+    assert document["week"]["heat_kw"]["quench-loop"]["most"] == pytest.approx(262.0, abs=0.1)  # all at work
+    main(["quartier", "--no-design"])
+    assert "factory hardening-shop: 0 errors" in capsys.readouterr().out
+
+
+MISTAKES = [
+    (changed(machines=machines("washer", gives=())), "error", "buffer baskets", "starve for ever"),
+    (changed(machines=machines("grinder", takes=())), "error", "buffer tempered", "blocked for ever"),
+    (changed(buffers=(*SHOP.buffers, Buffer(name="spare", capacity=1))), "warning", "buffer spare", "no machine uses"),
+    (changed(utilities=(Utility(name="cooling", limit=100.0),)), "error", "machine furnaces", "never begins"),
+    (changed(machines=machines("saw", power_w={})), "note", "machine saw", "no power"),
+    (changed(machines=machines("tempering", power_w={"busy": 70e3})), "warning", "heat quench-loop", "state starved"),
+    (changed(machines=machines("tempering", batch=(190, 200), takes=("hardened",))), "", "", ""),
+    (
+        replace(SITE, heat=(replace(SITE.heat[0], loop=replace(SITE.heat[0].loop, recool_w=1e5)),)),
+        "note",
+        "heat quench-loop",
+        "comes to the alarm",
+    ),
+]
+
+
+@pytest.mark.parametrize(("site", "severity", "element", "text"), MISTAKES, ids=[m[2] + " " + m[3] for m in MISTAKES])
+def test_a_mistake_is_found_by_name(site, severity, element, text):
+    found, _ = factory.findings(site)
+    fitting = [f for f in found if f.severity == severity and f.element == element and text in f.text]
+    assert len(fitting) == (1 if severity else 0), found
+
+
+def test_a_machine_that_never_gets_enough_is_an_error_of_the_week():
+    site = changed(
+        buffers=tuple(replace(b, capacity=30) if b.name == "hardened" else b for b in SHOP.buffers),
+        machines=machines("lathes", scrap=1.0),
+    )
+    found, _ = factory.findings(site)
+    errors = [f.element for f in found if f.severity is Severity.ERROR]
+    assert "machine washer" in errors

@@ -1,0 +1,153 @@
+"""Factories in territory files."""
+
+import math
+
+import pytest
+
+from uem.territories.load import find, load
+from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.production import model
+from uem.twin_core.production.plan import FactoryPlan
+
+REPAIR = '{ law = "lognormal", mean_s = 600.0, scv = 1.0 }'
+SHOP = """
+name = "t"
+
+[[factories]]
+name = "shop"
+calendar_epoch = 2024-01-01T00:00:00+01:00
+buffers = [{ name = "b", capacity = 4, delay_s = 5.0 }]
+crews = [{ name = "crew", workers = 2, calendar = "day" }]
+calendars = [{ name = "day", period_h = 24.0, shifts_h = [[6.0, 14.0], [15.0, 22.0]] }]
+utilities = [{ name = "air", limit = 3.0, unit = "m3/h" }]
+
+[[factories.machines]]
+name = "saw"
+cycle = { law = "exponential", mean_s = 60.0 }
+gives = ["b"]
+uses = { air = 2.0 }
+power_kw = { busy = 6.0, starved = 0.5 }
+failures = [
+  { to_fail = { law = "weibull", mean_s = 6000.0, shape = 1.5 }, to_repair = REPAIR, crews = ["crew"] },
+]
+orders = [
+  { name = "o1", product = "A", quantity = 5, due_h = 2.0 },
+  { name = "o2", product = "B", quantity = 5, release_h = 1.0 },
+]
+recipes = { B = { law = "triangular", low_s = 10.0, mode_s = 20.0, high_s = 60.0 } }
+changeovers = [{ before = "A", after = "B", seconds = 300.0 }]
+
+[[factories.machines]]
+name = "mill"
+cycle = { law = "empirical", times_s = [50.0, 55.0] }
+takes = [{ buffer = "b", amount = 2 }]
+calendar = "day"
+sleep = { after_s = 60.0, warm_up = { law = "deterministic", mean_s = 30.0 }, parts = 2 }
+
+[[factories.heat]]
+name = "warm"
+sources = [{ machine = "saw", shares = { busy = 0.5 } }]
+""".replace("REPAIR", REPAIR)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(*changes):
+        text = SHOP
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (tmp_path / "territory.toml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def problems(file):
+    def of(*changes):
+        with pytest.raises(InvalidTerritory) as told:
+            load(file(*changes))
+        return list(told.value.problems)
+
+    return of
+
+
+def test_a_file_is_the_factory_that_python_would_write(file):
+    site = load(file()).factories[0]
+    saw, mill = site.factory.machines
+    assert site.calendar_epoch_ns == 1_704_063_600 * 10**9
+    assert saw.power_w == {"busy": 6000.0, "starved": 500.0}
+    assert saw.failures[0].to_fail == model.weibull(6000.0, 1.5)
+    assert saw.failures[0].to_repair == model.lognormal(600.0, 1.0)
+    assert saw.recipes == {"B": model.triangular(10.0, 20.0, 60.0)}
+    assert saw.changeover_s == {("A", "B"): 300.0}
+    assert [(o.due_s, o.release_s) for o in saw.orders] == [(7200.0, 0.0), (math.inf, 3600.0)]
+    assert mill.cycle == model.empirical([50.0, 55.0])
+    assert mill.takes == (model.Flow(buffer="b", amount=2),)
+    assert mill.sleep.warm_up == model.deterministic(30.0)
+    assert site.factory.calendars[0].shifts == ((21600.0, 50400.0), (54000.0, 79200.0))
+    assert site.factory.buffers[0].longest_s == math.inf
+    plan = FactoryPlan(site.factory)
+    run = plan.initial_run()
+    plan.run(run, 86400.0)
+    assert plan.ledger(run).output[0] == 5
+
+
+def test_the_shipped_shop_gives_its_heat_to_the_ring():
+    (site,) = load("quartier").factories
+    loop = site.heat[0].loop
+    assert (loop.network, loop.unit) == ("ring", "waste-heat")
+    assert loop.content_j_k == pytest.approx(4.0 * 4080e3)
+    assert loop.alarm_temp_k == pytest.approx(371.15)
+    assert len(site.factory.machines) == 6
+
+
+MISTAKES = [
+    ([('gives = ["b"]', 'gives = ["c"]')], "factories[0].machines[0].gives: buffer 'c' does not exist; there are b"),
+    ([('crews = ["crew"]', 'crews = ["fred"]')], "crew 'fred' does not exist; there are crew"),
+    ([('calendar = "day"\nsleep', 'calendar = "night"\nsleep')], "calendar 'night' does not exist; there are day"),
+    ([("air = 2.0", "steam = 2.0")], "utility 'steam' does not exist; there are air"),
+    ([('machine = "saw"', 'machine = "saww"')], "heat[0].sources[0].machine: machine 'saww' does not exist"),
+    ([("mean_s = 60.0 }", "mean = 60.0 }")], "cycle.mean: unknown key; allowed: law, mean_s"),
+    ([('law = "exponential"', 'law = "erlang"')], "the law erlang is told by mean_s, stages, not by mean_s"),
+    ([('law = "exponential"', 'law = "normal"')], "factories[0].machines[0].cycle.law: "),
+    ([("busy = 6.0", "bussy = 6.0")], "power_kw"),
+    ([("busy = 0.5 }", "busy = 1.5 }")], "shares.busy: Input should be less than or equal to 1"),
+    ([("[[6.0, 14.0], [15.0", "[[6.0, 16.0], [15.0")], "calendar day: shifts"),
+    ([('name = "mill"', 'name = "saw"')], "machine name 'saw' is used 2 times"),
+    ([('name = "warm"', 'name = "warm"\nunit = "x"')], "heat that goes to unit x needs network, content_m3, temp_c"),
+    (
+        [('name = "warm"', 'name = "warm"\nunit = "x"\nnetwork = "n"\ncontent_m3 = 1.0\ntemp_c = 80.0')],
+        "heat warm: network 'n' does not exist; there are none",
+    ),
+    (
+        [
+            (
+                'name = "warm"',
+                'name = "warm"\nunit = "x"\nnetwork = "n"\ncontent_m3 = 1.0\ntemp_c = 80.0\nalarm_temp_c = 90.0\n'
+                "clear_temp_c = 95.0",
+            )
+        ],
+        "heat[0].clear_temp_c: 95 must not be above alarm_temp_c 90",
+    ),
+    ([('gives = ["b"]', 'gives = ["b"]\nstate_tag = "saw/state"')], "machines[0].state_tag: tag 'saw/state' is not in"),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), MISTAKES, ids=[text for _, text in MISTAKES])
+def test_a_mistake_is_told_by_its_key_with_what_would_be_right(changes, text, problems):
+    found = problems(*changes)
+    assert any(text in problem for problem in found), found
+
+
+def test_an_exchanger_takes_the_heat_of_one_loop(tmp_path):
+    text = find("quartier").read_text("utf-8")
+    begin = text.index("[[factories.heat]]")
+    second = text[begin:].replace("quench-loop", "other").replace("0.65", "0.1").replace("0.45", "0.1")
+    (tmp_path / "territory.toml").write_text(text + "\n" + second)
+    with pytest.raises(InvalidTerritory, match="unit waste-heat takes heat quench-loop of hardening-shop already"):
+        load(tmp_path)
+    (tmp_path / "territory.toml").write_text(text.replace('unit = "waste-heat"', 'unit = "boiler"'))
+    with pytest.raises(InvalidTerritory, match="'boiler' is no waste-heat exchanger of ring; there are waste-heat"):
+        load(tmp_path)

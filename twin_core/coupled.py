@@ -1,0 +1,254 @@
+"""Factories and the network that takes their heat, stepped together: the one place where their time advances.
+
+    plan = CoupledPlan(network, sites)
+    state = plan.initial_state(temp_k, seed=1)
+    plan.step(state, 60.0, inputs)           # production first, then what it gave off, then the network
+
+A step over [t, t + dt) in parts of at most `LONGEST_PART_S`, each of them:
+
+    1. the factories run to the end of the part; every stream gives its exact heat Q
+    2. Q warms its loop of content C:                      T = T + Q / C
+    3. the network steps; the exchanger finds the loop at T and takes Q_x, as much as its bypass lets through
+    4. what is above the recooler's set point is thrown away as far as it can: Q_d = min(C (T - Q_x / C - T_r), P dt)
+    5. T = T - (Q_x + Q_d) / C; above the alarm the factory's utility falls short, from the next part on
+
+So Q = Q_x + Q_d + C dT, without rest. Only step 5 is late, by one part. Equations and tests: docs/models/coupling.md.
+"""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uem.twin_core.errors import InvalidInput, UnknownName
+from uem.twin_core.plant.factory import FactorySite, HeatLoop
+from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.units import WasteHeatExchanger
+from uem.twin_core.production.heat import HeatMeter
+from uem.twin_core.production.plan import FactoryPlan, FactoryRun
+from uem.twin_core.thermal.network import NetworkInputs, NetworkPlan, NetworkState
+
+Array = NDArray[np.float64]
+
+LONGEST_PART_S = 60.0
+MOST_OF_CONTENT = 0.5  # of what a loop holds, that may flow through its exchanger in a part
+SHORTEST_PART_S = 0.1
+_MAGIC = b"UEMC"
+_HEADER = struct.Struct("<4sI")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A stream that the network takes: where it stands, and the numbers of its loop."""
+
+    site: int
+    row: int  # among the streams of the site
+    name: str  # factory/stream
+    loop: HeatLoop
+    flow_w_k: float  # heat capacity rate of the loop
+    normal_limit: float  # of the utility that the alarm takes
+
+
+class CoupledState:
+    """What factories, loops and network are at one instant.
+
+    `heat` is the state of the network, `runs` one per factory. Per stream (streams,): `temp_k` of the loop, `alarm` (0
+    or 1), and since the beginning `produced_j`, `taken_j`, `dumped_j`. `hall_j`: heat of no stream, (factories,).
+    """
+
+    __slots__ = ("alarm", "dumped_j", "hall_j", "heat", "loops", "produced_j", "runs", "taken_j", "temp_k")
+
+    def __init__(self, heat: NetworkState, runs: Sequence[FactoryRun], loops: Array, hall_j: Array) -> None:
+        """`loops` (5, streams) and `hall_j` are kept, not copied."""
+        self.heat = heat
+        self.runs = tuple(runs)
+        self.loops = loops
+        self.hall_j = hall_j
+        self.temp_k: Array = loops[0]
+        self.alarm: Array = loops[1]
+        self.produced_j: Array = loops[2]
+        self.taken_j: Array = loops[3]
+        self.dumped_j: Array = loops[4]
+
+
+class CoupledPlan:
+    """A network and the factories whose heat it takes; constant, shared by all states."""
+
+    def __init__(self, network: Network, sites: Sequence[FactorySite], fidelity: str = "full") -> None:
+        """Streams to other networks are not followed; InvalidInput where a loop holds too little to be stepped."""
+        self.network = NetworkPlan(network, fidelity=fidelity)
+        self.sites = tuple(sites)
+        self.factories = tuple(FactoryPlan(site.factory) for site in sites)
+        self._meters = tuple(HeatMeter(plan, site.heat) for plan, site in zip(self.factories, self.sites, strict=True))
+        exchangers = {unit.name: unit for unit in network.units if isinstance(unit, WasteHeatExchanger)}
+        self._streams = tuple(
+            _Stream(
+                site=s,
+                row=k,
+                name=f"{site.name}/{stream.name}",
+                loop=stream.loop,
+                flow_w_k=_flow_w_k(exchangers, stream.loop),
+                normal_limit=next((u.limit for u in site.factory.utilities if u.name == stream.loop.utility), 0.0),
+            )
+            for s, site in enumerate(self.sites)
+            for k, stream in enumerate(site.heat)
+            if stream.loop is not None and stream.loop.network == network.name
+        )
+        self.streams = tuple(stream.name for stream in self._streams)
+        self._content_j_k = np.array([stream.loop.content_j_k for stream in self._streams])
+        parts = [MOST_OF_CONTENT * s.loop.content_j_k / s.flow_w_k for s in self._streams if s.flow_w_k > 0]
+        self.longest_part_s = min([LONGEST_PART_S, *parts])
+        if self.longest_part_s < SHORTEST_PART_S:
+            raise InvalidInput(
+                f"network {network.name}: a heat loop holds what flows in {self.longest_part_s / MOST_OF_CONTENT:.2g} s"
+                f" only; at least {SHORTEST_PART_S / MOST_OF_CONTENT:g} s are needed: give it more content_m3"
+            )
+
+    def inputs(self) -> NetworkInputs:
+        """Inputs of the network; what exchangers of loops are told of their streams is filled by `step`."""
+        return self.network.inputs()
+
+    def initial_state(self, temp_k: float | Sequence[float] | Array, seed: int = 0) -> CoupledState:
+        """All machines empty, loops as their sites say, the network at `temp_k` (see `NetworkPlan.initial_state`)."""
+        loops = np.zeros((5, len(self._streams)))
+        loops[0] = [stream.loop.temp_k for stream in self._streams]
+        runs = [plan.initial_run(seed=seed) for plan in self.factories]
+        return CoupledState(self.network.initial_state(temp_k), runs, loops, np.zeros(len(self.sites)))
+
+    def stored_j(self, state: CoupledState) -> Array:
+        """Heat in each loop above its beginning, (streams,): produced - taken - dumped."""
+        return np.asarray(self._content_j_k * (state.temp_k - [stream.loop.temp_k for stream in self._streams]))
+
+    def step(self, state: CoupledState, dt_s: float, inputs: NetworkInputs) -> None:
+        """Advance everything by `dt_s`, during which `inputs` hold.
+
+        Raises:
+            InvalidInput, NotConverged, ModelFailure: as the steps of network and factories; `state` is as it was.
+        """
+        if not (isfinite(dt_s) and dt_s > 0.0):
+            raise InvalidInput(f"network {self.network.name}: step of {dt_s} s; it must be positive")
+        before = self.copy(state)
+        parts = ceil(dt_s / self.longest_part_s * (1.0 - 1e-12))
+        begins = [run.now_s for run in state.runs]
+        try:
+            for part in range(parts):
+                moments = [begin + dt_s * (part + 1) / parts for begin in begins]
+                self._part(state, moments, dt_s / parts, inputs)
+        except Exception:
+            self.restore(state, before)
+            raise
+
+    def set_limit(self, state: CoupledState, factory: str, utility: str, limit: float) -> None:
+        """A shortage of electricity, steam, ... or its end, as an event at the state's moment; see `FactoryPlan`.
+
+        Raises:
+            UnknownName: there is no such factory or utility.
+            InvalidInput: the limit is negative.
+        """
+        s = self._site(factory)
+        self.factories[s].set_limit(state.runs[s], utility, limit)
+
+    def _part(self, state: CoupledState, until_s: Sequence[float], dt_s: float, inputs: NetworkInputs) -> None:
+        given = []
+        for s, (plan, meter) in enumerate(zip(self.factories, self._meters, strict=True)):
+            before_j = plan.ledger(state.runs[s]).energy_j[0]
+            plan.run(state.runs[s], until_s[s])
+            energy_j = plan.ledger(state.runs[s]).energy_j[0] - before_j
+            streams_j = meter.split_j(energy_j)
+            given.append(streams_j)
+            state.hall_j[s] += energy_j.sum() - streams_j.sum()
+        produced_j = np.array([given[stream.site][stream.row] for stream in self._streams])
+        state.temp_k += produced_j / self._content_j_k
+        for k, stream in enumerate(self._streams):
+            inputs.unit_commands[stream.loop.unit]["stream_temp_k"][:] = state.temp_k[k]
+        self.network.step(state.heat, dt_s, inputs)
+        results = self.network.unit_results(state.heat)
+        taken_j = np.array([results[stream.loop.unit]["heat_j"][0] for stream in self._streams])
+        state.temp_k -= taken_j / self._content_j_k
+        dumped_j = np.zeros(len(self._streams))
+        for k, stream in enumerate(self._streams):
+            above_j = self._content_j_k[k] * (state.temp_k[k] - stream.loop.recool_temp_k)
+            dumped_j[k] = min(max(above_j, 0.0), stream.loop.recool_w * dt_s)
+        state.temp_k -= dumped_j / self._content_j_k
+        state.produced_j += produced_j
+        state.taken_j += taken_j
+        state.dumped_j += dumped_j
+        self._watch(state)
+
+    def _watch(self, state: CoupledState) -> None:
+        """Alarms of loops come and go; they are events of their factories."""
+        for k, stream in enumerate(self._streams):
+            loop, plan, run = stream.loop, self.factories[stream.site], state.runs[stream.site]
+            if not state.alarm[k] and state.temp_k[k] > loop.alarm_temp_k:
+                state.alarm[k] = 1.0
+                if loop.utility:
+                    plan.set_limit(run, loop.utility, min(loop.alarm_limit, stream.normal_limit))
+            elif state.alarm[k] and state.temp_k[k] < loop.clear_temp_k:
+                state.alarm[k] = 0.0
+                others = (state.alarm[i] for i, o in enumerate(self._streams) if _share_a_utility(o, stream))
+                if loop.utility and not any(others):
+                    plan.set_limit(run, loop.utility, stream.normal_limit)
+
+    def _site(self, factory: str) -> int:
+        names = [site.name for site in self.sites]
+        if factory not in names:
+            raise UnknownName("factory", factory, names)
+        return names.index(factory)
+
+    # ---- copies ----
+
+    def copy(self, state: CoupledState) -> CoupledState:
+        """A fork: independent, and bit by bit the same from here on."""
+        runs = [plan.copy(run) for plan, run in zip(self.factories, state.runs, strict=True)]
+        return CoupledState(state.heat.copy(), runs, state.loops.copy(), state.hall_j.copy())
+
+    def restore(self, state: CoupledState, snapshot: CoupledState) -> None:
+        """Become what `snapshot`, a copy of a state of this plan, is."""
+        state.heat.restore(snapshot.heat)
+        for plan, run, kept in zip(self.factories, state.runs, snapshot.runs, strict=True):
+            plan.restore(run, kept.block)
+        state.loops[:] = snapshot.loops
+        state.hall_j[:] = snapshot.hall_j
+
+    def to_bytes(self, state: CoupledState) -> bytes:
+        """Every number, bit exact; `state_from_bytes` reads it."""
+        runs = [plan.to_bytes(run) for plan, run in zip(self.factories, state.runs, strict=True)]
+        pieces = [state.heat.to_bytes(), *runs, state.loops.tobytes(), state.hall_j.tobytes()]
+        body = b"".join(len(piece).to_bytes(8, "little") + piece for piece in pieces)
+        return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
+
+    def state_from_bytes(self, data: bytes) -> CoupledState:
+        """The state that `to_bytes` wrote; InvalidInput if it is damaged or of another network or factories."""
+        name = self.network.name
+        if len(data) < _HEADER.size or data[:4] != _MAGIC:
+            raise InvalidInput(f"network {name}: these bytes are no state of it and its factories")
+        body = data[_HEADER.size :]
+        if zlib.crc32(body) != _HEADER.unpack_from(data)[1]:
+            raise InvalidInput(f"network {name}: the saved state of network and factories is damaged")
+        pieces, at = [], 0
+        while at < len(body):
+            size = int.from_bytes(body[at : at + 8], "little")
+            pieces.append(body[at + 8 : at + 8 + size])
+            at += 8 + size
+        if len(pieces) != len(self.factories) + 3 or len(pieces[-2]) != 40 * len(self._streams):
+            raise InvalidInput(f"network {name}: the saved state is of other factories")
+        runs = [plan.from_bytes(piece) for plan, piece in zip(self.factories, pieces[1:-2], strict=True)]
+        loops = np.frombuffer(pieces[-2]).reshape(5, -1).copy()
+        return CoupledState(self.network.state_from_bytes(pieces[0]), runs, loops, np.frombuffer(pieces[-1]).copy())
+
+
+def _share_a_utility(one: _Stream, other: _Stream) -> bool:
+    return one.site == other.site and one.loop.utility == other.loop.utility
+
+
+def _flow_w_k(exchangers: Mapping[str, WasteHeatExchanger], loop: HeatLoop) -> float:
+    """Heat capacity rate of the loop through its exchanger."""
+    if loop.unit not in exchangers:
+        raise UnknownName("waste-heat exchanger", loop.unit, exchangers)
+    unit = exchangers[loop.unit]
+    flow_kg_s = unit.nominal_stream_flow_kg_s if unit.stream_flow_kg_s is None else unit.stream_flow_kg_s
+    return max(flow_kg_s, unit.nominal_stream_flow_kg_s) * unit.stream_heat_capacity_j_kgk
