@@ -293,12 +293,16 @@ cdef void drop_stored(Sim* sim, Py_ssize_t b) noexcept nogil:
 
 cdef void hold_seen(Sim* sim, Py_ssize_t s) noexcept nogil:
     """The records of a server agree with whether a part was seen on it."""
-    cdef Part part = new_part(sim)
-    while sim.held[s].first >= 0 and sim.server[s].load == 0:
+    cdef Part part
+    cdef int32_t p = sim.held[s].first, n = 0
+    while p >= 0:
+        n += 1
+        p = sim.part[p].next
+    for n in range(n, sim.server[s].load, -1):
         part = take_first(sim, &sim.held[s].first, &sim.held[s].last)
         throw_away(sim, &part)
-        part = new_part(sim)
-    if sim.server[s].load > 0 and sim.held[s].first < 0:
+    part = new_part(sim)
+    for n in range(n, sim.server[s].load):
         append(sim, &sim.held[s].first, &sim.held[s].last, &part)
 
 
@@ -322,8 +326,8 @@ cdef int set_down(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
     return WAITING
 
 
-cdef void set_state(Sim* sim, Py_ssize_t s, int phase, bint down, double left) noexcept nogil:
-    """Set what a server does, as it was seen from outside."""
+cdef void set_state(Sim* sim, Py_ssize_t s, int phase, bint down, double left, int parts) noexcept nogil:
+    """Set what a server does, as it was seen from outside; `parts` on it, 0: as many as before, or one."""
     cdef Server* server = &sim.server[s]
     if server.enlisted != NOWHERE:
         delist(sim, s)
@@ -341,7 +345,9 @@ cdef void set_state(Sim* sim, Py_ssize_t s, int phase, bint down, double left) n
     server.until = INFINITY
     if phase == EMPTY:
         server.load = 0
-    elif server.load == 0:  # else a batch keeps its parts
+    elif parts > 0:
+        server.load = parts
+    elif server.load == 0:
         server.load = 1
     if sim.n_parts > 0:
         hold_seen(sim, s)
@@ -751,12 +757,12 @@ cdef class Engine:
         sim.head.relieved = 1
         settle(&sim)
 
-    def set_state(self, unsigned char[::1] block, Py_ssize_t s, str state, double left):
-        """Set the state of a server; `left` seconds of its cycle or repair, NaN: to be drawn."""
+    def set_state(self, unsigned char[::1] block, Py_ssize_t s, str state, double left, int parts):
+        """Set the state of a server; `left` seconds of its cycle or repair, NaN: to be drawn; `parts`, 0: not told."""
         self._check(block)
         cdef Sim sim = self._on(&block[0])
         cdef int phase = EMPTY if state == "starved" else DONE if state == "blocked" else WORK
-        set_state(&sim, s, phase, state == "down", left)
+        set_state(&sim, s, phase, state == "down", left, parts)
 
     def replicate(
         self,

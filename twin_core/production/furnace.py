@@ -149,6 +149,7 @@ class FurnaceLedger:
     """
 
     furnaces: tuple[str, ...]
+    electric: NDArray[np.bool_]  # else by fuel; (furnaces,)
     temperature_k: Array  # now, of chamber, lining, load (as the hall where there is none); (n, furnaces, 3)
     heating_j: Array  # electricity or fuel, by state of the machine; (n, furnaces, states)
     casing_j: Array  # of it lost to the hall before the chamber
@@ -164,6 +165,11 @@ class FurnaceLedger:
     flue_w: Array  # power of the exhaust now
     flue_kg_s: Array  # flow of the exhaust now
     flue_k: Array  # its temperature now; as the hall where nothing flows
+
+    @property
+    def fuel_j(self) -> Array:
+        """Fuel by its lower heating value; (n, furnaces)."""
+        return np.asarray(np.where(self.electric, 0.0, self.heating_j.sum(axis=2)))
 
 
 def tables(machines: Sequence[tuple[int, Furnace, int]], products: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -204,6 +210,7 @@ def ledger(plans: Sequence[tuple[str, Furnace]], read: Array, state: NDArray[Any
     used = read[:, :, at["heating"]]
     return FurnaceLedger(
         furnaces=tuple(name for name, _ in plans),
+        electric=np.array([furnace.heating == "electric" for _, furnace in plans], np.bool_),
         temperature_k=read[:, :, at["temperature"]] + hall[:, None],
         heating_j=used,
         casing_j=used.sum(axis=2) * (1.0 - efficiency),

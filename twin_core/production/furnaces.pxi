@@ -34,6 +34,8 @@ cdef void heat_seen(Sim* sim, Py_ssize_t s) noexcept nogil:
         seconds = recipe_seconds(&sim.heating, f, product_on(sim, s))
         if isnan(server.left):
             server.left = seconds
+        if sim.heating.state[f].parts != server.load and sim.heating.state[f].parts > 0:
+            unload(&sim.heating, f, sim.now)  # it was another batch
         if sim.heating.state[f].parts > 0:
             set_position(&sim.heating, f, sim.now, seconds - server.left)
     heat(sim, s)

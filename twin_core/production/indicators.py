@@ -90,7 +90,7 @@ class Indicators:
     throughput_rate: Array  # PQ / elapsed time, parts per second
     mean_time_between_failures_s: Array  # APT / failures
     mean_time_to_repair_s: Array  # down, waiting for the crew included / failures
-    energy_per_good_part_j: Array  # comprehensive energy consumption of the machine
+    energy_per_good_part_j: Array  # comprehensive energy consumption of the machine, the fuel of a furnace included
 
 
 def indicators(factory: Factory, ledger: Ledger) -> Indicators:
@@ -109,6 +109,8 @@ def indicators(factory: Factory, ledger: Ledger) -> Indicators:
     part_s = np.array([machine.cycle.mean / machine.batch[1] for machine in factory.machines])
     repairs = time("down", "waiting_for_crew")
     elapsed = ledger.elapsed_s[:, None]
+    used_j = ledger.energy_j.sum(axis=2)
+    used_j[:, [names.index(name) for name in ledger.furnaces.furnaces]] += ledger.furnaces.fuel_j
     with np.errstate(divide="ignore", invalid="ignore"):
         availability = busy / planned
         effectiveness = part_s * ledger.made / busy
@@ -127,7 +129,7 @@ def indicators(factory: Factory, ledger: Ledger) -> Indicators:
             "throughput_rate": ledger.made / elapsed,
             "mean_time_between_failures_s": busy / ledger.failures,
             "mean_time_to_repair_s": repairs / ledger.failures,
-            "energy_per_good_part_j": ledger.energy_j.sum(axis=2) / good,
+            "energy_per_good_part_j": used_j / good,
         }
     return Indicators(**{name: np.where(np.isfinite(value), value, np.nan) for name, value in found.items()})
 
@@ -153,7 +155,18 @@ SINKS = ("part", "coolant", "hall", "exhaust")
 def heat_j(ledger: Ledger, splits: dict[str, HeatSplit]) -> Array:
     """Heat by sink from the energy by state; shape (n, machines, sinks), its sum over sinks is the energy.
 
-    `splits` by state; what is not told goes to the hall.
+    `splits` by state; what is not told goes to the hall. The heating of furnaces is not split but balanced: parts carry
+    heat away, forced cooling is coolant, walls, doors and casing warm the hall, and what the furnace holds more than at
+    the beginning of the ledger is in no sink.
     """
     shares = np.array([[getattr(splits.get(state, HeatSplit()), sink) for sink in SINKS] for state in STATES])
-    return np.asarray(ledger.energy_j @ shares)
+    found = np.asarray(ledger.energy_j @ shares)
+    furnaces = ledger.furnaces
+    for f, name in enumerate(furnaces.furnaces):
+        m = ledger.machines.index(name)
+        if furnaces.electric[f]:
+            found[:, m] -= furnaces.heating_j[:, f] @ shares
+        to_hall = furnaces.casing_j + furnaces.walls_j + furnaces.doors_j
+        sinks = (furnaces.load_j, furnaces.cooled_j, to_hall, furnaces.flue_j)  # in the order of SINKS
+        found[:, m] += np.stack([sink[:, f] for sink in sinks], axis=1)
+    return found

@@ -116,12 +116,16 @@ class Series:
     """Parts and energy in bins of time, one row per replication; energy of a bin is its exact integral.
 
     Shapes: (bins + 1,) for `edges_s`; (n, bins) for `output`, parts that left the factory; (n, bins, sinks) for
-    `energy_j`.
+    `energy_j`; (n, bins, furnaces) for `flue_j` and `fuel_j`, exhaust above the hall's temperature and fuel used;
+    (n, bins, furnaces, levels) for `flue_above_j`, that above each of the furnace's `levels_k`.
     """
 
     edges_s: Array
     output: NDArray[np.int64]
     energy_j: Array
+    fuel_j: Array
+    flue_j: Array
+    flue_above_j: Array
 
 
 class FactoryRun:
@@ -303,19 +307,22 @@ class FactoryPlan:
         split = np.ones((len(STATES), 1)) if shares is None else np.asarray(shares, np.float64)
         if edges.ndim != 1 or len(edges) < 2 or split.shape[0] != len(STATES):
             raise InvalidInput(f"factory {self.factory.name}: edges {edges.shape} and shares {split.shape} of a series")
-        output = np.empty((count, len(edges) - 1), np.int64)
-        energy_j = np.empty((count, len(edges) - 1, split.shape[1]))
+        found: list[tuple[NDArray[Any], ...]] = []
         chunk = max(1, _CHUNK_BYTES // (len(edges) * self._engine.size))
         for low in range(0, count, chunk):
             n = min(chunk, count - low)
             ledgers = self.replicate(
                 n, edges.tolist(), start=start, seed=seed, first=low, workers=workers, slices=slices
             )
-            parts = np.stack([ledger.output for ledger in ledgers], axis=1)
-            spent_j = np.stack([ledger.energy_j.sum(axis=1) @ split for ledger in ledgers], axis=1)
-            output[low : low + n] = np.diff(parts, axis=1)
-            energy_j[low : low + n] = np.diff(spent_j, axis=1)
-        return Series(edges, output, energy_j)
+            totals = [
+                [ledger.output for ledger in ledgers],
+                [ledger.energy_j.sum(axis=1) @ split for ledger in ledgers],
+                [ledger.furnaces.fuel_j for ledger in ledgers],
+                [ledger.furnaces.flue_j for ledger in ledgers],
+                [ledger.furnaces.flue_above_j for ledger in ledgers],
+            ]
+            found.append(tuple(np.diff(np.stack(total, axis=1), axis=1) for total in totals))
+        return Series(edges, *(np.concatenate(chunks) for chunks in zip(*found, strict=True)))
 
     # ---- states from outside ----
 
@@ -340,6 +347,7 @@ class FactoryPlan:
         levels: Mapping[str, int] | None = None,
         machines: Mapping[str, str] | None = None,
         left_s: Mapping[str, float] | None = None,
+        parts: Mapping[str, int] | None = None,
         temperatures_k: Mapping[str, Sequence[float]] | None = None,
         stages: Mapping[str, int] | None = None,
     ) -> None:
@@ -351,6 +359,7 @@ class FactoryPlan:
             machines: state by machine (every slot of it): "starved", "busy", "blocked" or "down". A machine that is
                 down holds the part that it worked on, as operation-dependent failures leave it.
             left_s: seconds left of the cycle (busy) or of the repair (down) by machine; drawn anew where not told.
+            parts: of the batch on a machine that is busy, blocked or down; where not told, as many as before, or one.
             temperatures_k: of chamber, lining and load by furnace. A batch that a furnace is told to be busy with comes
                 in as cold as `brought_k` unless its temperature is told.
             stages: how far the first degradation of a machine (every slot of it) has come; the rest of the stage is
@@ -369,8 +378,11 @@ class FactoryPlan:
                 raise InvalidInput(f"machine {name}: state {state!r} is none of starved, busy, blocked, down")
             if state == "down" and not (self.factory.machines[m].failures or self.factory.machines[m].degradations):
                 raise InvalidInput(f"machine {name} has no failures, so it cannot be down")
+            batch, most = (parts or {}).get(name, 0), self.factory.machines[m].batch[1]
+            if not 0 <= batch <= most:
+                raise InvalidInput(f"machine {name}: a batch of {batch} parts; it takes at most {most}")
             for s in np.flatnonzero(self._owner == m).tolist():
-                self._engine.set_state(run.block, s, state, left)
+                self._engine.set_state(run.block, s, state, left, batch)
         for name, stage in (stages or {}).items():
             self._set_stage(run, name, stage)
         for name, found_k in (temperatures_k or {}).items():
@@ -475,8 +487,8 @@ class FactoryPlan:
             flow_s = head["flow_s"] / head["flows"]
         furnaces = furnace.ledger(self._furnaces, self._engine.furnaces(blocks), self._field(blocks, "furnace"))
         energy_j = time_s * self._power_w
-        for f, (name, built) in enumerate(self._furnaces):
-            if built.heating == "electric":
+        for f, (name, _) in enumerate(self._furnaces):
+            if furnaces.electric[f]:
                 energy_j[:, self.machines.index(name)] += furnaces.heating_j[:, f]
         no_parts = np.zeros(buffer.shape, np.int64)
         counts = {k: self._by_machine(server[k]) for k in ("made", "scrapped", "lost", "delivered", "failures")}
