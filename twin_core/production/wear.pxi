@@ -10,6 +10,11 @@ cdef double draw_failure(Sim* sim, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
     return draw(sim, s, plan.to_fail, FAILURES)
 
 
+cdef bint at_hand(const Server* server) noexcept nogil:
+    """Whether a job can begin at once: the server waits for parts, or sleeps."""
+    return server.phase == EMPTY and (server.hindrances == 0 or server.shown == SLEEPING)
+
+
 cdef void fail(Sim* sim, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
     """Mode `m` is due: the server breaks down, or is worn one stage more and goes on."""
     cdef Server* server = &sim.server[s]
@@ -20,8 +25,7 @@ cdef void fail(Sim* sim, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
     sim.mode[m].stage += 1
     sim.mode_due[m] = draw_failure(sim, s, m) + (sim.now if by_clock(sim.mode_plan[m].kind) else server.worked)
     next_failures(sim, s)
-    # A machine that waits for parts is at hand.
-    if server.phase == EMPTY and server.hindrances == 0 and sim.n_requests > 0 and maintenance_due(sim, s):
+    if sim.n_requests > 0 and at_hand(server) and maintenance_due(sim, s):
         return
     schedule(sim, s)
 
@@ -44,7 +48,7 @@ cdef bint someone_free(Sim* sim, Py_ssize_t m) noexcept nogil:
 cdef Py_ssize_t request(Sim* sim, Py_ssize_t s, Py_ssize_t c) noexcept nogil:
     """The job of the highest priority that an idle server asks crew `c` for, or -1."""
     cdef Py_ssize_t m, found = -1
-    if sim.server[s].phase != EMPTY or sim.server[s].hindrances:
+    if not at_hand(&sim.server[s]):
         return -1
     for m in range(sim.rare_plan[s].mode_first, sim.rare_plan[s].mode_first + sim.rare_plan[s].n_modes):
         if sim.mode_plan[m].kind != ON_CONDITION or not asked_for(sim, m) or not crew_can(sim, m, c):

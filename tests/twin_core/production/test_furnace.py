@@ -1,6 +1,7 @@
 """Furnaces: closed forms against matrix exponentials and an ODE solver, the balance of heat, bits, events."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -184,7 +185,14 @@ class Reference:
         self.piece(f.unload_s, lambda _: None, door=True)
 
 
-@pytest.mark.parametrize("furnace", [BURNT, HEATED], ids=["fuel", "electric"])
+WEAK = {"power_w": 130e3, "cooling_w_per_k": 100.0}
+
+
+@pytest.mark.parametrize(
+    "furnace",
+    [BURNT, HEATED, replace(BURNT, **WEAK), replace(HEATED, **WEAK)],
+    ids=["fuel", "electric", "weak fuel", "weak electric"],
+)
 def test_batches_are_those_of_matrix_exponentials_and_iterated_powers(furnace):
     plan = FactoryPlan(works(furnace))
     run = plan.initial_run()
@@ -362,6 +370,17 @@ def test_a_copy_goes_on_bit_by_bit_and_reading_changes_nothing():
     plan.restore(straight, snapshot)
     plan.run(straight, 80_000.0)
     assert straight.block.tobytes() == later
+
+
+def test_threads_change_no_bit():
+    failures = (Failure(to_fail=exponential(5000.0), to_repair=exponential(500.0)),)
+    plan = FactoryPlan(works(BURNT, parts=100, batch=(3, 10), failures=failures))
+    alone = plan.replicate(20, 50_000.0)
+    with ThreadPoolExecutor(3) as threads:
+        together = plan.replicate(20, 50_000.0, workers=threads.map, slices=5)
+    assert (alone.furnaces.flue_above_j == together.furnaces.flue_above_j).all()
+    assert (alone.furnaces.temperature_k == together.furnaces.temperature_k).all()
+    assert alone.furnaces.flue_j.std() > 0
 
 
 # ---- conventions ----

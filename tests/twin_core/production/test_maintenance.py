@@ -17,6 +17,7 @@ from uem.twin_core.production.model import (
     Factory,
     Failure,
     Machine,
+    Sleep,
     deterministic,
     exponential,
     source,
@@ -225,11 +226,17 @@ def test_an_idle_machine_is_maintained_as_soon_as_it_asks_or_a_worker_comes():
         to_maintain=deterministic(2.0),
         crews=("crew",),
     )
-    for calendar, begin in ((None, 10.0), ("late", 25.0)):
+    for calendar, begin, sleep in ((None, 10.0, None), ("late", 25.0, None), ("late", 25.0, 20.0), (None, 10.0, 3.0)):
         factory = Factory(
             machines=(
                 source("parts", deterministic(1000.0), ("in",)),
-                Machine(name="m", cycle=deterministic(1.0), takes=("in",), degradations=(wear,)),
+                Machine(
+                    name="m",
+                    cycle=deterministic(1.0),
+                    takes=("in",),
+                    degradations=(wear,),
+                    sleep=sleep and Sleep(after_s=sleep, warm_up=deterministic(1.0)),
+                ),
             ),
             buffers=(Buffer(name="in"),),
             crews=(Crew(name="crew", calendar=calendar),),
@@ -239,7 +246,10 @@ def test_an_idle_machine_is_maintained_as_soon_as_it_asks_or_a_worker_comes():
         run = plan.initial_run()
         plan.run(run, begin + 1.5)
         assert times(plan.ledger(run), "maintenance", 1) == pytest.approx(1.5)
-        assert times(plan.ledger(run), "starved", 1) == pytest.approx(begin)
+        assert times(plan.ledger(run), "starved", 1) == pytest.approx(sleep or begin)
+        plan.run(run, begin + 2.0 + 1.0)
+        assert times(plan.ledger(run), "maintenance", 1) == pytest.approx(2.0)
+        assert times(plan.ledger(run), "starved", 1) == pytest.approx((sleep or begin) + 1.0)
 
 
 def test_wear_is_part_of_the_state_that_is_copied_told_and_forgotten():
