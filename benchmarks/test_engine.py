@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from uem.twin_core.production.model import exponential
+from uem.twin_core.production.furnace import Furnace, Segment
+from uem.twin_core.production.model import Buffer, Factory, batch_furnace, exponential
 from uem.twin_core.production.plan import FactoryPlan, FactoryRun
 
 Compare = Callable[..., None]
@@ -100,3 +101,30 @@ def test_snapshot_and_restore_of_a_hundred_machines(benchmark: Any, production_l
             work()
 
     note(benchmark, work, cpu_s(many, 5) * 1e3, "us for snapshot and restore of 100 machines")
+
+
+def test_a_scan_of_a_furnace(benchmark: Any, short: bool) -> None:
+    """Batch after batch: control, three nodes and the ledger of heat once a minute of the furnace's time."""
+    furnace = Furnace(
+        recipe=(Segment(to_k=1173.0, duration_s=7200.0), Segment(to_k=700.0, duration_s=3600.0, cooling=True)),
+        power_w=400e3,
+        heating="fuel",
+        fumes_kg_per_j=4e-7,
+        chamber_j_per_k=4e5,
+        lining_j_per_k=8e6,
+        lining_w_per_k=300.0,
+        wall_w_per_k=60.0,
+        part_j_per_k=25e3,
+        part_w_per_k=15.0,
+        cooling_w_per_k=800.0,
+        levels_k=(333.15,),
+    )
+    machine = batch_furnace("furnace", furnace, takes=("in",), batch=(10, 10))
+    plan = FactoryPlan(Factory(machines=(machine,), buffers=(Buffer(name="in", initial=1_000_000),)))
+    start = plan.initial_run()
+    scans = 10_000 if short else 100_000
+
+    def work() -> None:
+        plan.run(plan.copy(start), scans * furnace.scan_s)
+
+    note(benchmark, work, cpu_s(work, 5) / scans * 1e9, "ns per scan of a furnace")
