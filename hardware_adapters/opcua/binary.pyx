@@ -1,4 +1,4 @@
-"""Publish and Read responses of OPC UA -> columns, straight from the bytes (OPC 10000-6, 5.2).
+"""Publish, Republish and Read responses of OPC UA -> columns, straight from the bytes (OPC 10000-6, 5.2).
 
 Every load is checked against the end of the bytes. A cursor that would go beyond gives zeros from then on and stays
 failed: whoever loops or nests has to ask once. Lengths are checked before anything is made of that size.
@@ -35,6 +35,7 @@ cdef enum:
 
 cdef enum:  # numeric identifiers of binary encodings in namespace 0
     PUBLISH_RESPONSE = 829
+    REPUBLISH_RESPONSE = 835
     READ_RESPONSE = 634
     DATA_CHANGE = 811
     STATUS_CHANGE = 820
@@ -495,40 +496,68 @@ cdef int notification_data(Cursor* c, Columns columns, list status_changes) exce
     return 0
 
 
+cdef tuple notification_message(Cursor* c, Columns columns):
+    """Sequence number, number of parts, status changes of the subscription; the values go into `columns`."""
+    cdef uint32_t sequence = u32(c)
+    cdef Py_ssize_t i, parts
+    cdef list status_changes = []
+    skip(c, 8)  # when it was published
+    parts = count(c, 3)
+    for i in range(parts):
+        if c.failed == NULL:
+            notification_data(c, columns, status_changes)
+    return sequence, parts, status_changes
+
+
 def publish_response(const uint8_t[::1] body not None, Columns columns not None):
     """Read a PublishResponse into `columns`.
 
     Returns:
-        Result of the service, subscription, sequence numbers that can be sent again, whether more is waiting, sequence
-        number, number of parts, status changes of the subscription, result of each acknowledgement. If the service
+        Result of the service, subscription, sequence numbers that can be sent again, whether more is waiting, result of
+        each acknowledgement; sequence number, number of parts, status changes of the subscription. If the service
         failed, only the first counts.
 
     Raises:
         AdapterError: it is not one, or it is cut short or malformed.
     """
     cdef Cursor c = beginning(body, "publish response")
-    cdef Py_ssize_t i, parts
-    cdef uint32_t result, subscription, sequence
+    cdef uint32_t result, subscription
     cdef bint more
-    cdef list status_changes = []
     columns.clear()
     result = header(&c, PUBLISH_RESPONSE, "publish response")
     check(&c, body, "publish response")
     if result & BAD:
-        return result, 0, [], False, 0, 0, [], []
+        return result, 0, [], False, [], 0, 0, []
     subscription = u32(&c)
     available = numbers(&c)
     more = u8(&c) != 0
-    sequence = u32(&c)
-    skip(&c, 8)
-    parts = count(&c, 3)
-    for i in range(parts):
-        if c.failed == NULL:
-            notification_data(&c, columns, status_changes)
+    message = notification_message(&c, columns)
     acknowledged = numbers(&c)
     skip_all_diagnostics(&c)
     check(&c, body, "publish response")
-    return result, subscription, available, more, sequence, parts, status_changes, acknowledged
+    return (result, subscription, available, more, acknowledged, *message)
+
+
+def republish_response(const uint8_t[::1] body not None, Columns columns not None):
+    """Read a RepublishResponse into `columns`.
+
+    Returns:
+        Result of the service, sequence number, number of parts, status changes of the subscription. If the service
+        failed, only the first counts.
+
+    Raises:
+        AdapterError: it is not one, or it is cut short or malformed.
+    """
+    cdef Cursor c = beginning(body, "republish response")
+    cdef uint32_t result
+    columns.clear()
+    result = header(&c, REPUBLISH_RESPONSE, "republish response")
+    check(&c, body, "republish response")
+    if result & BAD:
+        return result, 0, 0, []
+    message = notification_message(&c, columns)
+    check(&c, body, "republish response")
+    return (result, *message)
 
 
 def read_response(const uint8_t[::1] body not None, Columns columns not None):

@@ -1,14 +1,14 @@
 """The OPC UA client adapter: secure channel, tags bound by browse path, one subscription, samples as columns.
 
-Transport, security and services are asyncua's; the publish loop is ours, because "connected" as the library sees it
-is no proof that data flows. What proves it is a publish response, and one comes at least every keep-alive period.
+Transport, security and services are asyncua's; the publish loop (`publishing`) is ours, because "connected" as the
+library sees it is no proof that data flows. What proves it is a publish response, and one comes at least every
+keep-alive period.
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Self, TypeVar
 
@@ -19,9 +19,9 @@ from asyncua.crypto.uacrypto import CertProperties
 from asyncua.ua.ua_binary import struct_from_binary
 
 from uem.hardware_adapters.base import SampleQueue
-from uem.hardware_adapters.opcua import notifications
 from uem.hardware_adapters.opcua.certificates import CertificateStore, parse
 from uem.hardware_adapters.opcua.notifications import NO_TIME, Notification
+from uem.hardware_adapters.opcua.publishing import Publisher
 from uem.hardware_adapters.tags import TagTable
 from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError, NotTrusted, UnknownTag
@@ -36,7 +36,6 @@ POLICIES: dict[str, Any] = {
     "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
 }
 MODE = ua.MessageSecurityMode.SignAndEncrypt
-IN_FLIGHT = 2  # publish requests that wait at the server: one is being answered while the next is on its way
 MOST_PER_CALL = 1000
 MOST_EXPLAINED = 10  # missing tags for which the neighbours are looked up
 CLOSE_TIMEOUT_S = 2.0
@@ -86,14 +85,15 @@ class OpcUaAdapter:
         self._silence_s = silence_s
         self._queue = SampleQueue(most_queued_rows)
         self._lost_at_server = 0
-        self._columns = notifications.Columns()
         self._client: Client | None = None
+        self._publisher: Publisher | None = None
         self._loop_task: asyncio.Task[None] | None = None
 
     @property
     def dropped(self) -> int:
         """Rows dropped here, and losses that the server reported (at least one row each)."""
-        return self._queue.dropped + self._lost_at_server
+        not_sent = self._publisher.lost if self._publisher is not None else 0
+        return self._queue.dropped + self._lost_at_server + not_sent
 
     async def __aenter__(self) -> Self:
         try:
@@ -111,7 +111,8 @@ class OpcUaAdapter:
         except BaseException:
             await self._close()
             raise
-        self._loop_task = asyncio.create_task(self._publish_loop(self._client, subscription))
+        self._publisher = Publisher(self._client.uaclient.session, subscription, self.endpoint)
+        self._loop_task = asyncio.create_task(self._publish_loop(self._publisher))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -277,34 +278,15 @@ class OpcUaAdapter:
 
     # --- publish loop ---
 
-    async def _publish_loop(self, client: Client, subscription: int) -> None:
-        """Keep requests waiting at the server and turn each answer into samples, until the connection is lost."""
-        waiting: deque[asyncio.Task[Any]] = deque()
-        acknowledgements: list[ua.SubscriptionAcknowledgement] = []
-        expected = 0
+    async def _publish_loop(self, publisher: Publisher) -> None:
+        """Turn what the server publishes into samples, until the connection is lost."""
         try:
             while True:
-                while len(waiting) < IN_FLIGHT:
-                    waiting.append(asyncio.create_task(_publish(client, acknowledgements)))
-                    acknowledgements = []
                 async with asyncio.timeout(self._silence_s):
-                    body = await asyncio.shield(waiting[0])
-                waiting.popleft()
-                notification = notifications.decode(bytes(body), self._columns)
-                self._check_status(notification)
-                if notification.is_keep_alive:
-                    continue
-                if expected and notification.sequence != expected:
-                    self._lost_at_server += 1
-                    _log.warning(
-                        "%s: notification %d instead of %d: samples are lost",
-                        self.endpoint,
-                        notification.sequence,
-                        expected,
-                    )
-                expected = notification.sequence % 0xFFFF_FFFF + 1
-                acknowledgements.append(ua.SubscriptionAcknowledgement(subscription, notification.sequence))
-                self._take(notification)
+                    arrived = await publisher.next()
+                for notification in arrived:
+                    self._check_status(notification)
+                    self._take(notification)
         except TimeoutError:
             self._queue.end(AdapterError(f"{self.endpoint}: nothing heard for {self._silence_s:g} s"))
         except AdapterError as error:
@@ -312,9 +294,7 @@ class OpcUaAdapter:
         except Exception as error:  # the library raises many kinds when a connection ends; the reader must not hang
             self._queue.end(AdapterError(f"{self.endpoint}: connection lost: {_text(error)}"))
         finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await publisher.close()
 
     def _check_status(self, notification: Notification) -> None:
         for status in notification.status_changes:
@@ -351,12 +331,6 @@ class OpcUaAdapter:
             _log.debug("%s: closing: %s", self.endpoint, _text(error))
         finally:
             client.disconnect_socket()
-
-
-async def _publish(client: Client, acknowledgements: list[ua.SubscriptionAcknowledgement]) -> Any:
-    request = ua.PublishRequest()
-    request.Parameters.SubscriptionAcknowledgements = acknowledgements
-    return await client.uaclient.session._send_request(request, timeout=0)
 
 
 def _browse_path(names: Sequence[str], namespace: int) -> ua.BrowsePath:

@@ -1,4 +1,4 @@
-"""PublishResponse of OPC UA -> columns.
+"""PublishResponse and RepublishResponse of OPC UA -> columns.
 
 asyncua decodes every value into objects and its times into `datetime`, which loses the last digit of the 100 ns ticks.
 Here the kernel `binary` writes columns straight from the bytes: times stay integers and nothing is raised for a bad
@@ -13,11 +13,20 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import variant_from_binary
 from numpy.typing import NDArray
 
-from uem.hardware_adapters.opcua.binary import BAD_TYPE_MISMATCH, NO_TIME, Columns, publish_response
+from uem.hardware_adapters.opcua.binary import BAD_TYPE_MISMATCH, NO_TIME, Columns, publish_response, republish_response
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import is_bad
 
-__all__ = ["BAD_TYPE_MISMATCH", "NO_TIME", "OVERFLOW", "Columns", "Notification", "decode", "variant"]
+__all__ = [
+    "BAD_TYPE_MISMATCH",
+    "NO_TIME",
+    "OVERFLOW",
+    "Columns",
+    "Notification",
+    "decode",
+    "decode_repeated",
+    "variant",
+]
 
 OVERFLOW = 0x00000480  # info bits: data value, and at least one value before this one was lost (OPC 10000-4, 7.39)
 _OVERFLOW_MASK = 0x00000C80
@@ -25,7 +34,7 @@ _OVERFLOW_MASK = 0x00000C80
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What one PublishResponse says; a row per value, times in ns UTC or NO_TIME, values raw.
+    """What one message says; a row per value, times in ns UTC or NO_TIME, values raw.
 
     The columns are views of the `Columns` they were decoded into. `others` has the encoded values that are no numbers,
     by row; `available` the sequence numbers that can be sent again; `acknowledged` a status per acknowledgement.
@@ -58,9 +67,34 @@ def decode(body: bytes, columns: Columns | None = None) -> Notification:
     """
     if columns is None:
         columns = Columns()
-    result, subscription, available, _, sequence, parts, status_changes, acknowledged = publish_response(body, columns)
+    result, subscription, available, _, acknowledged, sequence, parts, changes = publish_response(body, columns)
     if is_bad(result):
         raise AdapterError(f"the server refuses to publish: {ua.StatusCode(result).name}")
+    return _notification(subscription, sequence, parts, changes, columns, available, acknowledged)
+
+
+def decode_repeated(body: bytes, subscription: int) -> Notification:
+    """Decode the body of a RepublishResponse message: a notification of `subscription` that was sent before.
+
+    Raises:
+        AdapterError: it is not one, or it is cut short or malformed, or the server refuses to send it again.
+    """
+    columns = Columns()
+    result, sequence, parts, changes = republish_response(body, columns)
+    if is_bad(result):
+        raise AdapterError(f"the server refuses to publish again: {ua.StatusCode(result).name}")
+    return _notification(subscription, sequence, parts, changes, columns, [], [])
+
+
+def _notification(
+    subscription: int,
+    sequence: int,
+    parts: int,
+    status_changes: list[int],
+    columns: Columns,
+    available: list[int],
+    acknowledged: list[int],
+) -> Notification:
     return Notification(
         subscription,
         sequence,

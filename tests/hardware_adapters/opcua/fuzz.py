@@ -1,4 +1,4 @@
-"""Valid and mutated Publish and Read responses through the kernel and the plain decoder: same columns, or both refuse.
+"""Valid and mutated messages through the kernel and the plain decoder: same columns, or both refuse.
 
     python tests/hardware_adapters/opcua/fuzz.py --mutations 20000
     python tests/hardware_adapters/opcua/fuzz.py --mutations 1000000 --sanitize    # as `make fuzz`
@@ -116,6 +116,17 @@ def response_header(rng, message):
         message.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadNoSubscription)
 
 
+def notification_message(rng, message):
+    message.SequenceNumber = rng.getrandbits(32)
+    for _ in range(rng.randint(0, 2)):
+        items = [ua.MonitoredItemNotification(rng.getrandbits(32), data_value(rng)) for _ in range(rng.randint(0, 6))]
+        message.NotificationData.append(ua.DataChangeNotification(items, [diagnostics()] * rng.randint(0, 1)))
+    if rng.random() < 0.1:
+        message.NotificationData.append(ua.StatusChangeNotification(ua.StatusCode(0x800A0000)))
+    if rng.random() < 0.1:
+        message.NotificationData.append(ua.EventNotificationList())
+
+
 def publish(rng):
     """The bytes of a PublishResponse."""
     message = ua.PublishResponse()
@@ -123,16 +134,16 @@ def publish(rng):
     result = message.Parameters
     result.SubscriptionId = rng.getrandbits(32)
     result.AvailableSequenceNumbers = [rng.getrandbits(32) for _ in range(rng.randint(0, 3))]
-    result.NotificationMessage.SequenceNumber = rng.getrandbits(32)
-    for _ in range(rng.randint(0, 2)):
-        items = [ua.MonitoredItemNotification(rng.getrandbits(32), data_value(rng)) for _ in range(rng.randint(0, 6))]
-        data = ua.DataChangeNotification(items, [diagnostics()] * rng.randint(0, 1))
-        result.NotificationMessage.NotificationData.append(data)
-    if rng.random() < 0.1:
-        result.NotificationMessage.NotificationData.append(ua.StatusChangeNotification(ua.StatusCode(0x800A0000)))
-    if rng.random() < 0.1:
-        result.NotificationMessage.NotificationData.append(ua.EventNotificationList())
+    notification_message(rng, result.NotificationMessage)
     result.Results = [ua.StatusCode(rng.choice([0, 0x807A0000])) for _ in range(rng.randint(0, 2))]
+    return struct_to_binary(message)
+
+
+def republish(rng):
+    """The bytes of a RepublishResponse."""
+    message = ua.RepublishResponse()
+    response_header(rng, message)
+    notification_message(rng, message.NotificationMessage)
     return struct_to_binary(message)
 
 
@@ -173,21 +184,26 @@ def mutated(rng, body, other):
 
 # --- comparison ---
 
-FIELDS = ("result", "subscription", "available", "more", "sequence", "parts", "status_changes", "acknowledged")
+MESSAGE = ("sequence", "parts", "status_changes")
+FIELDS = {
+    "publish": ("result", "subscription", "available", "more", "acknowledged", *MESSAGE),
+    "republish": ("result", *MESSAGE),
+    "read": ("result",),
+}
+ENCODERS = {"publish": publish, "republish": republish, "read": read}
 COLUMNS = ("handle", "value", "quality", "source_time_ns", "server_time_ns")
 
 
 def from_kernel(kernel, kind, body, columns):
     """A dictionary of what the kernel reads, None if it refuses."""
     try:
-        if kind == "publish":
-            found = dict(zip(FIELDS, kernel.publish_response(body, columns), strict=True))
-            if found["result"] & 0x80000000:
-                found = {"result": found["result"]}
-        else:
-            found = {"result": kernel.read_response(body, columns)}
+        read = getattr(kernel, f"{kind}_response")(body, columns)
     except kernel.AdapterError:
         return None
+    values = read if isinstance(read, tuple) else (read,)
+    found = dict(zip(FIELDS[kind], values, strict=True))
+    if found["result"] & 0x80000000:
+        found = {"result": found["result"]}
     return found | {name: getattr(columns, name).copy() for name in COLUMNS} | {"others": columns.others}
 
 
@@ -220,11 +236,11 @@ def fuzz(mutations, seed):
     """Run; the number of messages that both refuse, or None at the first difference."""
     kernel = importlib.import_module(KERNEL)
     columns, refused, rng = kernel.Columns(), 0, random.Random(seed)
-    corpus = {"publish": [], "read": []}
+    corpus = {kind: [] for kind in ENCODERS}
     for i in range(mutations):
-        kind = "publish" if rng.random() < 0.6 else "read"
+        kind = rng.choice(list(ENCODERS))
         if i % 50 == 0 or not corpus[kind]:  # a fresh message, valid as it is
-            corpus[kind] = [*corpus[kind][-199:], (publish if kind == "publish" else read)(rng)]
+            corpus[kind] = [*corpus[kind][-199:], ENCODERS[kind](rng)]
             body = corpus[kind][-1]
         else:
             body = mutated(rng, rng.choice(corpus[kind]), rng.choice(corpus[kind]))

@@ -1,4 +1,4 @@
-"""Publish and Read responses (OPC 10000-6, 5.2) read as plainly as can be: what the kernel is held against.
+"""Publish, Republish and Read responses (OPC 10000-6, 5.2) read as plainly as can be: what the kernel is held against.
 
 Raises ValueError for everything that is cut short or malformed.
 """
@@ -209,6 +209,14 @@ def part(r, found):
     r.at = inside.at if size < 0 else inside.end
 
 
+def message(r, found):
+    found.sequence = r.read("I")
+    r.take(8)
+    found.parts, found.status_changes = max(r.length(3), 0), []
+    for _ in range(found.parts):
+        part(r, found)
+
+
 def empty():
     return SimpleNamespace(handle=[], value=[], quality=[], source_time_ns=[], server_time_ns=[], others={})
 
@@ -222,13 +230,18 @@ def publish_response(data):
     found.subscription = r.read("I")
     found.available = r.numbers()
     found.more = r.read("B") != 0
-    found.sequence = r.read("I")
-    r.take(8)
-    found.parts, found.status_changes = max(r.length(3), 0), []
-    for _ in range(found.parts):
-        part(r, found)
+    message(r, found)
     found.acknowledged = r.numbers()
     r.all_diagnostics()
+    return found
+
+
+def republish_response(data):
+    """What a RepublishResponse says; only the result if the service failed."""
+    r, found = Reader(data), empty()
+    found.result = header(r, 835)
+    if not found.result & 0x80000000:
+        message(r, found)
     return found
 
 

@@ -1,0 +1,117 @@
+"""The publish loop of one subscription: requests that wait at the server, acknowledgements, what is asked for again."""
+
+import asyncio
+import logging
+
+from asyncua import ua
+from asyncua.client.ua_session import UaSession
+
+from uem.hardware_adapters.opcua import notifications
+from uem.hardware_adapters.opcua.delivery import Delivery
+from uem.hardware_adapters.opcua.notifications import Notification
+from uem.hardware_adapters.tasks import end
+
+_log = logging.getLogger(__name__)
+
+IN_FLIGHT = 3  # requests that wait at the server; one is answered, one on its way, one for a server in a hurry
+
+
+class Publisher:
+    """Keeps requests waiting at the server and tells what the answers bring, nothing twice."""
+
+    def __init__(self, session: UaSession, subscription: int, endpoint: str) -> None:
+        """Nothing is asked yet; `endpoint` names the server in warnings."""
+        self.lost = 0  # notifications that did not come and that the server no longer has
+        self._session = session
+        self._subscription = subscription
+        self._endpoint = endpoint
+        self._in_flight = IN_FLIGHT
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._answers: asyncio.Queue[tuple[bytes | Exception, list[int]]] = asyncio.Queue()
+        self._delivery = Delivery()
+        self._columns = notifications.Columns()
+
+    async def next(self) -> list[Notification]:
+        """Wait for an answer: notifications that were missed, then its own, none for a keep-alive.
+
+        The columns of the last one are valid until the next call.
+
+        Raises:
+            AdapterError: the answer is malformed, or the server refuses to publish.
+            ua.UaError, OSError, TimeoutError: from the library, when the connection ends.
+        """
+        body, sent = await self._answer()
+        found = notifications.decode(body, self._columns)
+        self._delivery.answered(sent, found.acknowledged)
+        arrived = await self._missed(found)
+        if found.is_keep_alive:
+            self._delivery.reached(found.sequence)
+        elif self._delivery.came(found.sequence):
+            arrived.append(found)
+        return arrived
+
+    async def close(self) -> None:
+        """Let go of the requests."""
+        await end(self._waiting)
+
+    async def _answer(self) -> tuple[bytes, list[int]]:
+        """The next answer in the order of arrival, and what its request had acknowledged."""
+        while True:
+            while len(self._waiting) < self._in_flight:
+                self._waiting.add(asyncio.create_task(self._ask(self._delivery.acknowledgements())))
+            answer, sent = await self._answers.get()
+            if isinstance(answer, ua.uaerrors.BadTooManyPublishRequests) and self._waiting:
+                self._in_flight = len(self._waiting)
+                self._delivery.answered(sent, [])
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                return answer, sent
+
+    async def _ask(self, acknowledgements: list[int]) -> None:
+        """Let one request wait at the server, then queue its answer or error."""
+        task = asyncio.current_task()
+        assert task is not None
+        answer: bytes | Exception
+        try:
+            answer = await self._publish(acknowledgements)
+        except Exception as error:  # is raised by `next`
+            answer = error
+        self._waiting.discard(task)
+        self._answers.put_nowait((answer, acknowledgements))
+
+    async def _missed(self, found: Notification) -> list[Notification]:
+        """The notifications before this one that did not come, as far as the server still has them."""
+        numbers, lost = self._delivery.missing(found.sequence, found.available)
+        arrived = []
+        for number in numbers:
+            again = await self._republish(number)
+            if again is None:
+                lost += 1
+            else:
+                self._delivery.came(number)
+                arrived.append(again)
+        if lost:
+            self.lost += lost
+            _log.warning("%s: %d notifications before number %d are lost", self._endpoint, lost, found.sequence)
+        return arrived
+
+    async def _publish(self, acknowledgements: list[int]) -> bytes:
+        request = ua.PublishRequest()
+        request.Parameters.SubscriptionAcknowledgements = [
+            ua.SubscriptionAcknowledgement(self._subscription, number) for number in acknowledgements
+        ]
+        return bytes(await self._session._send_request(request, timeout=0))
+
+    async def _republish(self, number: int) -> Notification | None:
+        """A notification once more; None if the server has it no longer."""
+        request = ua.RepublishRequest()
+        request.Parameters.SubscriptionId = self._subscription
+        request.Parameters.RetransmitSequenceNumber = number
+        try:
+            body = bytes(await self._session._send_request(request))
+        except ua.UaStatusCodeError as error:
+            _log.debug("notification %d is not sent again: %s", number, error)
+            return None
+        found = notifications.decode_repeated(body, self._subscription)
+        return found if found.sequence == number else None

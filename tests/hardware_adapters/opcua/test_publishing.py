@@ -1,0 +1,139 @@
+"""The publish loop against a real asyncua server, over a line that loses answers."""
+
+import asyncio
+
+import pytest
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.server.internal_subscription import InternalSubscription
+from asyncua.server.subscription_service import SubscriptionService
+from asyncua.server.uaprocessor import UaProcessor
+
+from uem.hardware_adapters.contract import collected
+from uem.hardware_adapters.opcua import notifications
+from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.opcua.publishing import Publisher
+
+EPOCH_NS = 1_669_213_388_000_000_000
+WRITES = 8
+
+
+@pytest.fixture
+def adapter(bindings, shared_pki):
+    def made(endpoint):
+        return OpcUaAdapter(endpoint, bindings, shared_pki.gateway, publish_interval_ms=50.0, silence_s=6.0)
+
+    return made
+
+
+@pytest.fixture
+def lose(monkeypatch):
+    """lose(value): the answer that brings this value is lost on its way, once."""
+    publish = Publisher._publish
+    lost = []
+
+    def made(value):
+        async def on_a_bad_line(self, acknowledgements):
+            body = await publish(self, acknowledgements)
+            while value in notifications.decode(body).value and not lost:
+                lost.append(value)
+                body = await publish(self, [])
+            return body
+
+        monkeypatch.setattr(Publisher, "_publish", on_a_bad_line)
+        return lost
+
+    return made
+
+
+async def write(hall, value):
+    """One row, published by itself."""
+    await hall.server.write(EPOCH_NS + int(value) * 10**9, [value] * 3, [0, 0, 0])
+    await asyncio.sleep(0.15)
+
+
+def subscription_of(hall):
+    (subscription,) = hall.server._server.iserver.subscription_service.subscriptions.values()
+    return subscription
+
+
+def seconds(rows):
+    return [(row[1] - EPOCH_NS) // 10**9 for row in rows]
+
+
+async def test_a_notification_that_is_lost_is_asked_for_again_and_keeps_its_place(open_hall, adapter, lose):
+    lost = lose(3.0)
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        for value in range(1, WRITES + 1):
+            await write(hall, float(value))
+        rows = await collected(opened, 3 * WRITES, 60)
+        assert lost
+        assert seconds(rows) == [value for value in range(1, WRITES + 1) for _ in range(3)]
+        assert opened.dropped == 0
+
+
+async def test_a_keep_alive_tells_that_the_last_notification_was_lost(open_hall, adapter, lose):
+    lost = lose(2.0)
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        await write(hall, 1.0)
+        await write(hall, 2.0)
+        rows = await collected(opened, 6, 60)
+        assert lost
+        assert seconds(rows) == [1, 1, 1, 2, 2, 2]
+        assert opened.dropped == 0
+
+
+def says_nothing(self, number):
+    """As asyncua's server answers when it no longer has a notification."""
+    return ua.NotificationMessage()
+
+
+def refuses(self, number):
+    """As the standard asks for."""
+    raise ServiceError(ua.StatusCodes.BadMessageNotAvailable)
+
+
+@pytest.mark.parametrize("republish", [says_nothing, refuses], ids=lambda each: each.__name__)
+async def test_what_the_server_cannot_send_again_is_counted_and_the_rest_goes_on(
+    open_hall, adapter, lose, monkeypatch, republish
+):
+    monkeypatch.setattr(InternalSubscription, "republish", republish)
+    lose(3.0)
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        for value in range(1, WRITES + 1):
+            await write(hall, float(value))
+        rows = await collected(opened, 3 * (WRITES - 1), 60)
+        assert seconds(rows) == [value for value in range(1, WRITES + 1) if value != 3 for _ in range(3)]
+        assert opened.dropped == 1
+
+
+async def test_acknowledgements_are_sent_until_the_server_confirms_them(open_hall, adapter, until, monkeypatch):
+    acknowledge, refused = SubscriptionService.publish, []
+
+    def refuse_some(self, acknowledgements):
+        asked = [each.SequenceNumber for each in acknowledgements]
+        if asked and len(refused) < 3:
+            refused.append(asked)
+            count, _ = acknowledge(self, [])
+            return count, [ua.StatusCode(ua.StatusCodes.BadOutOfMemory) for _ in asked]
+        return acknowledge(self, acknowledgements)
+
+    monkeypatch.setattr(SubscriptionService, "publish", refuse_some)
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        for value in range(1, WRITES + 1):
+            await write(hall, float(value))
+        await collected(opened, 3 * WRITES, 60)
+        assert len(refused) == 3
+        await until(lambda: not subscription_of(hall)._not_acknowledged_results)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_server_that_lets_fewer_requests_wait_gets_fewer(open_hall, adapter, monkeypatch, limit):
+    monkeypatch.setattr(UaProcessor, "publish_request_limit", lambda self, count: limit)
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        for value in range(1, WRITES + 1):
+            await write(hall, float(value))
+        rows = await collected(opened, 3 * WRITES, 60)
+        assert seconds(rows) == [value for value in range(1, WRITES + 1) for _ in range(3)]
+        assert opened._publisher._in_flight == limit
+        assert opened.dropped == 0
