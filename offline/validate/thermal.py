@@ -160,17 +160,29 @@ def first_rows(drive: Drive, rows: int) -> Drive:
 
 def _learned(path: Path, network: Network, drive: Drive) -> Iterator[Result]:
     """The loss factor of the first rows, and how well the branch is followed with it in the others."""
+    factor, errors = _learned_and_judged(path, network, drive)
+    yield _result(path.stem, "learned loss factor", factor, "1", inf)
+    for point, error in errors.items():
+        metric = f"point {point} RMSE, learned loss factor, later rows"
+        yield _result(path.stem, metric, rms(error), "K", LEARNED_BAR)
+    if any(not np.array_equal(times, drive.time_s) for times in drive.read_s.values()):
+        _, errors = _learned_and_judged(path, network, replace(drive, read_s={}))
+        for point, error in errors.items():
+            metric = f"point {point} RMSE, learned loss factor, later rows, rows as they stand"
+            yield _result(path.stem, metric, rms(error), "K", inf)
+
+
+def _learned_and_judged(path: Path, network: Network, drive: Drive) -> tuple[float, dict[str, Array]]:
+    """The loss factor of the first rows, and the errors of the later ones with it in K, by point."""
     learning = int(LEARNING_PART * len(drive.time_s))
     factor = learned_loss_factor(network, first_rows(drive, learning)) if learning > 1 else nan
     if np.isnan(factor):
         raise UnusableFile(path, "too short to learn a loss factor")
-    yield _result(path.stem, "learned loss factor", factor, "1", inf)
     followed = follow(with_losses(network, factor), drive, BRANCH_STEP_S)
     later = np.arange(len(drive.time_s)) >= learning
-    for point in LEARNING_POINTS:
-        error = _branch_error(followed, drive, point)[later & _branch_rows(drive, point)]
-        metric = f"point {point} RMSE, learned loss factor, later rows"
-        yield _result(path.stem, metric, rms(error), "K", LEARNED_BAR)
+    return factor, {
+        point: _branch_error(followed, drive, point)[later & _branch_rows(drive, point)] for point in LEARNING_POINTS
+    }
 
 
 def _branch_error(followed: Followed, drive: Drive, point: str) -> Array:

@@ -26,7 +26,7 @@ def found():
 
 
 def test_every_rig_is_followed_within_its_bar(found):
-    assert [len(found[kind]) for kind in ("ulg", "graz", "branch")] == [3, 3, 7]
+    assert [len(found[kind]) for kind in ("ulg", "graz", "branch")] == [3, 3, 9]
     assert not [r for results in found.values() for r in results.values() if not r.passed]
 
 
@@ -36,6 +36,8 @@ def test_the_learned_loss_factor_is_judged_by_rows_it_has_not_seen(found):
     assert point_2.passed
     assert point_3.passed
     assert (point_2.value, point_3.value) == pytest.approx((1.05, 0.98), abs=0.03)
+    stand = [found["branch"][f"point {p} RMSE, learned loss factor, later rows, rows as they stand"] for p in "23"]
+    assert [r.value for r in stand] == pytest.approx([1.35, 1.15], abs=0.03)
 
 
 def test_rows_of_the_branch_taken_as_they_stand_are_followed_less_well(found, monkeypatch):
