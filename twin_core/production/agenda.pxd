@@ -1,7 +1,10 @@
 # The agenda: when the next event of each row is due, and which row comes first; of equal times the lowest row.
-# A tournament: each node keeps the winner of the two below it, so that a change costs log2(rows) games.
+# Two lists that are looked at together; a row stands in one of them.
+# - A tournament: each node keeps the winner of the two below it, so that a change costs log2(rows) games.
+# - A queue in the order of the times, for ends of cycles that all last the same: what is begun later ends later, so a
+#   row is added at the end, and which rows are next is known long before their turn.
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int8_t, int32_t, int64_t
 
 cdef extern from *:
     """
@@ -13,39 +16,75 @@ cdef extern from *:
     /* `due` is the time's pattern of bits: of times that are not negative the earlier one is the lesser number. */
     static inline int64_t uem_bits_of(double time) { int64_t bits; memcpy(&bits, &time, 8); return bits; }
     static inline double uem_time_of(int64_t bits) { double time; memcpy(&time, &bits, 8); return time; }
+    #define UEM_NEVER 0x7ff0000000000000LL
+
+    typedef struct { int64_t due; int64_t row; } UemDue;
 
     /* Play the games of a row anew up to the root; `leaves` is a power of two. Who wins cannot be foreseen, so there is
-       no branch: of few rows all games are played; of many, those of a row that was not first end where nothing changes. */
-    static inline void uem_play(int64_t *node_due, int32_t *node_row, Py_ssize_t leaves, Py_ssize_t row, double time) {
+       no branch: moment and row are one number of 128 bits, of which the lesser one goes on. */
+    static inline void uem_play(UemDue *node, Py_ssize_t leaves, Py_ssize_t row, int64_t due) {
         Py_ssize_t at = leaves + row;
-        int64_t due = uem_bits_of(time), other_due, lost;
-        int32_t who = (int32_t)row, other_row;
-        const int all = leaves <= 64 || node_row[1] == row;
-        node_due[at] = due; node_row[at] = who;
+        unsigned __int128 winner = (unsigned __int128)(uint64_t)due << 64 | (uint64_t)row, other;
+        node[at].due = due;
         while (at > 1) {
-            other_due = node_due[at ^ 1]; other_row = node_row[at ^ 1];
-            /* All bits or none. The left one of a pair, whose row is lower, wins when both are due at the same time. */
-            lost = (other_due - (int64_t)(at & 1) - due) >> 63;
-            due = other_due < due ? other_due : due;
-            who += (other_row - who) & (int32_t)lost;
+            other = (unsigned __int128)(uint64_t)node[at ^ 1].due << 64 | (uint64_t)node[at ^ 1].row;
+            winner = other < winner ? other : winner;
             at >>= 1;
-            if (!all && node_row[at] == who && node_due[at] == due) return;
-            node_due[at] = due; node_row[at] = who;
+            node[at].due = (int64_t)(winner >> 64); node[at].row = (int64_t)winner;
         }
+    }
+
+    /* Take a row out of the midst of a queue of size `mask` + 1. */
+    static void uem_remove(UemDue *queue, int64_t mask, int64_t *ends, Py_ssize_t row) {
+        int64_t at = ends[0];
+        while (queue[at & mask].row != row) at++;
+        for (ends[1]--; at < ends[1]; at++) queue[at & mask] = queue[(at + 1) & mask];
     }
     #endif
     """
+    int64_t NEVER "UEM_NEVER"
+    ctypedef struct Due "UemDue":
+        int64_t due
+        int64_t row
+    int64_t bits_of "uem_bits_of"(double time) noexcept nogil
     double time_of "uem_time_of"(int64_t bits) noexcept nogil
-    void play "uem_play"(
-        int64_t* node_due, int32_t* node_row, Py_ssize_t leaves, Py_ssize_t row, double time
-    ) noexcept nogil
+    void play "uem_play"(Due* node, Py_ssize_t leaves, Py_ssize_t row, int64_t due) noexcept nogil
+    void remove_from_queue "uem_remove"(Due* queue, int64_t mask, int64_t* ends, Py_ssize_t row) noexcept nogil
 
 
 cdef struct Agenda:
-    int64_t* node_due  # (2 leaves,): patterns of bits; the root is node 1
-    int32_t* node_row  # (2 leaves,)
+    Due* node  # (2 leaves,); the root is node 1, those below node i are 2 i and 2 i + 1
+    Due* queue  # (leaves,), used round and round
+    int64_t* ends  # of the queue: the first one and the place behind the last one, counted from the beginning
     Py_ssize_t leaves  # rows, rounded up to a power of two
+    int64_t mask  # leaves - 1
 
 
-cdef inline void set_due(Agenda* agenda, Py_ssize_t row, double time) noexcept nogil:
-    play(agenda.node_due, agenda.node_row, agenda.leaves, row, time)
+cdef enum Listed:
+    UNLISTED
+    IN_TREE
+    IN_QUEUE
+
+
+cdef inline void set_due(Agenda* agenda, Py_ssize_t row, int8_t* listed, double time) noexcept nogil:
+    """`listed` tells where the row stands; of rows that are never due nothing needs to be known."""
+    if listed[0] == IN_QUEUE:
+        remove_from_queue(agenda.queue, agenda.mask, agenda.ends, row)
+    if listed[0] == IN_TREE or bits_of(time) != NEVER:
+        play(agenda.node, agenda.leaves, row, bits_of(time))
+    listed[0] = IN_TREE if bits_of(time) != NEVER else UNLISTED
+
+
+cdef inline void set_due_last(Agenda* agenda, Py_ssize_t row, int8_t* listed, double time) noexcept nogil:
+    """For a row that is not in the queue, with a time that is not before those in the queue."""
+    cdef Due* last = &agenda.queue[agenda.ends[1] & agenda.mask]
+    if listed[0] == IN_TREE:
+        play(agenda.node, agenda.leaves, row, NEVER)
+    last.due = bits_of(time)
+    last.row = row
+    agenda.ends[1] += 1
+    listed[0] = IN_QUEUE
+
+
+cdef inline bint queue_is_next(const Agenda* agenda) noexcept nogil:
+    return agenda.ends[0] < agenda.ends[1] and agenda.queue[agenda.ends[0] & agenda.mask].due <= agenda.node[1].due

@@ -7,7 +7,8 @@ only while nothing hinders it. The state that the ledger counts follows from bot
 Conventions: blocking after service; a finished part goes into a buffer with a place or, where the capacity is 0,
 straight to a consumer that waits and can begin; an assembly takes all its parts at the same time; of several waiting
 consumers the first of the list is served, of several blocked producers the one that is blocked longest; of events at
-the same time the one of the lowest row comes first; a run to T handles the events before T, those at T come later.
+the same time ends of the usual fixed cycle come first, in the order in which the cycles began, then the others, the
+lowest row first; a run to T handles the events before T, those at T come later.
 
 The plan is constant and shared. All that changes stands in one block of bytes without pointers, so that a copy of the
 block is a copy of the factory: snapshot, restore and fork are copies, and a replication is a copy run with streams of
@@ -20,7 +21,9 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from uem.twin_core.production.agenda cimport Agenda, set_due, time_of
+from uem.twin_core.production.agenda cimport (
+    NEVER, UNLISTED, Agenda, Due, bits_of, queue_is_next, set_due, set_due_last, time_of
+)
 from uem.twin_core.production.heating cimport (
     N_ROWS, NODES, N_SUMS, RECIPE, STANDBY, UNHEATED, Body, FurnacePlan, FurnaceState, SegmentPlan, clear_sums, follow_scans,
     load, read_out, recipe_seconds, set_mode, set_position, set_temperatures,
@@ -37,8 +40,9 @@ STATES = (
     "short",
 )
 
-# Events at the same instant after which a run gives up.
-cdef int64_t AT_ONCE = 10_000_000
+# Events without a step of time after which a run gives up.
+cdef enum:
+    AT_ONCE = 10_000_000
 
 include "lists.pxi"
 include "parts.pxi"
@@ -72,32 +76,46 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
     give_all(sim, s)
 
 
-cdef inline void next_part(Sim* sim, Py_ssize_t s) noexcept nogil:
-    """An empty server that nothing hinders begins, or waits; the usual case of `try_take` is written out."""
+cdef inline bint take_plain(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """The usual case of taking written out: one part from one buffer, or nothing needed. Whether the server has a part."""
     cdef Py_ssize_t b = sim.server_plan[s].take_plain
     cdef Buffer* buffer
-    if b >= 0:
-        buffer = &sim.buffer[b]
-        if buffer.level > 0:
-            buffer.area += sim.now
-            buffer.level -= 1
-            sim.server[s].load = 1
-            if buffer.blocked > 0:
-                admit(sim, b)
-            start_plain(sim, s)
-            return
-    elif b == NOTHING_NEEDED_:
+    if b < 0:
+        return b == NOTHING_NEEDED_
+    buffer = &sim.buffer[b]
+    if buffer.level <= 0:
+        return False
+    buffer.area += sim.now
+    buffer.level -= 1
+    if buffer.blocked > 0:
+        admit(sim, b)
+    return True
+
+
+cdef inline void next_part(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """An empty server that nothing hinders begins, or waits."""
+    if take_plain(sim, s):
         sim.server[s].load = 1
         start_plain(sim, s)
-        return
-    sim.server[s].phase = EMPTY
-    try_take(sim, s)
+    else:
+        try_take(sim, s)
+
+
+cdef inline void go_on(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """A server whose one part has left at the end of a cycle begins the next one, or waits."""
+    if take_plain(sim, s):
+        begin_cycle(sim, s, cycle_time(sim, s))  # it shows that it is busy, and holds one part
+    else:
+        sim.server[s].load = 0
+        sim.server[s].phase = EMPTY
+        try_take(sim, s)
 
 
 cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
     """End of a cycle: the parts leave if they can, the next ones are taken if they are there.
 
-    The usual case is written out: one part from one buffer, worked on, to one buffer with places.
+    The usual case is written out: one part from one buffer, worked on, to one buffer with places. There the server takes
+    its next part before who waits for the last one begins: in step as they are, they then end their cycles in that order.
     """
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Server* server = &sim.server[s]
@@ -116,17 +134,23 @@ cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
         buffer.entered += 1
         if buffer.level > buffer.most:
             buffer.most = buffer.level
+        if plan.take_plain != -1:
+            go_on(sim, s)
+            if buffer.waiting > 0:
+                wake(sim, b)
+                buffer.passed += buffer.level == 0
+            return
         if buffer.waiting > 0:
             wake(sim, b)
             buffer.passed += buffer.level == 0
+        go_on(sim, s)
     elif b == SINK_:
         server.made += 1
         server.delivered += 1
+        go_on(sim, s)
     else:
         server.made += server.load
         finish_other(sim, s)
-        return
-    next_part(sim, s)
 
 
 cdef void block(Sim* sim, Py_ssize_t s, Py_ssize_t b) noexcept nogil:
@@ -243,31 +267,40 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
 cdef void run_to(Sim* sim, double until) noexcept nogil:
     """Handle every event before `until`."""
     cdef Py_ssize_t s
-    cdef double time
-    cdef int64_t at_once = 0, events = 0
+    cdef int64_t events = 0, checked = 0, end = bits_of(until)
+    cdef double then = -1.0
+    cdef Agenda agenda = sim.agenda
+    cdef const Due* due
+    cdef bint queued
     sim.now = sim.head.now
     if not sim.head.awake:
         draw_unknown(sim)
     while True:
-        s = <Py_ssize_t>sim.agenda.node_row[1]
-        time = time_of(sim.agenda.node_due[1])
-
-        if time >= until:
+        queued = queue_is_next(&agenda)
+        due = &agenda.queue[agenda.ends[0] & agenda.mask] if queued else &agenda.node[1]
+        if due.due >= end:
             break
-        at_once = (at_once + 1) * (time == sim.now)
-        if at_once > AT_ONCE:
-            sim.head.fault = TOO_MANY_AT_ONCE
-            break
-        sim.now = time
+        s = due.row
+        sim.now = time_of(due.due)
         events += 1
-        if sim.server[s].event == FINISH:
+        if queued:
+            agenda.ends[0] += 1
+            sim.server[s].listed = UNLISTED
+            finish(sim, s)
+        elif sim.server[s].event == FINISH:
             finish(sim, s)
         else:
             handle(sim, s, sim.server[s].event)
-        if sim.head.n_stack > 0 or sim.head.relieved:
+        if sim.head.n_stack | sim.head.relieved | sim.head.fault:
             settle(sim)
-        if sim.head.fault:
-            break
+            if sim.head.fault:
+                break
+        if events - checked > AT_ONCE:
+            if sim.now == then:
+                sim.head.fault = TOO_MANY_AT_ONCE
+                break
+            checked = events
+            then = sim.now
     sim.now = until
     sim.head.now = until
     sim.head.events += events
@@ -431,7 +464,7 @@ SERVER = _dtype([
     ("d", "since left worked working_due anytime_due"),
     ("q", "made"),
     ("i", "load way"),
-    ("b", "shown phase hindrances event enlisted queued using spare"),
+    ("b", "shown phase hindrances event enlisted queued using listed"),
     ("d", "until"),
     ("q", "scrapped lost delivered failures"),
     ("i", "working_mode anytime_mode mode crew"),
@@ -452,6 +485,7 @@ PART = _dtype([
 HELD = _dtype([("i", "first last product order"), ("q", "released")])
 QUEUE = _dtype([("i", "first last fresh n_fresh"), ("q", "aged")])
 ORDER = _dtype([("d", "finished energy_j"), ("q", "left")])
+DUE = _dtype([("q", "due row")])
 STREAM = np.dtype([(name, "u8") for name in "abcd"])
 assert <int>N_ROWS == <int>N_SHOWN
 SIZES = {
@@ -495,6 +529,12 @@ MODE_KINDS = {
 }
 
 
+def usual_cycle(fixed):
+    """The fixed cycle time that most servers have, or -1; of several the shortest."""
+    values, counts = np.unique(fixed[fixed > 0.0], return_counts=True)
+    return float(values[counts.argmax()]) if len(values) else -1.0
+
+
 cdef class Engine:
     """A compiled plan; see plan.py, which fills the arrays."""
 
@@ -504,7 +544,8 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_row, _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state, _at_quality
+    cdef Py_ssize_t _at_node, _at_due_queue, _at_due_ends
+    cdef Py_ssize_t _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state, _at_quality
 
     def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
         """`arrays` by name of the plan's fields, of the dtypes above; `keys` (n_servers,) of the random streams.
@@ -548,6 +589,7 @@ cdef class Engine:
         sim.quality_plan = <const QualityPlan*>self._address("quality_plan", QUALITY_PLAN)
         sim.n_quality = len(arrays["quality_plan"])
         sim.layers = exponential_layers()
+        sim.usual = bits_of(usual_cycle(self._kept["server_plan"]["fixed"]))
         sim.heating.n = len(arrays["furnace_plan"])
         sim.heating.plan = <const FurnacePlan*>self._address("furnace_plan", FURNACE_PLAN)
         sim.heating.body = <const Body*>self._address("body", BODY)
@@ -572,10 +614,12 @@ cdef class Engine:
         while leaves < rows:
             leaves *= 2
         self._sim.agenda.leaves = leaves
+        self._sim.agenda.mask = leaves - 1
         parts = [
             ("head", HEAD, (1,)),
-            ("node_due", np.dtype("i8"), (2 * leaves,)),
-            ("node_row", np.dtype("i4"), (2 * leaves,)),
+            ("node", DUE, (2 * leaves,)),
+            ("due_queue", DUE, (leaves,)),
+            ("due_ends", np.dtype("i8"), (2,)),
             ("server", SERVER, (rows,)),
             ("buffer", BUFFER, (self._sim.n_buffers,)),
             ("spent", np.dtype("f8"), (n, N_SHOWN)),
@@ -599,8 +643,9 @@ cdef class Engine:
             at += (int(np.prod(shape)) * dtype.itemsize + 63) // 64 * 64
         self.size = at
         self._at_head = self.fields["head"][0]
-        self._at_due = self.fields["node_due"][0]
-        self._at_row = self.fields["node_row"][0]
+        self._at_node = self.fields["node"][0]
+        self._at_due_queue = self.fields["due_queue"][0]
+        self._at_due_ends = self.fields["due_ends"][0]
         self._at_server = self.fields["server"][0]
         self._at_buffer = self.fields["buffer"][0]
         self._at_crew = self.fields["crew"][0]
@@ -635,8 +680,9 @@ cdef class Engine:
         sim.quality = <Quality*>(block + self._at_quality)
         sim.heating.state = <FurnaceState*>(block + self._at_furnace)
         sim.stack = <int32_t*>(block + self._at_stack)
-        sim.agenda.node_due = <int64_t*>(block + self._at_due)
-        sim.agenda.node_row = <int32_t*>(block + self._at_row)
+        sim.agenda.node = <Due*>(block + self._at_node)
+        sim.agenda.queue = <Due*>(block + self._at_due_queue)
+        sim.agenda.ends = <int64_t*>(block + self._at_due_ends)
         sim.now = sim.head.now
         return sim
 
@@ -664,8 +710,8 @@ cdef class Engine:
         block = self.blocks(1)[0]
         block[:] = 0
         view = self.view(block)
-        view["node_due"][:] = np.array(np.inf).view(np.int64)  # the pattern of its bits, see agenda.pxd
-        view["node_row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
+        view["node"]["due"] = NEVER
+        view["node"]["row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
         view["mode_due"][:] = np.nan
         server = view["server"]
         server["until"] = np.inf

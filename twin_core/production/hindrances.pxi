@@ -103,7 +103,7 @@ cdef void set_switch(Sim* sim, Py_ssize_t c, double after) noexcept nogil:
     row.shown = OFF if k % 2 == 0 else BUSY
     row.event = SWITCH
     row.until = begun + sim.table[plan.first + k]
-    set_due(&sim.agenda, sim.n_servers + c, row.until)
+    set_due(&sim.agenda, sim.n_servers + c, &row.listed, row.until)
 
 
 cdef void follow_calendar(Sim* sim, Py_ssize_t c) noexcept nogil:

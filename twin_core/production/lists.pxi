@@ -81,7 +81,7 @@ cdef inline void schedule(Sim* sim, Py_ssize_t s) noexcept nogil:
         event = FAIL_ANYTIME
     server.event = event
     # A warm-up may have ended behind another hindrance.
-    set_due(&sim.agenda, s, time if time > sim.now else sim.now)
+    set_due(&sim.agenda, s, &server.listed, time if time > sim.now else sim.now)
 
 
 # ---- lists of those who wait ------------------------------------------------------------------------------------

@@ -395,38 +395,50 @@ cdef inline void begin(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 cdef inline void work(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Draw the cycle time and begin."""
-    cdef const ServerPlan* plan = &sim.server_plan[s]
-    if sim.n_parts > 0:
-        start(sim, s, recipe_time(sim, s))
-    else:
-        start(sim, s, plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES))
+    start(sim, s, recipe_time(sim, s) if sim.n_parts > 0 else cycle_time(sim, s))
     if sim.rare_plan[s].furnace >= 0:
         heat(sim, s)
 
 
 cdef inline void start(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
-    """A cycle of `left` seconds begins; a failure may come before its end."""
+    """A cycle of `left` seconds begins on a server that did something else until now."""
     cdef Server* server = &sim.server[s]
-    cdef double time = sim.now + left, until_failure = server.working_due - server.worked
-    cdef int event = FINISH
-    server.left = left
     server.phase = WORK
     if server.shown != BUSY:
         show(sim, s, BUSY)
+    begin_cycle(sim, s, left)
+
+
+cdef inline void begin_cycle(Sim* sim, Py_ssize_t s, double left) noexcept nogil:
+    """When the cycle ends; a failure may come before."""
+    cdef Server* server = &sim.server[s]
+    cdef double time = sim.now + left, until_failure = server.working_due - server.worked
+    server.left = left
+    if until_failure >= left and server.anytime_due >= time:
+        server.event = FINISH
+        if bits_of(left) == sim.usual:
+            set_due_last(&sim.agenda, s, &server.listed, time)
+        else:
+            set_due(&sim.agenda, s, &server.listed, time)
+        return
+    server.event = FAIL_WORKING
     if until_failure < left:
         time = sim.now + (until_failure if until_failure > 0.0 else 0.0)
-        event = FAIL_WORKING
     if server.anytime_due < time:
         time = server.anytime_due
-        event = FAIL_ANYTIME
-    server.event = event
-    set_due(&sim.agenda, s, time)
+        server.event = FAIL_ANYTIME
+    set_due(&sim.agenda, s, &server.listed, time)
+
+
+cdef inline double cycle_time(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Of a server whose parts are not followed."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
+    return plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES)
 
 
 cdef inline void start_plain(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Begin where parts are not followed."""
-    cdef const ServerPlan* plan = &sim.server_plan[s]
-    start(sim, s, plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES))
+    start(sim, s, cycle_time(sim, s))
 
 
 cdef bint maintenance_due(Sim* sim, Py_ssize_t s) noexcept nogil:

@@ -93,7 +93,7 @@ cdef void set_timer(Sim* sim, Py_ssize_t b) noexcept nogil:
     if queue.first >= 0 and sim.part[queue.first].entered + plan.longest < time:
         time = sim.part[queue.first].entered + plan.longest
     sim.server[row].event = RIPE
-    set_due(&sim.agenda, row, time)
+    set_due(&sim.agenda, row, &sim.server[row].listed, time)
 
 
 cdef void store(Sim* sim, Py_ssize_t b, const Part* like) noexcept nogil:

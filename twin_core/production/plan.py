@@ -552,6 +552,12 @@ class _Compiler:
         self.laws: dict[Law, int] = {}
         self.table: list[float] = []
         self.law_rows: list[tuple[float, float, float, int, int, int]] = []
+        # What those who take from a buffer take from, by buffer.
+        self.inputs: dict[str, set[str]] = {buffer.name: set() for buffer in factory.buffers}
+        for machine in factory.machines:
+            taken = [flow.buffer for flow in flows(machine.takes)]
+            for name in taken:
+                self.inputs[name].update(taken)
         for machine in factory.machines:
             for _ in range(machine.slots):
                 self.servers.append(self._server(machine))
@@ -717,6 +723,10 @@ class _Compiler:
         into.extend((f.weight, -1 if f.buffer == OUT else self.buffer_index[f.buffer], f.amount) for f in found)
         return first
 
+    def _rivals(self, machine: Machine, given: str) -> bool:
+        """Whether who takes what the machine gives also takes from where it takes: then who is first matters."""
+        return not self.inputs[given].isdisjoint(flow.buffer for flow in flows(machine.takes))
+
     def _server(self, machine: Machine) -> dict[str, float]:
         takes, gives = flows(machine.takes), flows(machine.gives)
         single = machine.batch[1] == 1
@@ -733,7 +743,7 @@ class _Compiler:
         if single and not self.follows and not (machine.scrap or machine.loses or machine.uses or heated):
             if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
                 give_plain = engine.SINK
-            elif len(gives) == 1 and gives[0].amount == 1:
+            elif len(gives) == 1 and gives[0].amount == 1 and not self._rivals(machine, gives[0].buffer):
                 give_plain = self.buffer_index[gives[0].buffer]
         mode_first = len(self.modes)
         self._modes(machine)

@@ -184,7 +184,7 @@ cdef struct Server:
     int8_t enlisted
     int8_t queued  # on the stack
     int8_t using  # of utilities
-    int8_t spare
+    int8_t listed  # where it stands in the agenda
 
     double until  # end of repair, warm-up, or the moment to fall asleep
     int64_t scrapped
@@ -325,6 +325,7 @@ cdef struct Sim:
     const Law* laws
     const double* table
     const Ziggurat* layers
+    int64_t usual  # the fixed cycle time that most servers have, or -1; its pattern of bits
     Py_ssize_t n_servers
     Py_ssize_t n_buffers
     Py_ssize_t n_crews

@@ -3,6 +3,7 @@
 import math
 import runpy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from uem.twin_core.production.model import (
     Sleep,
     Utility,
     deterministic,
+    empirical,
     erlang,
     exponential,
     source,
@@ -337,6 +339,33 @@ def test_with_fixed_times_every_moment_is_known():
     assert share == {"busy": [6.0, 8.0, 3.0], "blocked": [3.0, 0.0, 0.0], "starved": [0.0, 1.0, 6.0]}
     plan.run(run, math.nextafter(9.0, 10.0))
     assert plan.ledger(run).made[0].tolist() == [6, 4, 3]
+
+
+def test_machines_in_step_neither_wait_nor_block_for_no_time():
+    # At each full second all end a part: the first one before the second, which finds a part that just came.
+    plan = FactoryPlan(series([deterministic(1.0)] * 4, [1, 2, 1]))
+    run = plan.initial_run()
+    plan.run(run, 100.5)
+    assert plan.ledger(run).made.tolist() == [[100, 99, 98, 97]]
+    assert plan.ledger(run).passed.tolist() == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize("shift", [None, "shift"])
+def test_equal_fixed_cycles_make_the_parts_that_they_make_one_by_one(shift):
+    failures = [(breaks(20.0, 3.0, kind=kind),) for kind in ("operating", "calendar", "operating", "operating")]
+
+    def found(cycle):
+        line = series([cycle] * 4, [2, 0, 3], failures)
+        shifts = (Calendar(name="shift", period_s=30.0, shifts=((0.0, 4.25), (9.25, 22.5))),)
+        machines = tuple(replace(machine, calendar=shift) for machine in line.machines)
+        return FactoryPlan(replace(line, machines=machines, calendars=shifts)).replicate(20, 500.0, seed=3)
+
+    # Values that are drawn are not known to be equal, though these are.
+    together, one_by_one = found(deterministic(1.0)), found(empirical([1.0]))
+    assert (together.made == one_by_one.made).all()
+    assert (together.failures == one_by_one.failures).all()
+    assert (together.failures > 0).all()
+    np.testing.assert_allclose(together.time_s, one_by_one.time_s, rtol=1e-9, atol=1e-9)
 
 
 def test_a_part_stays_on_a_machine_that_breaks_and_work_resumes():
