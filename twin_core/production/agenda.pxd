@@ -4,7 +4,7 @@
 # - A queue in the order of the times, for ends of cycles that all last the same: what is begun later ends later, so a
 #   row is added at the end, and which rows are next is known long before their turn.
 
-from libc.stdint cimport int8_t, int32_t, int64_t
+from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -22,15 +22,15 @@ cdef extern from *:
 
     /* Play the games of a row anew up to the root; `leaves` is a power of two. Who wins cannot be foreseen, so there is
        no branch: moment and row are one number of 128 bits, of which the lesser one goes on. */
-    static inline void uem_play(UemDue *node, Py_ssize_t leaves, Py_ssize_t row, int64_t due) {
-        Py_ssize_t at = leaves + row;
-        unsigned __int128 winner = (unsigned __int128)(uint64_t)due << 64 | (uint64_t)row, other;
-        node[at].due = due;
+    static inline void uem_play(uint64_t *node_due, uint32_t *node_row, Py_ssize_t leaves, Py_ssize_t row, int64_t due) {
+        size_t at = (size_t)(leaves + row);
+        unsigned __int128 winner = (unsigned __int128)(uint64_t)due << 64 | (uint32_t)row, other;
+        node_due[at] = (uint64_t)due;
         while (at > 1) {
-            other = (unsigned __int128)(uint64_t)node[at ^ 1].due << 64 | (uint64_t)node[at ^ 1].row;
+            other = (unsigned __int128)node_due[at ^ 1] << 64 | node_row[at ^ 1];
             winner = other < winner ? other : winner;
             at >>= 1;
-            node[at].due = (int64_t)(winner >> 64); node[at].row = (int64_t)winner;
+            node_due[at] = (uint64_t)(winner >> 64); node_row[at] = (uint32_t)winner;
         }
     }
 
@@ -48,12 +48,15 @@ cdef extern from *:
         int64_t row
     int64_t bits_of "uem_bits_of"(double time) noexcept nogil
     double time_of "uem_time_of"(int64_t bits) noexcept nogil
-    void play "uem_play"(Due* node, Py_ssize_t leaves, Py_ssize_t row, int64_t due) noexcept nogil
+    void play "uem_play"(
+        uint64_t* node_due, uint32_t* node_row, Py_ssize_t leaves, Py_ssize_t row, int64_t due
+    ) noexcept nogil
     void remove_from_queue "uem_remove"(Due* queue, int64_t mask, int64_t* ends, Py_ssize_t row) noexcept nogil
 
 
 cdef struct Agenda:
-    Due* node  # (2 leaves,); the root is node 1, those below node i are 2 i and 2 i + 1
+    uint64_t* node_due  # (2 leaves,); the root is node 1, those below node i are 2 i and 2 i + 1
+    uint32_t* node_row  # (2 leaves,)
     Due* queue  # (leaves,), used round and round
     int64_t* ends  # of the queue: the first one and the place behind the last one, counted from the beginning
     Py_ssize_t leaves  # rows, rounded up to a power of two
@@ -71,7 +74,7 @@ cdef inline void set_due(Agenda* agenda, Py_ssize_t row, int8_t* listed, double 
     if listed[0] == IN_QUEUE:
         remove_from_queue(agenda.queue, agenda.mask, agenda.ends, row)
     if listed[0] == IN_TREE or bits_of(time) != NEVER:
-        play(agenda.node, agenda.leaves, row, bits_of(time))
+        play(agenda.node_due, agenda.node_row, agenda.leaves, row, bits_of(time))
     listed[0] = IN_TREE if bits_of(time) != NEVER else UNLISTED
 
 
@@ -79,7 +82,7 @@ cdef inline void set_due_last(Agenda* agenda, Py_ssize_t row, int8_t* listed, do
     """For a row that is not in the queue, with a time that is not before those in the queue."""
     cdef Due* last = &agenda.queue[agenda.ends[1] & agenda.mask]
     if listed[0] == IN_TREE:
-        play(agenda.node, agenda.leaves, row, NEVER)
+        play(agenda.node_due, agenda.node_row, agenda.leaves, row, NEVER)
     last.due = bits_of(time)
     last.row = row
     agenda.ends[1] += 1
@@ -87,4 +90,4 @@ cdef inline void set_due_last(Agenda* agenda, Py_ssize_t row, int8_t* listed, do
 
 
 cdef inline bint queue_is_next(const Agenda* agenda) noexcept nogil:
-    return agenda.ends[0] < agenda.ends[1] and agenda.queue[agenda.ends[0] & agenda.mask].due <= agenda.node[1].due
+    return agenda.ends[0] < agenda.ends[1] and agenda.queue[agenda.ends[0] & agenda.mask].due <= <int64_t>agenda.node_due[1]

@@ -16,7 +16,7 @@ its own.
 """
 
 from libc.math cimport INFINITY, NAN, floor, isnan
-from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -63,7 +63,7 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
         use(sim, s, -1)
     if sim.rare_plan[s].scrap > 0.0:
         for n in range(server.load):
-            if uniform(&sim.streams[s * N_PURPOSES + ROUTES]) < sim.rare_plan[s].scrap:
+            if uniform(&sim.streams[ROUTES * sim.n_servers + s]) < sim.rare_plan[s].scrap:
                 drop(sim, s, 1)
                 server.load -= 1
                 server.scrapped += 1
@@ -270,18 +270,22 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
     cdef int64_t events = 0, checked = 0, end = bits_of(until)
     cdef double then = -1.0
     cdef Agenda agenda = sim.agenda
-    cdef const Due* due
+    cdef int64_t due
     cdef bint queued
     sim.now = sim.head.now
     if not sim.head.awake:
         draw_unknown(sim)
     while True:
         queued = queue_is_next(&agenda)
-        due = &agenda.queue[agenda.ends[0] & agenda.mask] if queued else &agenda.node[1]
-        if due.due >= end:
+        if queued:
+            due = agenda.queue[agenda.ends[0] & agenda.mask].due
+            s = agenda.queue[agenda.ends[0] & agenda.mask].row
+        else:
+            due = agenda.node_due[1]
+            s = agenda.node_row[1]
+        if due >= end:
             break
-        s = due.row
-        sim.now = time_of(due.due)
+        sim.now = time_of(due)
         events += 1
         if queued:
             agenda.ends[0] += 1
@@ -435,7 +439,7 @@ cdef void reseed(Sim* sim, const uint64_t* keys, uint64_t seed, uint64_t replica
     cdef Py_ssize_t s, p
     for s in range(sim.n_servers):
         for p in range(N_PURPOSES):
-            seed_stream(&sim.streams[s * N_PURPOSES + p], seed, replication, keys[s] + <uint64_t>p)
+            seed_stream(&sim.streams[p * sim.n_servers + s], seed, replication, keys[s] + <uint64_t>p)
 
 
 # ---- what Python sees -------------------------------------------------------------------------------------------
@@ -544,7 +548,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_node, _at_due_queue, _at_due_ends
+    cdef Py_ssize_t _at_due, _at_row, _at_due_queue, _at_due_ends
     cdef Py_ssize_t _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state, _at_quality
 
     def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
@@ -617,13 +621,14 @@ cdef class Engine:
         self._sim.agenda.mask = leaves - 1
         parts = [
             ("head", HEAD, (1,)),
-            ("node", DUE, (2 * leaves,)),
+            ("node_due", np.dtype("u8"), (2 * leaves,)),
+            ("node_row", np.dtype("u4"), (2 * leaves,)),
             ("due_queue", DUE, (leaves,)),
             ("due_ends", np.dtype("i8"), (2,)),
             ("server", SERVER, (rows,)),
             ("buffer", BUFFER, (self._sim.n_buffers,)),
             ("spent", np.dtype("f8"), (n, N_SHOWN)),
-            ("streams", STREAM, (n, N_PURPOSES)),
+            ("streams", STREAM, (N_PURPOSES, n)),
             ("mode_due", np.dtype("f8"), (self._sim.n_modes,)),
             ("mode", MODE, (self._sim.n_modes,)),
             ("crew", CREW, (self._sim.n_crews,)),
@@ -643,7 +648,8 @@ cdef class Engine:
             at += (int(np.prod(shape)) * dtype.itemsize + 63) // 64 * 64
         self.size = at
         self._at_head = self.fields["head"][0]
-        self._at_node = self.fields["node"][0]
+        self._at_due = self.fields["node_due"][0]
+        self._at_row = self.fields["node_row"][0]
         self._at_due_queue = self.fields["due_queue"][0]
         self._at_due_ends = self.fields["due_ends"][0]
         self._at_server = self.fields["server"][0]
@@ -680,7 +686,8 @@ cdef class Engine:
         sim.quality = <Quality*>(block + self._at_quality)
         sim.heating.state = <FurnaceState*>(block + self._at_furnace)
         sim.stack = <int32_t*>(block + self._at_stack)
-        sim.agenda.node = <Due*>(block + self._at_node)
+        sim.agenda.node_due = <uint64_t*>(block + self._at_due)
+        sim.agenda.node_row = <uint32_t*>(block + self._at_row)
         sim.agenda.queue = <Due*>(block + self._at_due_queue)
         sim.agenda.ends = <int64_t*>(block + self._at_due_ends)
         sim.now = sim.head.now
@@ -710,8 +717,8 @@ cdef class Engine:
         block = self.blocks(1)[0]
         block[:] = 0
         view = self.view(block)
-        view["node"]["due"] = NEVER
-        view["node"]["row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
+        view["node_due"][:] = NEVER
+        view["node_row"][self._sim.agenda.leaves :] = np.arange(self._sim.agenda.leaves)
         view["mode_due"][:] = np.nan
         server = view["server"]
         server["until"] = np.inf

@@ -3,7 +3,7 @@
 # ---- small acts -------------------------------------------------------------------------------------------------
 
 cdef inline double draw(Sim* sim, Py_ssize_t s, int law, int purpose) noexcept nogil:
-    return sample(&sim.laws[law], sim.table, &sim.streams[s * N_PURPOSES + purpose], sim.layers)
+    return sample(&sim.laws[law], sim.table, &sim.streams[purpose * sim.n_servers + s], sim.layers)
 
 
 cdef inline void show(Sim* sim, Py_ssize_t s, int state) noexcept nogil:

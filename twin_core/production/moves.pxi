@@ -127,7 +127,7 @@ cdef void draw_way(Sim* sim, Py_ssize_t s) noexcept nogil:
         return
     if plan.give_rule != CHANCE:
         return
-    u = uniform(&sim.streams[s * N_PURPOSES + ROUTES])
+    u = uniform(&sim.streams[ROUTES * sim.n_servers + s])
     for k in range(plan.give_first, plan.give_first + plan.n_gives):
         sim.server[s].way = <int32_t>k
         u -= sim.give[k].weight

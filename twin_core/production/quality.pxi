@@ -18,7 +18,7 @@ cdef bint take_out(Sim* sim, Py_ssize_t s, Part* part) noexcept nogil:
 cdef void inspect(Sim* sim, Py_ssize_t s, Part* part) noexcept nogil:
     """A finished part may be flawed now; where it is inspected a result comes, at once or later."""
     cdef const QualityPlan* plan = &sim.quality_plan[s]
-    cdef Stream* stream = &sim.streams[s * N_PURPOSES + ROUTES]
+    cdef Stream* stream = &sim.streams[ROUTES * sim.n_servers + s]
     if plan.defects > 0.0 and uniform(stream) < plan.defects and part.flaw < 0:
         part.flaw = <int32_t>s
         part.flawed = sim.now

@@ -351,7 +351,7 @@ cdef struct Sim:
     Mode* mode  # (n_modes,)
     # (n_servers, N_SHOWN) seconds by state; of BUSY minus the operating time at which the ledger began
     double* spent
-    Stream* streams  # (n_servers, N_PURPOSES)
+    Stream* streams  # (N_PURPOSES, n_servers)
     int32_t* stack
     Heating heating
     Agenda agenda
