@@ -24,7 +24,7 @@ class Source(Enum):
 
 
 # The unit that people read, by SI unit.
-DISPLAY_UNITS = {"K": "Cel", "W": "kW", "J": "kWh", "Pa": "bar"}
+DISPLAY_UNITS = {"K": "Cel", "W": "kW", "J": "kWh", "Pa": "bar", "1/s": "1/h"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,17 @@ import numpy as np
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotReady
 from uem.twin_core.estimation.intake import Intake, Patience
+from uem.twin_core.follow.factory import FactoryFollower
 from uem.twin_core.follow.follower import Follower
 from uem.twin_core.follow.machine import MachineFollower
 from uem.twin_core.follow.network import NetworkFollower
 from uem.twin_core.forecast.bands import Forecast
 from uem.twin_core.forecast.hold import HoldForecaster
 from uem.twin_core.measurements import NS_PER_S, Samples
+from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
-from uem.twin_core.plant.territory import Territory
+from uem.twin_core.plant.territory import Asset, Territory
 from uem.twin_core.state import Columns, Signal, Snapshot, Source
 
 LEAST_STEP_S = 1e-3
@@ -211,9 +213,15 @@ class AssetTwin:
         return self.snapshot
 
 
-def make_twin(asset: Network | Machine, step_s: float | None = None) -> AssetTwin:
-    """The twin of a network or a machine."""
-    return AssetTwin(NetworkFollower(asset) if isinstance(asset, Network) else MachineFollower(asset), step_s)
+def make_twin(asset: Asset, step_s: float | None = None) -> AssetTwin:
+    """The twin of a network, a machine or a factory."""
+    match asset:
+        case Network():
+            return AssetTwin(NetworkFollower(asset), step_s)
+        case Machine():
+            return AssetTwin(MachineFollower(asset), step_s)
+        case FactorySite():
+            return AssetTwin(FactoryFollower(asset), step_s)
 
 
 def make_twins(territory: Territory) -> list[AssetTwin]:

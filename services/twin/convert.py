@@ -4,8 +4,10 @@ import zlib
 from collections.abc import Sequence
 
 from uem.services.twin.worker import Published
+from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.territory import Asset
 from uem.twin_core.state import Signal, Source
 from uem.v1 import common_pb2
 from uem.v1 import twin_pb2 as pb
@@ -18,13 +20,19 @@ _SOURCES = {
 }
 
 
-def asset(described: Network | Machine, signals: Sequence[Signal]) -> pb.Asset:
+_KINDS = {
+    Network: pb.ASSET_KIND_HEAT_NETWORK,
+    Machine: pb.ASSET_KIND_MACHINE,
+    FactorySite: pb.ASSET_KIND_FACTORY,
+}
+
+
+def asset(described: Asset, signals: Sequence[Signal]) -> pb.Asset:
     """What an asset is and what its states consist of."""
-    is_network = isinstance(described, Network)
     messages = [_signal(signal) for signal in signals]
     return pb.Asset(
         name=described.name,
-        kind=pb.ASSET_KIND_HEAT_NETWORK if is_network else pb.ASSET_KIND_MACHINE,
+        kind=_KINDS[type(described)],
         title=described.title,
         signals=messages,
         signals_revision=zlib.crc32(b"".join(_framed(message) for message in messages)),

@@ -198,6 +198,10 @@ class Intake:
         step_ns = (end_ns - begin_ns) // (MEAN_POINTS - 1)
         return sum(line.at(end_ns - k * step_ns).value for k in range(MEAN_POINTS)) / MEAN_POINTS
 
+    def samples(self, tag: str, begin_ns: int, end_ns: int) -> list[Reading]:
+        """The usable samples of a tag with begin < time <= end, in order."""
+        return self._lines[self._index[tag]].samples(begin_ns, end_ns)
+
     def measured_between(self, tag: str, begin_ns: int, end_ns: int) -> bool:
         """Whether a usable sample of the tag has begin < time <= end."""
         return self._lines[self._index[tag]].measured_between(begin_ns, end_ns)

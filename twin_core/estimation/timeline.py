@@ -86,6 +86,12 @@ class Timeline:
         right = bisect_right(self._times, time_ns)
         return self._aged(self._readings[max(right - 1, 0)], time_ns)
 
+    def samples(self, begin_ns: int, end_ns: int) -> list[Reading]:
+        """The usable samples with begin < time <= end, in order."""
+        first, last = bisect_right(self._times, begin_ns), bisect_right(self._times, end_ns)
+        found = zip(self._times[first:last], self._readings[first:last], strict=True)
+        return [reading for time_ns, reading in found if reading.measured_ns == time_ns]
+
     def measured_between(self, begin_ns: int, end_ns: int) -> bool:
         """Whether a usable sample has begin < time <= end."""
         right = bisect_right(self._times, end_ns)

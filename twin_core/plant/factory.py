@@ -115,11 +115,27 @@ class FactorySite:
         for name in self.machine_tags:
             if name not in machines:
                 yield f"tags: machine {name!r} does not exist; machines are {', '.join(machines)}"
+            elif text := self._not_to_be_watched(name):
+                yield f"machine {name}: {text}"
         for name in self.level_tags:
             if name not in buffers:
                 yield f"tags: buffer {name!r} does not exist; buffers are {', '.join(buffers)}"
         if self.prior_worth <= 1 or self.parted_parts < 1:
             yield f"prior_worth {self.prior_worth} must be above 1, parted_parts {self.parted_parts} at least 1"
+
+    def _not_to_be_watched(self, name: str) -> str:
+        """Why a machine with tags cannot be followed."""
+        machine = next(machine for machine in self.factory.machines if machine.name == name)
+        tags = self.machine_tags[name]
+        if not tags.state_tag:
+            return "a counter tells something only together with a state_tag"
+        if tags.scrap_tag and not tags.good_tag:
+            return "a scrap_tag tells something only together with a good_tag"
+        if machine.slots > 1 or machine.batch != (1, 1):
+            return "its tags are those of one machine with one part at a time; describe each slot as a machine"
+        if machine.furnace is not None or machine.degradations or machine.orders:
+            return "a machine with a furnace, degradations or orders cannot be followed yet; leave its tags out"
+        return ""
 
     def _share_problems(self) -> Iterator[str]:
         given: dict[tuple[str, str], float] = {}

@@ -11,6 +11,8 @@ from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import WasteHeatExchanger
 
+Asset = Network | Machine | FactorySite
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagBinding:
@@ -68,12 +70,12 @@ class Territory:
             raise InvalidTerritory(f"territory {self.name}", problems)
 
     @property
-    def assets(self) -> tuple[Network | Machine, ...]:
-        """All networks and machines."""
-        return (*self.networks, *self.machines)
+    def assets(self) -> tuple[Asset, ...]:
+        """All networks, machines and factories."""
+        return (*self.networks, *self.machines, *self.factories)
 
-    def asset(self, name: str) -> Network | Machine:
-        """The network or machine called `name`."""
+    def asset(self, name: str) -> Asset:
+        """The network, machine or factory called `name`."""
         for asset in self.assets:
             if asset.name == name:
                 return asset
@@ -87,7 +89,7 @@ class Territory:
         raise UnknownName("tag", tag, [b.tag.name for b in self.tags])
 
     def _problems(self) -> Iterator[str]:
-        names = [asset.name for asset in self.assets] + [site.name for site in self.factories]
+        names = [asset.name for asset in self.assets]
         for name, count in Counter(names).items():
             if count > 1:
                 yield f"asset {name!r} is defined {count} times"

@@ -29,12 +29,14 @@ class _AssetKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AssetKind.V
     ASSET_KIND_UNSPECIFIED: _AssetKind.ValueType  # 0
     ASSET_KIND_HEAT_NETWORK: _AssetKind.ValueType  # 1
     ASSET_KIND_MACHINE: _AssetKind.ValueType  # 2
+    ASSET_KIND_FACTORY: _AssetKind.ValueType  # 3
 
 class AssetKind(_AssetKind, metaclass=_AssetKindEnumTypeWrapper): ...
 
 ASSET_KIND_UNSPECIFIED: AssetKind.ValueType  # 0
 ASSET_KIND_HEAT_NETWORK: AssetKind.ValueType  # 1
 ASSET_KIND_MACHINE: AssetKind.ValueType  # 2
+ASSET_KIND_FACTORY: AssetKind.ValueType  # 3
 Global___AssetKind: _TypeAlias = AssetKind  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,425 @@
+"""A factory run beside the plant: what is seen of machines, counters and levels moves it along.
+
+A watched machine fails and is repaired when it is seen to; one that counts finishes a part when it counts it, another
+one after its mean cycle. From that the shadow predicts who has a part, who waits for one or for a place, and how full
+buffers are. Where observation and prediction part - a part is counted that no machine had, a state is another one for
+longer than a cycle, a level is `parted_parts` off, a counter jumps by more - it is set to what is seen: a resync, which
+is counted.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.production.indicators import PACKML, PackML
+from uem.twin_core.production.model import OUT, Failure, Law, Machine, deterministic, exponential, flows
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun
+
+Array = NDArray[np.float64]
+
+NEVER = deterministic(math.inf)
+RECOMPILED = 0.005  # a mean cycle that moved by this part
+BUSY = (PackML.EXECUTE, PackML.COMPLETING)
+DOWN = (PackML.ABORTING, PackML.ABORTED, PackML.CLEARING)
+WAITING = (PackML.SUSPENDING, PackML.SUSPENDED, PackML.UNSUSPENDING, PackML.COMPLETE, PackML.IDLE)
+# What a machine that is seen in a state counts as, where the prediction has another one.
+_SHOWN = {
+    PackML.EXECUTE: "busy",
+    PackML.COMPLETING: "busy",
+    PackML.COMPLETE: "starved",
+    PackML.SUSPENDING: "starved",
+    PackML.SUSPENDED: "starved",
+    PackML.UNSUSPENDING: "starved",
+    PackML.IDLE: "sleeping",
+    PackML.HOLDING: "maintenance",
+    PackML.HELD: "maintenance",
+    PackML.UNHOLDING: "maintenance",
+    PackML.ABORTING: "down",
+    PackML.ABORTED: "waiting_for_crew",
+    PackML.CLEARING: "down",
+    PackML.RESETTING: "setup",
+    PackML.STARTING: "warming_up",
+}
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was last seen of a machine."""
+
+    state: int | None = None
+    good: int | None = None
+    scrap: int = 0
+    left_s: float | None = None  # of the part that it held when it went down
+    parted_s: float | None = None  # since when its state is another one than predicted
+
+    @property
+    def made(self) -> int | None:
+        """Parts counted, scrap included; None as long as there is no counter."""
+        return None if self.good is None else self.good + self.scrap
+
+
+@dataclass(slots=True)
+class ShadowState:
+    """All that changes; a copy of it goes on alike."""
+
+    run: FactoryRun
+    seen: dict[str, Seen]
+    levels: dict[str, int] = field(default_factory=dict)  # seen, by buffer
+    level_offset: dict[str, int] = field(default_factory=dict)  # level minus what counters say came and went
+    resync_count: int = 0
+    resynced_s: float = -math.inf
+    energy_j: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def copy(self, plan: FactoryPlan) -> "ShadowState":
+        """A fork."""
+        return replace(
+            self,
+            run=plan.copy(self.run),
+            seen={name: replace(seen) for name, seen in self.seen.items()},
+            levels=dict(self.levels),
+            level_offset=dict(self.level_offset),
+            energy_j=self.energy_j.copy(),
+        )
+
+
+class Shadow:
+    """The followed factory of a site; `state` is set by `begin`."""
+
+    def __init__(self, site: FactorySite) -> None:
+        self.site = site
+        self.machines = {machine.name: machine for machine in site.factory.machines}
+        self.watched = tuple(name for name, tags in site.machine_tags.items() if tags.state_tag)
+        self._index = {name: m for m, name in enumerate(self.machines)}
+        self._first = np.cumsum([0, *(machine.slots for machine in site.factory.machines)])
+        self._power_w = np.array([[m.power_w.get(state, 0.0) for state in STATES] for m in site.factory.machines])
+        self._capacity = {buffer.name: buffer.capacity for buffer in site.factory.buffers}
+        self._buffer_index = {name: b for b, name in enumerate(self._capacity)}
+        self.mean_s = {name: self.machines[name].cycle.mean for name in self.watched}  # that the plan has
+        self.plan = self._compiled()
+
+    def _compiled(self) -> FactoryPlan:
+        machines = tuple(
+            shadowed(machine, None if self._counts(machine.name) else self.mean_s[machine.name])
+            if machine.name in self.watched
+            else machine
+            for machine in self.site.factory.machines
+        )
+        return FactoryPlan(replace(self.site.factory, machines=machines))
+
+    def _counts(self, name: str) -> bool:
+        return bool(self.site.machine_tags[name].good_tag)
+
+    # ---- begin ----
+
+    def begin(
+        self, time_s: float, states: Mapping[str, int], made: Mapping[str, tuple[int, int]], levels: Mapping[str, int]
+    ) -> None:
+        """Stand at `time_s` with what is seen there; the rest is empty and in order."""
+        run = self.plan.initial_run()
+        run.view["head"]["now"] = time_s
+        run.view["server"]["since"][: self._first[-1]] = time_s
+        self.plan.clear_ledger(run)
+        seen = {name: Seen() for name in self.watched}
+        for name, number in states.items():
+            seen[name].state = number
+        for name, (good, scrap) in made.items():
+            seen[name].good, seen[name].scrap = good, scrap
+        self.state = ShadowState(run, seen, dict(levels))
+        self.state.energy_j = np.zeros_like(self._power_w)
+        known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
+        self.plan.inject(run, levels=known)
+        self.state.level_offset = {b: level - self._came(b) for b, level in known.items() if self._is_counted(b)}
+        self._inject_all()
+
+    # ---- time ----
+
+    @property
+    def now_s(self) -> float:
+        """The moment it stands at."""
+        return self.state.run.now_s
+
+    def go_to(self, time_s: float) -> None:
+        """Predict until `time_s`; energy is that of the states that were seen, else of those predicted."""
+        dt_s = time_s - self.now_s
+        if dt_s <= 0.0:
+            return
+        rows = {name: self._row(name) for name in self.watched if self.state.seen[name].state is not None}
+        before = self.plan.ledger(self.state.run).energy_j[0]
+        self.plan.run(self.state.run, time_s)
+        spent = self.plan.ledger(self.state.run).energy_j[0] - before
+        for name, row in rows.items():
+            m = self._index[name]
+            spent[m] = 0.0
+            spent[m, row] = self._power_w[m, row] * dt_s
+        self.state.energy_j += spent
+
+    def believe(self, mean_s: Mapping[str, float]) -> None:
+        """Predict with these mean cycle times from now on."""
+        if all(abs(mean / self.mean_s[name] - 1.0) < RECOMPILED for name, mean in mean_s.items()):
+            return
+        self.mean_s = {**self.mean_s, **mean_s}
+        self.plan = self._compiled()  # the layout of its runs is the same
+
+    def _row(self, name: str) -> int:
+        """The state of the engine that a watched machine counts as."""
+        seen, shown = self.state.seen[name].state, self.shown(name)
+        if seen is None or PACKML[STATES[shown]] == seen:
+            return shown
+        state = _SHOWN.get(PackML(seen), "off") if seen in set(PackML) else "off"
+        if state == "sleeping" and self.machines[name].sleep is None:
+            state = "starved"
+        return STATES.index(state)
+
+    def shown(self, name: str) -> int:
+        """The state that the run has a machine in, as an index into `STATES`."""
+        return int(self._server(name)["shown"])
+
+    def power_w(self) -> Array:
+        """Power by machine at this moment, (machines,), as `go_to` would count it."""
+        shown = self.state.run.view["server"]["shown"]
+        found = np.array(
+            [
+                self._power_w[m, shown[self._first[m] : self._first[m + 1]].astype(int)].sum()
+                for m in range(len(self.machines))
+            ]
+        )
+        for name in self.watched:
+            if self.state.seen[name].state is not None:
+                found[self._index[name]] = self._power_w[self._index[name], self._row(name)]
+        return found
+
+    def level(self, buffer: str) -> int:
+        """Parts in a buffer."""
+        return int(self.state.run.view["buffer"]["level"][self._buffer_index[buffer]])
+
+    # ---- what is seen ----
+
+    def see_state(self, name: str, number: int) -> None:
+        """A PackML state by its number."""
+        seen = self.state.seen[name]
+        seen.state = number
+        shown = STATES[self.shown(name)]
+        if _group(number) == _group(PACKML[shown]):
+            return
+        if number in BUSY:
+            if shown in ("down", "waiting_for_crew"):
+                self._inject(name, "busy", self._left_of(seen, name))
+        elif number in WAITING:
+            if shown in ("down", "waiting_for_crew"):
+                self._inject(name, "starved")
+        else:
+            seen.left_s = self._left_s(name) if shown == "busy" else None
+            self._inject(name, "down")
+        self._settle()
+
+    def see_made(self, name: str, good: int, scrap: int) -> None:
+        """What the counters of a machine show; a counter that fell began anew."""
+        seen = self.state.seen[name]
+        before = seen.made
+        scrapped = max(scrap - seen.scrap, 0)
+        seen.good, seen.scrap = good, scrap
+        count = 0 if before is None else good + scrap - before
+        if before is None or count < 0:
+            self._set_offsets()
+        elif count > self.site.parted_parts:
+            self.resync()
+        for k in range(count if 0 < count <= self.site.parted_parts else 0):
+            if STATES[self.shown(name)] not in ("busy", "down", "waiting_for_crew"):
+                self.resync()  # nobody knows which part that was
+                return
+            seen.left_s = None
+            self._inject(name, "starved" if k < scrapped else "blocked")
+            self._settle()
+
+    def see_level(self, buffer: str, level: int) -> None:
+        """Parts counted in a buffer."""
+        self.state.levels[buffer] = level
+        if abs(level - self.level(buffer)) >= self.site.parted_parts:
+            self.resync()
+
+    def check(self) -> None:
+        """Resync where a state has been another one than predicted for too long."""
+        for name in self.watched:
+            seen = self.state.seen[name]
+            if seen.state is None or _group(seen.state) == _group(PACKML[STATES[self.shown(name)]]):
+                seen.parted_s = None
+            elif seen.parted_s is None:
+                seen.parted_s = self.now_s
+            elif self.now_s - seen.parted_s > self.mean_s[name]:
+                self.resync()
+                return
+
+    def resync(self) -> None:
+        """Set counters, levels and states to what is seen."""
+        state = self.state
+        state.resync_count += 1
+        state.resynced_s = self.now_s
+        for seen in state.seen.values():
+            seen.parted_s = None
+        self._correct_offsets()
+        levels = {b: self._counted_level(b) for b in state.level_offset} | {
+            b: self._clipped(b, level) for b, level in state.levels.items()
+        }
+        self.plan.inject(state.run, levels=levels)
+        self._inject_all()
+
+    # ---- inside ----
+
+    def _server(self, name: str) -> np.void:
+        found: np.void = self.state.run.view["server"][self._first[self._index[name]]]
+        return found
+
+    def _left_s(self, name: str) -> float:
+        server = self._server(name)
+        return max(float(server["left"] - (self.now_s - server["since"])), 0.0)
+
+    def _inject(self, name: str, state: str, left_s: float = math.nan) -> None:
+        self.plan.inject(self.state.run, machines={name: state}, left_s={name: left_s})
+
+    def _left_of(self, seen: Seen, name: str) -> float:
+        """Seconds left of the part that a machine held when it went down."""
+        left_s, seen.left_s = seen.left_s, None
+        if self._counts(name):
+            return math.inf
+        return self.mean_s[name] if left_s is None else left_s
+
+    def _settle(self) -> None:
+        """What follows at this moment."""
+        self.plan.run(self.state.run, self.now_s)
+
+    def _clipped(self, buffer: str, level: int) -> int:
+        capacity = self._capacity[buffer]
+        return max(0, level if capacity is None else min(level, capacity))
+
+    def _inject_all(self) -> None:
+        for name, seen in self.state.seen.items():
+            if seen.state is None:
+                continue
+            shown = STATES[self.shown(name)]
+            if _group(seen.state) == _group(PACKML[shown]) and shown == "busy":
+                continue
+            if seen.state in BUSY:
+                self._inject(name, "busy", self._left_of(seen, name))
+            elif seen.state in WAITING:
+                self._inject(name, "blocked" if self._is_blocked(name) else "starved")
+            elif _group(seen.state) != _group(PACKML[shown]):
+                self._inject(name, "down")
+
+    def _is_blocked(self, name: str) -> bool:
+        """Whether a machine that waits does so for places, as far as levels tell."""
+        machine = self.machines[name]
+        enough = all(self.level(flow.buffer) >= flow.amount for flow in flows(machine.takes))
+        full = any(
+            flow.buffer != OUT
+            and self._capacity[flow.buffer] is not None
+            and self.level(flow.buffer) + flow.amount > (self._capacity[flow.buffer] or 0)
+            for flow in flows(machine.gives)
+        )
+        return full and enough
+
+    # ---- levels from counters ----
+
+    def _neighbours(self, buffer: str) -> Iterator[tuple[Machine, int]]:
+        """Machines at a buffer, with what one part of theirs adds to it."""
+        for machine in self.machines.values():
+            for flow in flows(machine.gives):
+                if flow.buffer == buffer:
+                    yield machine, flow.amount
+            for flow in flows(machine.takes):
+                if flow.buffer == buffer:
+                    yield machine, -flow.amount
+
+    def _is_counted(self, buffer: str) -> bool:
+        """Whether counters tell what came and went: one way in and out of each machine, all of them counted."""
+        return all(
+            machine.name in self.watched
+            and self.state.seen[machine.name].good is not None
+            and (change < 0 or len(machine.gives) == 1 or machine.give_rule == "split")
+            and (change > 0 or len(machine.takes) == 1 or machine.take_rule == "all")
+            for machine, change in self._neighbours(buffer)
+        )
+
+    def _came(self, buffer: str) -> int:
+        """Parts that came in minus those that went, by counters; a part on a machine has left its input."""
+        came = 0
+        for machine, change in self._neighbours(buffer):
+            seen = self.state.seen[machine.name]
+            assert seen.good is not None
+            if change > 0:
+                came += change * seen.good
+            else:
+                holds = seen.state in BUSY or (seen.state in DOWN and seen.left_s is not None)
+                came += change * (seen.good + seen.scrap + holds)
+        return came
+
+    def _counted_level(self, buffer: str) -> int:
+        return self._clipped(buffer, self.state.level_offset[buffer] + self._came(buffer))
+
+    def _set_offsets(self) -> None:
+        """A counter began anew: levels stay as they are."""
+        for buffer in self.state.level_offset:
+            self.state.level_offset[buffer] = self.level(buffer) - self._came(buffer)
+
+    def _correct_offsets(self) -> None:
+        """What was in a buffer at the beginning may not be known: it follows from limits, and from who waits."""
+        offset = self.state.level_offset
+        for buffer in offset:
+            level = offset[buffer] + self._came(buffer)
+            offset[buffer] += self._clipped(buffer, level) - level
+        for name, seen in self.state.seen.items():
+            if seen.state not in WAITING:
+                continue
+            takes = [flow for flow in flows(self.machines[name].takes) if flow.buffer in offset]
+            if len(takes) != 1 or self._must_be_blocked(name):
+                continue
+            level = self._counted_level(takes[0].buffer)
+            offset[takes[0].buffer] -= max(level - (takes[0].amount - 1), 0)
+
+    def _must_be_blocked(self, name: str) -> bool:
+        gives = [flow for flow in flows(self.machines[name].gives) if flow.buffer != OUT]
+        for flow in gives:
+            capacity = self._capacity[flow.buffer]
+            if capacity is None:
+                continue
+            level = (
+                self._counted_level(flow.buffer) if flow.buffer in self.state.level_offset else self.level(flow.buffer)
+            )
+            if level + flow.amount + 1 > capacity:  # the blocked part itself is counted as in the buffer
+                return True
+        return False
+
+
+def shadowed(machine: Machine, mean_s: float | None) -> Machine:
+    """A watched machine as the shadow has it: it fails when it is seen to, and without a mean finishes so too."""
+    cycle = NEVER if mean_s is None else deterministic(mean_s)
+    return replace(
+        machine,
+        cycle=cycle,
+        recipes=dict.fromkeys(machine.recipes, cycle),
+        failures=(Failure(to_fail=NEVER, to_repair=NEVER),),
+        scrap=0.0,
+    )
+
+
+def foreseen(machine: Machine, cycle: Law, to_fail_s: float, to_repair_s: float) -> Machine:
+    """The same machine as a forecast has it, with what was learned; its runs have the layout of the shadow's."""
+    fails = machine.failures and to_fail_s < math.inf
+    crews = machine.failures[0].crews if machine.failures else ()
+    failure = Failure(
+        to_fail=exponential(to_fail_s) if fails else NEVER,
+        to_repair=exponential(to_repair_s),
+        crews=crews,
+        priority=machine.failures[0].priority if machine.failures else 0,
+    )
+    return replace(machine, cycle=cycle, failures=(failure,))
+
+
+def _group(number: int) -> str:
+    """What a PackML state asks of the prediction."""
+    if number in BUSY:
+        return "busy"
+    return "waiting" if number in WAITING else "down" if number in DOWN else "stopped"
