@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uem.twin_core.errors import UnknownName
 from uem.twin_core.production import heating
 
 Array = NDArray[np.float64]
@@ -150,6 +151,7 @@ class FurnaceLedger:
 
     furnaces: tuple[str, ...]
     electric: NDArray[np.bool_]  # else by fuel; (furnaces,)
+    levels_k: tuple[tuple[float, ...], ...]  # by furnace
     temperature_k: Array  # now, of chamber, lining, load (as the hall where there is none); (n, furnaces, 3)
     heating_j: Array  # electricity or fuel, by state of the machine; (n, furnaces, states)
     casing_j: Array  # of it lost to the hall before the chamber
@@ -170,6 +172,17 @@ class FurnaceLedger:
     def fuel_j(self) -> Array:
         """Fuel by its lower heating value; (n, furnaces)."""
         return np.asarray(np.where(self.electric, 0.0, self.heating_j.sum(axis=2)))
+
+    def above_j(self, furnace: str, level_k: float) -> Array:
+        """Heat of exhaust and forced cooling of a furnace above one of its `levels_k`; (n,). Raises UnknownName."""
+        if furnace not in self.furnaces:
+            raise UnknownName("furnace", furnace, self.furnaces)
+        f = self.furnaces.index(furnace)
+        if level_k not in self.levels_k[f]:
+            known = [f"{level} K" for level in self.levels_k[f]]
+            raise UnknownName(f"level of furnace {furnace}", f"{level_k} K", known)
+        k = self.levels_k[f].index(level_k)
+        return np.asarray(self.flue_above_j[:, f, k] + self.cooled_above_j[:, f, k])
 
 
 def tables(machines: Sequence[tuple[int, Furnace, int]], products: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -210,6 +223,7 @@ def ledger(plans: Sequence[tuple[str, Furnace]], read: Array, state: NDArray[Any
     used = read[:, :, at["heating"]]
     return FurnaceLedger(
         furnaces=tuple(name for name, _ in plans),
+        levels_k=tuple(furnace.levels_k for _, furnace in plans),
         electric=np.array([furnace.heating == "electric" for _, furnace in plans], np.bool_),
         temperature_k=read[:, :, at["temperature"]] + hall[:, None],
         heating_j=used,

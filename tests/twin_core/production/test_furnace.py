@@ -451,6 +451,18 @@ def test_fumes_are_counted_above_each_level_of_temperature():
     assert (after.flue_above_j[0, 0, 2:] == 0).all()
 
 
+def test_what_a_network_can_use_of_a_furnace_is_told_by_level():
+    found = FactoryPlan(works(BURNT)).replicate(1, 30_000.0).furnaces
+    warm, hot = (found.above_j("furnace", level_k) for level_k in BURNT.levels_k)
+    assert warm > hot > 0
+    assert warm < found.flue_j[:, 0] + found.cooled_j[:, 0]
+    np.testing.assert_array_equal(hot, found.flue_above_j[:, 0, 1] + found.cooled_above_j[:, 0, 1])
+    with pytest.raises(UnknownName, match="oven"):
+        found.above_j("oven", 333.15)
+    with pytest.raises(UnknownName, match=r"333\.15 K"):
+        found.above_j("furnace", 400.0)
+
+
 def test_a_failure_stops_the_heating_and_the_recipe_goes_on_where_it_stopped():
     broken = (Failure(to_fail=deterministic(4000.0), to_repair=deterministic(1000.0)),)
     plan = FactoryPlan(works(HEATED, parts=10, failures=broken))
