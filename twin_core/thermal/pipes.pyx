@@ -801,16 +801,22 @@ cdef double water_heat(const Pipe* pipe, const double* record, double zero, doub
 cdef double stored_energy_j(const Pipe* pipe, const double* record) noexcept nogil:
     """Heat content of water and wall above 0 degC."""
     cdef Py_ssize_t n = pipe.cells, i
-    cdef const double* wall = record + HEAD + 2 * n + 2
-    cdef double[MOST_CELLS + 9] metal
-    cdef double mass
+    cdef const double* temp = record + HEAD
+    cdef const double* volume = temp + n + 1
+    cdef const double* wall = temp + 2 * n + 2
+    cdef double[MOST_CELLS + 9] heat  # of a plug, and of the wall cell with the same number
+    cdef double water = HEAT_CAPACITY * pipe.cell_volume_m3
+    for i in range(n + 1):
+        heat[i] = water * (temp[i] - ENERGY_ZERO) / volume[i]
+    heat[0] *= record[0]
+    heat[n] *= 1.0 - record[0]
     for i in range(n):
-        metal[i] = pipe.wall_capacity_j_k * (wall[i] - ENERGY_ZERO)
+        heat[i] += pipe.wall_capacity_j_k * (wall[i] - ENERGY_ZERO)
     if pipe.insulation != NULL:
         for i in range(n):
-            metal[i] += pipe.insulation.capacity_j_k[0] * (wall[n + i] - ENERGY_ZERO)
-            metal[i] += pipe.insulation.capacity_j_k[1] * (wall[2 * n + i] - ENERGY_ZERO)
-    return HEAT_CAPACITY * water_heat(pipe, record, ENERGY_ZERO, &mass) + total(metal, n)
+            heat[i] += pipe.insulation.capacity_j_k[0] * (wall[n + i] - ENERGY_ZERO)
+            heat[i] += pipe.insulation.capacity_j_k[1] * (wall[2 * n + i] - ENERGY_ZERO)
+    return total(heat, n + 1)
 
 
 cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil:
