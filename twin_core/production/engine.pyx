@@ -101,14 +101,32 @@ cdef inline void next_part(Sim* sim, Py_ssize_t s) noexcept nogil:
         try_take(sim, s)
 
 
+cdef void stand_still(Sim* sim, Py_ssize_t s, int state) noexcept nogil:
+    """Until others change that; but failures may come by the clock."""
+    show(sim, s, state)
+    sim.server[s].event = FAIL_ANYTIME
+    set_due(&sim.agenda, s, &sim.server[s].listed, sim.server[s].anytime_due)
+
+
+cdef void find_part(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """A server that has given its part away and for which there is no plain one waits, or does what else it can."""
+    cdef const ServerPlan* plan = &sim.server_plan[s]
+    sim.server[s].load = 0
+    sim.server[s].phase = EMPTY
+    if plan.take_plain >= 0 and sim.buffer[plan.take_plain].capacity > 0 and plan.sleep_after == INFINITY:
+        sim.server[s].enlisted = TAKING
+        sim.buffer[plan.take_plain].waiting += 1
+        stand_still(sim, s, STARVED)
+    else:
+        try_take(sim, s)
+
+
 cdef inline void go_on(Sim* sim, Py_ssize_t s) noexcept nogil:
     """A server whose one part has left at the end of a cycle begins the next one, or waits."""
     if take_plain(sim, s):
         begin_cycle(sim, s, cycle_time(sim, s))  # it shows that it is busy, and holds one part
     else:
-        sim.server[s].load = 0
-        sim.server[s].phase = EMPTY
-        try_take(sim, s)
+        find_part(sim, s)
 
 
 cdef inline void finish(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -157,10 +175,9 @@ cdef void block(Sim* sim, Py_ssize_t s, Py_ssize_t b) noexcept nogil:
     """No place for the one part of a plain server; where the capacity is 0 a consumer that waits takes it at once."""
     cdef Server* server = &sim.server[s]
     server.phase = DONE
-    show(sim, s, BLOCKED)
     server.enlisted = GIVING
     sim.buffer[b].blocked += 1
-    schedule(sim, s)
+    stand_still(sim, s, BLOCKED)
     if sim.buffer[b].waiting > 0:
         wake(sim, b)
 
@@ -285,13 +302,12 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
             s = agenda.node_row[1]
         if due >= end:
             break
-        sim.now = time_of(due)
-        events += 1
         if queued:
             agenda.ends[0] += 1
             sim.server[s].listed = UNLISTED
-            finish(sim, s)
-        elif sim.server[s].event == FINISH:
+        sim.now = time_of(due)
+        events += 1
+        if queued or sim.server[s].event == FINISH:
             finish(sim, s)
         else:
             handle(sim, s, sim.server[s].event)
