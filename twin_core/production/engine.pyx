@@ -30,7 +30,7 @@ from uem.twin_core.production.heating cimport (
     unload,
 )
 from uem.twin_core.production.laws cimport Law, sample
-from uem.twin_core.production.streams cimport Stream, Ziggurat, exponential_layers, seed_stream, uniform
+from uem.twin_core.production.streams cimport Stream, Ziggurat, exponential, exponential_layers, seed_stream, uniform
 from uem.twin_core.production.heating import BODY, FURNACE, FURNACE_PLAN, SEGMENT_PLAN
 from uem.twin_core.production.laws import LAW
 from uem.twin_core.production.state cimport *
@@ -284,7 +284,7 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
 cdef void run_to(Sim* sim, double until) noexcept nogil:
     """Handle every event before `until`."""
     cdef Py_ssize_t s
-    cdef int64_t events = 0, checked = 0, end = bits_of(until)
+    cdef int64_t events = 0, left = AT_ONCE, end = bits_of(until)
     cdef double then = -1.0
     cdef Agenda agenda = sim.agenda
     cdef int64_t due
@@ -306,24 +306,25 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
             agenda.ends[0] += 1
             sim.server[s].listed = UNLISTED
         sim.now = time_of(due)
-        events += 1
         if queued or sim.server[s].event == FINISH:
             finish(sim, s)
         else:
             handle(sim, s, sim.server[s].event)
-        if sim.head.n_stack | sim.head.relieved | sim.head.fault:
+        if sim.head.n_stack | sim.head.relieved:
             settle(sim)
             if sim.head.fault:
                 break
-        if events - checked > AT_ONCE:
+        left -= 1
+        if left == 0:
             if sim.now == then:
                 sim.head.fault = TOO_MANY_AT_ONCE
                 break
-            checked = events
+            events += AT_ONCE
+            left = AT_ONCE
             then = sim.now
     sim.now = until
     sim.head.now = until
-    sim.head.events += events
+    sim.head.events += events + AT_ONCE - left
     for s in range(sim.heating.n):
         follow_scans(&sim.heating, s, until)
 

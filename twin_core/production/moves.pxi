@@ -433,7 +433,11 @@ cdef inline void begin_cycle(Sim* sim, Py_ssize_t s, double left) noexcept nogil
 cdef inline double cycle_time(Sim* sim, Py_ssize_t s) noexcept nogil:
     """Of a server whose parts are not followed."""
     cdef const ServerPlan* plan = &sim.server_plan[s]
-    return plan.fixed if plan.fixed >= 0.0 else draw(sim, s, plan.cycle, CYCLES)
+    if plan.fixed >= 0.0:
+        return plan.fixed
+    if plan.fixed > -INFINITY:
+        return -plan.fixed * exponential(&sim.streams[CYCLES * sim.n_servers + s], sim.layers)
+    return draw(sim, s, plan.cycle, CYCLES)
 
 
 cdef inline void start_plain(Sim* sim, Py_ssize_t s) noexcept nogil:

@@ -745,6 +745,7 @@ class _Compiler:
                 give_plain = engine.SINK
             elif len(gives) == 1 and gives[0].amount == 1 and not self._rivals(machine, gives[0].buffer):
                 give_plain = self.buffer_index[gives[0].buffer]
+        kind = machine.cycle.kind
         mode_first = len(self.modes)
         self._modes(machine)
         use_first = len(self.uses)
@@ -766,7 +767,7 @@ class _Compiler:
             "give_plain": give_plain,
             "batch_least": machine.batch[0],
             "batch_most": machine.batch[1],
-            "fixed": machine.cycle.mean if machine.cycle.kind == "deterministic" else -1.0,
+            "fixed": {"deterministic": machine.cycle.mean, "exponential": -machine.cycle.mean}.get(kind, -math.inf),
             "asks": asks,
             "cycle": self._law(machine.cycle),
             "warm_up": -1 if sleep is None else self._law(sleep.warm_up),

@@ -92,7 +92,7 @@ cdef enum Fault:
 # What every event touches, in one line of the cache.
 cdef struct ServerPlan:
     double sleep_after  # idle seconds until it falls asleep; inf: never
-    double fixed  # the cycle time where it is always the same, or -1
+    double fixed  # the cycle time where it is always the same; minus the mean of an exponential one; else -inf
     int32_t take_plain  # the buffer from which it takes one part, NOTHING_NEEDED, or -1
     int32_t give_plain  # the buffer to which it gives one part, SINK where parts leave the factory, or -1
     int32_t cycle  # law
