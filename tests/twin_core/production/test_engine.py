@@ -357,7 +357,7 @@ def test_equal_fixed_cycles_make_the_parts_that_they_make_one_by_one(shift):
     def found(cycle):
         line = series([cycle] * 4, [2, 0, 3], failures)
         shifts = (Calendar(name="shift", period_s=30.0, shifts=((0.0, 4.25), (9.25, 22.5))),)
-        machines = tuple(replace(machine, calendar=shift) for machine in line.machines)
+        machines = tuple(replace(machine, calendar=shift, pauses=shift is not None) for machine in line.machines)
         return FactoryPlan(replace(line, machines=machines, calendars=shifts)).replicate(20, 500.0, seed=3)
 
     # Values that are drawn are not known to be equal, though these are.
