@@ -12,8 +12,8 @@ cdef enum:
     COOLED
     LOADED  # heat that batches carried away, less what they brought
     FLUE_ABOVE
-    COOLED_ABOVE = FLUE_ABOVE + LEVELS
-    N_SUMS = COOLED_ABOVE + LEVELS
+    COOLED_ABOVE = 21  # FLUE_ABOVE + LEVELS; literals, since overflowcheck knows no sums here
+    N_SUMS = 25  # COOLED_ABOVE + LEVELS
 
 cdef enum HeatMode:
     UNHEATED  # heating off, damper shut
