@@ -89,13 +89,15 @@ class Simulation:
         }
 
     def _energy(self) -> dict[str, float]:
-        """Joules of the whole run: a network's balance, a machine's twin against its meter."""
+        """Joules of the whole run: a network's balance, a machine's twin against its meter, a factory's twin."""
         last = dict(zip(self.columns, self.value[-1].tolist(), strict=True))
         if "energy/in" in last:
             keys = ("in", "out", "loss", "stored_change", "imbalance")
             found = {key: last[f"energy/{key}"] for key in keys}
             scale = abs(found["in"]) or 1.0
             return found | {"closure": abs(found["imbalance"]) / scale}
+        if "energy/twin" not in last:  # a factory, whose energy nobody measures
+            return {"twin": last["energy"]}
         measured, twin = last["energy"], last["energy/twin"]
         return {
             "measured": measured,
@@ -287,6 +289,8 @@ def _show(run: Simulation, out: Path, console: Console) -> None:
     energy = summary["energy"]
     if "closure" in energy:
         console.print(f"energy in {energy['in'] / 3.6e6:.6g} kWh, closed to {energy['closure']:.1e} of it")
+    elif "measured" not in energy:
+        console.print(f"energy {energy['twin'] / 3.6e6:.4g} kWh, not measured")
     else:
         console.print(
             f"energy {energy['twin'] / 3.6e6:.4g} kWh, measured {energy['measured'] / 3.6e6:.4g} kWh "

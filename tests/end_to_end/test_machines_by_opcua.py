@@ -1,7 +1,6 @@
 """Machines behind real OPC UA servers: a line that tells PackML states and counters, the measured cleaning machine."""
 
 import asyncio
-import csv
 import runpy
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +20,8 @@ from uem.twin_core.production.plan import STATES
 from uem.twin_core.twin import make_twin
 
 _SHOPS = runpy.run_path(str(Path(__file__).resolve().parents[1] / "twin_core" / "follow" / "shops.py"))
-line, plant, columns, value = (_SHOPS[name] for name in ("line", "plant", "columns", "value"))
-NAMES, CYCLES_S = _SHOPS["NAMES"], _SHOPS["CYCLES_S"]
+line, plant, territory, columns, value = (_SHOPS[k] for k in ("line", "plant", "territory", "columns", "value"))
+NAMES = _SHOPS["NAMES"]
 
 HOURS = 3.0
 # What the plant is in truth: another seed than any forecast, a slower mill, other failures and repairs.
@@ -41,15 +40,15 @@ def pki(tmp_path_factory):
     return SimpleNamespace(simulator=simulator, gateway=gateway)
 
 
-async def followed(territory, plant_name, asset, speed, pki):
+async def followed(known, plant_name, asset, speed, pki):
     """The twin of an asset that followed the recording of a plant through OPC UA, and its snapshots."""
-    described = next(plant for plant in territory.plants if plant.name == plant_name)
-    bindings = [binding for binding in territory.tags if binding.plant == plant_name]
+    described = next(plant for plant in known.plants if plant.name == plant_name)
+    bindings = [binding for binding in known.tags if binding.plant == plant_name]
     recording = read_recording(
         described.recording.path, described.recording.time_column, columns_of(bindings, plant_name)
     )
     last_ns = described.recording.epoch_ns + int(recording.time_ns[-1])
-    twin, snapshots = make_twin(territory.asset(asset)), []
+    twin, snapshots = make_twin(known.asset(asset)), []
     async with (
         PlantServer(with_speed(described, speed), bindings, pki.simulator) as server,
         OpcUaAdapter(server.endpoint, bindings, pki.gateway, publish_interval_ms=50.0) as adapter,
@@ -69,50 +68,12 @@ async def followed(territory, plant_name, asset, speed, pki):
     return twin, snapshots
 
 
-def machine_toml(k, name):
-    cycle_s = CYCLES_S[k]
-    ways = (f'takes = ["b{k}"]\n' if k else "") + (f'gives = ["b{k + 1}"]\n' if k < len(NAMES) - 1 else "")
-    return f"""
-[[factories.machines]]
-name = "{name}"
-cycle = {{ law = "gamma", mean_s = {cycle_s}, scv = 0.01 }}
-{ways}power_kw = {{ busy = 10.0, starved = 2.0, blocked = 2.0, down = 0.5, waiting_for_crew = 0.5 }}
-state_tag = "{name}/state"
-good_tag = "{name}/good"
-scrap_tag = "{name}/scrap"
-
-[[factories.machines.failures]]
-to_fail = {{ law = "exponential", mean_s = 3600.0 }}
-to_repair = {{ law = "exponential", mean_s = 300.0 }}
-"""
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """(folder of the territory, plan of the true plant)."""
     folder = tmp_path_factory.mktemp("shop")
     rows, plan, _ = plant(TRUTH, seed=11, until_s=HOURS * 3600.0)
-    tags = list(rows[0][1])
-    with (folder / "plant.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["t", *tags])
-        writer.writerows([f"{seconds:.1f}", *values.values()] for seconds, values in rows)
-    with (folder / "tags.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["tag", "plant", "browse_path", "namespace_uri", "unit", "sampling_ms", "column"])
-        for tag in tags:
-            machine, kind = tag.split("/")
-            writer.writerow([tag, "hall", f"{machine.title()}/{kind.title()}", "urn:uem:test:packml", "1", "10", tag])
-    (folder / "territory.toml").write_text(
-        'name = "shop"\ntags = "tags.csv"\n'
-        '[[plants]]\nname = "hall"\n[plants.recording]\nfile = "plant.csv"\ntime_column = "t"\n'
-        "epoch = 2024-01-01T00:00:00Z\nloop = false\n"
-        '[[factories]]\nname = "line"\ncalendar_epoch = 2024-01-01T00:00:00Z\n'
-        + "buffers = ["
-        + ", ".join(f'{{ name = "b{k}", capacity = 5 }}' for k in range(1, len(NAMES)))
-        + "]\n"
-        + "".join(machine_toml(k, name) for k, name in enumerate(NAMES))
-    )
+    territory(folder, rows)
     return folder, plan
 
 
@@ -142,15 +103,15 @@ async def test_a_line_is_followed_by_its_packml_states_and_counters_and_learned_
 
 
 async def test_the_cleaning_machine_is_within_2_percent_by_state_and_its_bath_within_0_3_k(pki):
-    territory = load("pongau")
-    twin, snapshots = await followed(territory, "machine", "washer", 20.0, pki)
-    recording = next(plant.recording for plant in territory.plants if plant.name == "machine")
+    pongau = load("pongau")
+    twin, snapshots = await followed(pongau, "machine", "washer", 20.0, pki)
+    recording = next(plant.recording for plant in pongau.plants if plant.name == "machine")
     measured = read_measured(Path(recording.path))
     assert len(snapshots) > 0.99 * len(measured.time_s)
     # What came through OPC UA in each step, by the state that it came with.
     dt_s = np.diff([s.plant_time_ns for s in snapshots]) / 1e9
     state, power_w = columns(snapshots, twin, "state")[1:], columns(snapshots, twin, "power")[1:]
-    for known in territory.asset("washer").states:
+    for known in pongau.asset("washer").states:
         true_j = (power_w * dt_s)[state == known.number].sum()
         if true_j > 0.0:
             assert value(twin, f"state/{known.number}/energy") == pytest.approx(true_j, rel=0.02), known.name

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,15 @@ def test_a_recording_of_the_territory_may_be_given_as_it_is():
 def test_a_network_that_nobody_measures_is_not_followed():
     with pytest.raises(InvalidInput, match=r"network ring: only a tree with measured flows .* can be followed"):
         simulate("quartier")
+
+
+def test_a_factory_is_simulated_along_its_recorded_states_and_counters(tmp_path, capsys):
+    shops = runpy.run_path(str(Path(__file__).resolve().parents[1] / "twin_core" / "follow" / "shops.py"))
+    rows, *_ = shops["plant"](shops["line"](), seed=1, until_s=1800.0)
+    shops["territory"](tmp_path, rows)
+    assert main([str(tmp_path), "--out", str(tmp_path / "out.csv")]) == 0
+    assert "kWh, not measured" in capsys.readouterr().out
+    run = simulate(tmp_path)
+    assert run.columns["machine/saw/good"][-1] == rows[-1][1]["saw/good"]
+    assert run.columns["resyncs"][-1] == 0.0
+    assert run.summary()["energy"]["twin"] > 0.0

@@ -133,8 +133,9 @@ class FactorySite:
             return "a scrap_tag tells something only together with a good_tag"
         if machine.slots > 1 or machine.batch != (1, 1):
             return "its tags are those of one machine with one part at a time; describe each slot as a machine"
-        if machine.furnace is not None or machine.degradations or machine.orders:
-            return "a machine with a furnace, degradations or orders cannot be followed yet; leave its tags out"
+        special = machine.furnace, machine.inspection, machine.rejects
+        if any(thing is not None for thing in special) or machine.degradations or machine.orders or machine.defects:
+            return "with a furnace, inspection, rejects, defects, degradations or orders it cannot be followed yet"
         return ""
 
     def _share_problems(self) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """A line of machines as it is described, and the plant that it is in truth: another seed, other times."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,54 @@ def plant(factory, seed, until_s, begin_s=0.0, tick_s=0.1, levels=()):
     return rows, plan, run
 
 
+def machine_toml(k, name):
+    cycle_s = CYCLES_S[k]
+    ways = (f'takes = ["b{k}"]\n' if k else "") + (f'gives = ["b{k + 1}"]\n' if k < len(NAMES) - 1 else "")
+    return f"""
+[[factories.machines]]
+name = "{name}"
+cycle = {{ law = "gamma", mean_s = {cycle_s}, scv = 0.01 }}
+{ways}power_kw = {{ busy = 10.0, starved = 2.0, blocked = 2.0, down = 0.5, waiting_for_crew = 0.5 }}
+state_tag = "{name}/state"
+good_tag = "{name}/good"
+scrap_tag = "{name}/scrap"
+
+[[factories.machines.failures]]
+to_fail = {{ law = "exponential", mean_s = 3600.0 }}
+to_repair = {{ law = "exponential", mean_s = 300.0 }}
+"""
+
+
+def territory(folder, rows):
+    """A territory with the line as it is described, whose plant plays the rows."""
+    tags = list(rows[0][1])
+    with (folder / "plant.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["t", *tags])
+        writer.writerows([f"{seconds:.1f}", *values.values()] for seconds, values in rows)
+    with (folder / "tags.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["tag", "plant", "browse_path", "namespace_uri", "unit", "sampling_ms", "column"])
+        for tag in tags:
+            machine, kind = tag.split("/")
+            writer.writerow([tag, "hall", f"{machine.title()}/{kind.title()}", "urn:uem:test:packml", "1", "10", tag])
+    buffers = ", ".join(f'{{ name = "b{k}", capacity = 5 }}' for k in range(1, len(NAMES)))
+    (folder / "territory.toml").write_text(
+        f"""
+name = "shop"
+tags = "tags.csv"
+[[plants]]
+name = "hall"
+recording = {{ file = "plant.csv", time_column = "t", epoch = 2024-01-01T00:00:00Z, loop = false }}
+[[factories]]
+name = "line"
+calendar_epoch = 2024-01-01T00:00:00Z
+buffers = [{buffers}]
+"""
+        + "".join(machine_toml(k, name) for k, name in enumerate(NAMES))
+    )
+
+
 def samples(rows, changes_only=True):
     """The rows as OPC UA would send them: values that changed."""
     found, last = [], {}
@@ -92,4 +141,16 @@ def columns(snapshots, twin, name):
     return np.array([s.value[k] for s in snapshots])
 
 
-__all__ = ["CYCLES_S", "EPOCH_NS", "NAMES", "columns", "line", "plant", "replace", "samples", "site", "value"]
+__all__ = [
+    "CYCLES_S",
+    "EPOCH_NS",
+    "NAMES",
+    "columns",
+    "line",
+    "plant",
+    "replace",
+    "samples",
+    "site",
+    "territory",
+    "value",
+]

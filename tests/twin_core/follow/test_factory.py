@@ -242,6 +242,7 @@ def test_a_factory_without_states_is_not_followed_and_says_what_to_do():
     [
         ({"slots": 2}, "describe each slot"),
         ({"batch": (1, 4), "takes": ("b1",)}, "describe each slot"),
+        ({"defects": 0.1}, "cannot be followed yet"),
     ],
 )
 def test_machines_that_cannot_be_followed_are_refused_by_name(change, text):
