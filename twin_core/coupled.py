@@ -155,9 +155,9 @@ class CoupledPlan:
     def _part(self, state: CoupledState, until_s: Sequence[float], dt_s: float, inputs: NetworkInputs) -> None:
         given = []
         for s, (plan, meter) in enumerate(zip(self.factories, self._meters, strict=True)):
-            before_j = plan.ledger(state.runs[s]).energy_j[0]
+            before_j = plan.energy_j(state.runs[s])
             plan.run(state.runs[s], until_s[s])
-            energy_j = plan.ledger(state.runs[s]).energy_j[0] - before_j
+            energy_j = plan.energy_j(state.runs[s]) - before_j
             streams_j = meter.split_j(energy_j)
             given.append(streams_j)
             state.hall_j[s] += energy_j.sum() - streams_j.sum()

@@ -42,6 +42,6 @@ class HeatMeter:
 
     def advance(self, run: FactoryRun, until_s: float) -> Array:
         """Run on to `until_s`; heat by stream since the run's moment, (streams,). Raises as `FactoryPlan.run`."""
-        before = self.plan.ledger(run).energy_j[0]
+        before = self.plan.energy_j(run)
         self.plan.run(run, until_s)
-        return self.split_j(self.plan.ledger(run).energy_j[0] - before)
+        return self.split_j(self.plan.energy_j(run) - before)

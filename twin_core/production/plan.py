@@ -210,6 +210,10 @@ class FactoryPlan:
         """What happened in `run` since its ledger began; arrays with one row."""
         return self._ledger(run.block[None, :])
 
+    def energy_j(self, run: FactoryRun) -> Array:
+        """That of its ledger, exact up to the run's moment, (machines, states); reading it changes nothing."""
+        return np.asarray(self._spent(run.block[None, :])[1][0])
+
     @overload
     def replicate(
         self,
@@ -471,25 +475,31 @@ class FactoryPlan:
             until_known_s = by_name.pop("until_known") / by_name["found"]
         return Quality(until_known_s=until_known_s, false_alarms=by_name.pop("alarms"), **by_name)
 
+    def _spent(self, blocks: NDArray[np.uint8]) -> tuple[Array, Array, furnace.FurnaceLedger]:
+        """Time and energy by state, (n, machines, states), and the furnaces, whose electricity is in the energy."""
+        server = self._field(blocks, "server")[:, : len(self._owner)]
+        spent = self._field(blocks, "spent").copy()
+        rows, slots = np.indices(server.shape)
+        spent[rows, slots, server["shown"]] += self._field(blocks, "head")["now"] - server["since"]
+        spent[:, :, STATES.index("busy")] += server["worked"]  # see Sim.spent
+        time_s = self._by_machine(spent)
+        energy_j = time_s * self._power_w
+        furnaces = furnace.ledger(self._furnaces, self._engine.furnaces(blocks), self._field(blocks, "furnace"))
+        for f, (name, _) in enumerate(self._furnaces):
+            if furnaces.electric[f]:
+                energy_j[:, self.machines.index(name)] += furnaces.heating_j[:, f]
+        return time_s, energy_j, furnaces
+
     def _ledger(self, blocks: NDArray[np.uint8]) -> Ledger:
         head = self._field(blocks, "head")[:, 0]
         server = self._field(blocks, "server")[:, : len(self._owner)]  # behind them stand the calendars
         buffer = self._field(blocks, "buffer")
-        spent = self._field(blocks, "spent").copy()
         now, elapsed = head["now"], head["now"] - head["began"]
-        rows, slots = np.indices(server.shape)
-        spent[rows, slots, server["shown"]] += now[:, None] - server["since"]
-        spent[:, :, STATES.index("busy")] += server["worked"]  # see Sim.spent
-        time_s = self._by_machine(spent)
+        time_s, energy_j, furnaces = self._spent(blocks)
         area = buffer["area"] + buffer["level"] * now[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             level = area / elapsed[:, None]
             flow_s = head["flow_s"] / head["flows"]
-        furnaces = furnace.ledger(self._furnaces, self._engine.furnaces(blocks), self._field(blocks, "furnace"))
-        energy_j = time_s * self._power_w
-        for f, (name, _) in enumerate(self._furnaces):
-            if furnaces.electric[f]:
-                energy_j[:, self.machines.index(name)] += furnaces.heating_j[:, f]
         no_parts = np.zeros(buffer.shape, np.int64)
         counts = {k: self._by_machine(server[k]) for k in ("made", "scrapped", "lost", "delivered", "failures")}
         return Ledger(
