@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent
 PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples"]
 COMPILED = ["twin_core", "hardware_adapters"]  # have kernels
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
-# Compiled for each of these kinds of processor with as many numbers as their vectors hold; all have the first.
-LANE_STEP = Path("twin_core/thermal/lane_step.pyx")
+# Compiled for each of these kinds of processor (lanes with as many numbers as their vectors hold); all have the first.
+BY_LEVEL = [Path("twin_core/thermal/lane_step.pyx"), Path("twin_core/thermal/pipe_step.pyx")]
 BASE_LEVEL = "v2"
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 LEVELS = {BASE_LEVEL: 2, "v3": 4, "v4": 8} if X86 else {BASE_LEVEL: 2}
@@ -53,23 +53,24 @@ def namespace_links() -> str:
 
 
 def extensions() -> list[Extension]:
-    """One extension per kernel, named as it is imported; the kernel with vectors once per kind of processor."""
+    """One extension per kernel, named as it is imported; some once per kind of processor."""
     paths = [path for part in COMPILED for path in sorted((ROOT / part).rglob("*.pyx"))]
     sources = [path.relative_to(ROOT) for path in paths]
     if not sources:
         raise SystemExit(
             f"setup.py: no .pyx file under {' and '.join(COMPILED)}: this source tree is incomplete, nothing was built"
         )
-    found = [extension(source) for source in sources if source != LANE_STEP]
-    for level, lanes in LEVELS.items():
-        # Cython names a module by its file, so every copy has one of its own.
-        copy = Path("build") / "lanes" / f"{LANE_STEP.stem}_{level}.pyx"
-        (ROOT / copy).parent.mkdir(parents=True, exist_ok=True)
-        if not (ROOT / copy).is_symlink():
-            (ROOT / copy).unlink(missing_ok=True)  # a tree that was copied may have a file there, soon an old one
-            (ROOT / copy).symlink_to(os.path.relpath(ROOT / LANE_STEP, (ROOT / copy).parent))
-        march = [] if DEBUG or not X86 else [f"-march=x86-64-{level}"]
-        found.append(extension(copy, name=LANE_STEP.with_name(copy.name), flags=march, lanes=lanes))
+    found = [extension(source) for source in sources if source not in BY_LEVEL]
+    for source in BY_LEVEL:
+        for level, lanes in LEVELS.items():
+            # Cython names a module by its file, so every copy has one of its own.
+            copy = Path("build") / "lanes" / f"{source.stem}_{level}.pyx"
+            (ROOT / copy).parent.mkdir(parents=True, exist_ok=True)
+            if not (ROOT / copy).is_symlink():
+                (ROOT / copy).unlink(missing_ok=True)  # a tree that was copied may have a file there, soon an old one
+                (ROOT / copy).symlink_to(os.path.relpath(ROOT / source, (ROOT / copy).parent))
+            march = [] if DEBUG or not X86 else [f"-march=x86-64-{level}"]
+            found.append(extension(copy, name=source.with_name(copy.name), flags=march, lanes=lanes))
     return found
 
 

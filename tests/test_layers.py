@@ -57,7 +57,7 @@ OPTIONAL = {
 }
 THIRD_PARTY = {
     "uem": set(),
-    "twin_core": {"numpy", "libc", "cython"},
+    "twin_core": {"numpy", "libc", "cython", "cpython"},
     "protos": {"google", "grpc", "grpc_tools"},
     "examples": set(),
     "territories": {"pydantic"},

@@ -18,8 +18,8 @@ from libc.string cimport memcmp, memcpy, memset
 import numpy as np
 
 from uem.twin_core.thermal.pipes cimport (
-    ENERGY_ZERO, HEAT_CAPACITY, LEAST_MOVE, MEMO_WIDTH, Outflow, Pipe, Pipes, admit, advance, end_temp_k, release,
-    releases_first, stored_energy_j
+    ENERGY_ZERO, HEAT_CAPACITY, LEAST_MOVE, MEMO_WIDTH, Kernel, Outflow, Pipe, Pipes, end_temp_k, record_width,
+    releases_first
 )
 from uem.twin_core.thermal cimport rings as planning
 from uem.twin_core.thermal.rings cimport Rings
@@ -367,6 +367,7 @@ cdef class Graph:
     cdef readonly Py_ssize_t width  # numbers of a member in plugs and walls
     cdef readonly Py_ssize_t memo  # numbers of a pipe that it remembers
     cdef Pipe* pipe  # [pipes], one of both
+    cdef const Kernel* kernel
     cdef planning.Ring* ring
     cdef Py_ssize_t* offset  # [pipes] of a pipe's record among those of a member
     cdef double[::1] least_kg  # [pipes] less than this moves nothing
@@ -449,7 +450,7 @@ cdef class Graph:
                 self.least_kg[i] = 2.0 * planning.LEAST_MOVE * self.ring[i].whole_kg
         else:
             full = pipes
-            self.pipe, self.offset, self.memo = full.pipe, full.offset, MEMO_WIDTH
+            self.pipe, self.kernel, self.offset, self.memo = full.pipe, full.kernel, full.offset, MEMO_WIDTH
             for i in range(self.pipe_count):
                 self.least_kg[i] = 2e3 * LEAST_MOVE * self.pipe[i].cell_volume_m3
 
@@ -556,7 +557,7 @@ cdef class Graph:
     cdef inline double stored_in(self, const Member* m, Py_ssize_t pipe) noexcept nogil:
         if self.ring:
             return planning.stored_energy_j(&self.ring[pipe], m.row + self.offset[pipe])
-        return stored_energy_j(&self.pipe[pipe], m.row + self.offset[pipe])
+        return self.kernel.stored_energy_j(&self.pipe[pipe], m.row + self.offset[pipe])
 
     cdef void begin(self, Work w, const Member* m, Py_ssize_t member, InputArrays inputs) noexcept nogil:
         """Lay out what holds during the step."""
@@ -1125,9 +1126,9 @@ cdef class Graph:
             out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
         elif way.kind == FILLED:
             out.mass_kg = out.heat_kgk = 0.0
-            out.loss_j = admit(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
+            out.loss_j = self.kernel.admit(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
         else:
-            out = advance(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
+            out = self.kernel.advance(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
         w.ledger[LOSS] += out.loss_j
         if w.last:
             w.stored += self.stored_in(m, way.edge)
@@ -1157,7 +1158,7 @@ cdef class Graph:
             planned = planning.release(&self.ring[edge], record, memo, mass, dt, w.ambient[edge])
             out.mass_kg, out.heat_kgk, out.loss_j = planned.mass_kg, planned.heat_kgk, planned.loss_j
         else:
-            out = release(&self.pipe[edge], record, memo, mass, dt, w.ambient[edge])
+            out = self.kernel.release(&self.pipe[edge], record, memo, mass, dt, w.ambient[edge])
         w.ledger[LOSS] += out.loss_j
         book(&w.outflow[edge], &out)
         book(&w.inflow[self.goal(edge, w.sign[edge])], &out)

@@ -46,22 +46,31 @@ cdef double ENERGY_ZERO
 cdef double LEAST_MOVE
 
 cdef Py_ssize_t record_width(const Pipe* pipe) noexcept nogil
-cdef Outflow advance(
-    const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
-) noexcept nogil
-# A step in two halves, for a pipe that closes a cycle of flows: what leaves, then what enters. Good for at most the cells
-# less two (`releases_first`, which needs no `release`); `admit` must follow `release`. mass_kg < 0: from end to start.
 cdef bint releases_first(const Pipe* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil
-cdef Outflow release(
-    const Pipe* pipe, double* record, double* memo, double mass_kg, double dt_s, double ambient_temp_k
-) noexcept nogil
-cdef double admit(
-    const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
-) noexcept nogil
-cdef double stored_energy_j(const Pipe* pipe, const double* record) noexcept nogil
 cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil
 
+# A step as a whole, or in two halves for a pipe that closes a cycle of flows: what leaves, then what enters. Good for at
+# most the cells less two (`releases_first`, which needs no `release`); `admit` must follow `release`. mass_kg < 0: from
+# end to start.
+ctypedef Outflow (*Move)(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil
+ctypedef Outflow (*Release)(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double dt_s, double ambient_temp_k
+) noexcept nogil
+ctypedef double (*Admit)(
+    const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
+) noexcept nogil
+ctypedef double (*Stored)(const Pipe* pipe, const double* record) noexcept nogil
+
+cdef struct Kernel:  # of pipe_step.pyx
+    Move advance
+    Release release
+    Admit admit
+    Stored stored_energy_j
+
 cdef class Pipes:
+    cdef const Kernel* kernel
     cdef Pipe* pipe  # [count]
     cdef Insulation* insulation  # [count]
     cdef Py_ssize_t* offset  # [count + 1], of a pipe's record in the row of a member

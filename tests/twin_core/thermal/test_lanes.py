@@ -14,7 +14,7 @@ import pytest
 from uem.twin_core.errors import InvalidInput, ModelFailure
 from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, Valve, ValveKind
 from uem.twin_core.plant.units import FlowControl, HeatLoad, HeatSource
-from uem.twin_core.thermal import lanes
+from uem.twin_core.thermal import lanes, levels
 from uem.twin_core.thermal import network as network_module
 from uem.twin_core.thermal.geometry import pipe_geometry
 from uem.twin_core.thermal.network import NetworkPlan
@@ -379,12 +379,12 @@ def test_a_part_without_supply_stays_so_when_only_flows_of_other_members_are_wor
 
 def test_the_processor_decides_and_the_environment_can_overrule_it(monkeypatch):
     monkeypatch.delenv("UEM_VECTORS", raising=False)
-    assert lanes._chosen()[0] == LEVELS[-1]
+    assert levels._chosen() == LEVELS[-1]
     monkeypatch.setenv("UEM_VECTORS", LEVELS[0])
-    assert lanes._chosen()[0] == LEVELS[0]
+    assert levels._chosen() == LEVELS[0]
     monkeypatch.setenv("UEM_VECTORS", "v9")
     with pytest.raises(InvalidInput, match="UEM_VECTORS='v9'"):
-        lanes._chosen()
+        levels._chosen()
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="this system does not tell what its processor has")
@@ -399,10 +399,10 @@ def test_a_level_is_what_the_processor_has_all_instructions_of():
 
 @pytest.mark.parametrize("level", lanes.LEVELS[1:])
 def test_vectors_that_the_processor_lacks_are_refused(monkeypatch, level):
-    monkeypatch.setattr(lanes, "vectors", lambda: 0)
+    monkeypatch.setattr(levels, "vectors", lambda: 0)
     monkeypatch.setenv("UEM_VECTORS", level)
     with pytest.raises(InvalidInput, match=f"UEM_VECTORS='{level}'; this processor has v2"):
-        lanes._chosen()
+        levels._chosen()
 
 
 def test_arrays_that_do_not_fit_are_refused():

@@ -1,6 +1,7 @@
 """The pipe kernel against its NumPy oracle, against exact solutions, and its ledgers."""
 
 from dataclasses import replace
+from importlib import import_module
 from math import exp, log
 
 import numpy as np
@@ -13,7 +14,9 @@ from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Pipe, PipeClass
 from uem.twin_core.thermal import reference, water
 from uem.twin_core.thermal.geometry import MAX_CELLS, MIN_CELLS, pipe_geometry
+from uem.twin_core.thermal.levels import LEVELS
 from uem.twin_core.thermal.pipes import ENERGY_ZERO_K, HEAT_CAPACITY_J_KGK, MEMO_NUMBERS, Pipes
+from uem.twin_core.thermal.rings import vectors
 
 STEEL = PipeClass(
     name="steel",
@@ -43,10 +46,10 @@ def geometry(length_m=100.0, pipe_class=STEEL, cells=None):
 class Bank:
     """Several pipes with one member and room for results."""
 
-    def __init__(self, geometries, start_k=330.0, end_k=330.0):
+    def __init__(self, geometries, start_k=330.0, end_k=330.0, kernel=None):
         count = len(geometries)
         self.geometries = geometries
-        self.pipes = Pipes(geometries)
+        self.pipes = Pipes(geometries, kernel)
         self.rows = np.zeros((1, self.pipes.width))
         self.memos = np.full((1, count * MEMO_NUMBERS), np.nan)
         self.mass, self.heat, self.loss, self.energy = (
@@ -92,6 +95,23 @@ class Bank:
         """Temperatures of inner and outer shell of the first pipe."""
         n = self.geometries[0].cells
         return self.rows[0, HEAD + 2 + 3 * n : HEAD + 2 + 5 * n].reshape(2, n)
+
+
+@pytest.mark.parametrize("level", LEVELS[: vectors() + 1])
+@pytest.mark.parametrize("in_halves", [False, True])
+def test_the_kind_of_processor_changes_no_bit(level, in_halves):
+    rng = np.random.default_rng(5)
+    geometries = [geometry(rng.uniform(10.0, 300.0), rng.choice([STEEL, FOAMED])) for _ in range(12)]
+    kernel = import_module(f"uem.twin_core.thermal.pipe_step_{level}").kernel()
+    usual, other = Bank(geometries, 330.0, 340.0), Bank(geometries, 330.0, 340.0, kernel)
+    for dt_s in (1.0, 5.0, 60.0, 900.0) * 10:
+        flow = rng.uniform(-1.0, 4.0, 12) * rng.choice([0.0, 1.0, 1.0, 1.0], 12)
+        temp = rng.uniform(300.0, 370.0, 12)
+        usual.step(flow, temp, dt_s, in_halves=in_halves)
+        other.step(flow, temp, dt_s, in_halves=in_halves)
+        for one, same in ((usual.rows, other.rows), (usual.heat, other.heat), (usual.loss, other.loss)):
+            assert one.tobytes() == same.tobytes()
+        assert usual.energy_j() == other.energy_j()
 
 
 def film_resistance_mk_w(g, flow_kg_s, temp_k):
