@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import tempfile
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from asyncua.ua.ua_binary import struct_to_binary
 
 ROOT = Path(__file__).resolve().parents[3]
 KERNEL = "uem.hardware_adapters.opcua.binary"
+NOTIFICATIONS = "uem.hardware_adapters.opcua.notifications"
 SOURCE = ROOT / "hardware_adapters" / "opcua" / "binary.pyx"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 # As in setup.py: what is tested is what is shipped.
@@ -235,6 +237,7 @@ def alike(ours, plain):
 def fuzz(mutations, seed):
     """Run; the number of messages that both refuse, or None at the first difference."""
     kernel = importlib.import_module(KERNEL)
+    notifications = importlib.import_module(NOTIFICATIONS)  # only now: it takes the kernel that is there
     columns, refused, rng = kernel.Columns(), 0, random.Random(seed)
     corpus = {kind: [] for kind in ENCODERS}
     for i in range(mutations):
@@ -255,6 +258,9 @@ def fuzz(mutations, seed):
         if ours is None and (i % 50 == 0):
             print(f"seed {seed}, message {i}, {kind} is valid and refused: {body.hex()}")
             return None
+        for encoded in ours["others"].values() if ours else ():
+            with suppress(kernel.AdapterError):  # any other error, a flood or standing still would show
+                notifications.variant(encoded)
         refused += ours is None
     return refused
 
