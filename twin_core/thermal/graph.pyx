@@ -1190,6 +1190,7 @@ cdef class Graph:
         w.ledger[STORED] = state.stored_j[member] - before
         for k in range(4):
             state.step_j[k, member] = w.ledger[k]
+        for k in range(3):  # the last of the totals is what was stored in the beginning
             state.total_j[k, member] += w.ledger[k]
 
     cdef double standing_temp(self, const Member* m, Py_ssize_t node) noexcept nogil:

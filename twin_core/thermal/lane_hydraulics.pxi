@@ -96,21 +96,49 @@ cdef Drop drop_in(const Duct* duct, Water water, lane flow) noexcept nogil:
     return out
 
 
-cdef void* room_for(list kept, Py_ssize_t size) except NULL:
-    """Zeros at the beginning of a line of the cache, alive as long as `kept`."""
-    cdef double[::1] view = np.zeros(size // 8 + 9)
-    kept.append(view)
-    return <void*> ((<size_t> &view[0] + 63) & ~<size_t> 63)
+cdef enum:
+    SOME_ROOM = 1 << 16  # bytes
+    MUCH_ROOM = 1 << 24
 
 
-cdef lane* lanes_for(list kept, Py_ssize_t count) except NULL:
-    return <lane*> room_for(kept, (count + 1) * sizeof(lane))
+cdef class Arena:
+    """Room for arrays that live as long as it: side by side, so that few pages of the memory are in use.
+
+    Much of it comes in large pages where the system has them: what follows the water is read from everywhere.
+    """
+
+    cdef list pieces
+    cdef size_t at
+    cdef size_t end
+    cdef Py_ssize_t piece
+
+    def __cinit__(self, Py_ssize_t numbers):
+        """`numbers`: about how many doubles there will be."""
+        self.pieces, self.at, self.end = [], 0, 0
+        self.piece = MUCH_ROOM if 8 * numbers > 16 * SOME_ROOM else SOME_ROOM
+
+    cdef void* take(self, Py_ssize_t size) except NULL:
+        """Zeros at the beginning of a line of the cache."""
+        cdef double[::1] piece
+        cdef size_t here = (self.at + 63) & ~<size_t> 63
+        if here + size > self.end:
+            piece = np.zeros((size if size > self.piece else self.piece) // 8 + 9)
+            self.pieces.append(piece)
+            here = (<size_t> &piece[0] + 63) & ~<size_t> 63
+            self.end = <size_t> &piece[0] + 8 * piece.shape[0]
+        self.at = here + size
+        return <void*> here
 
 
-cdef Py_ssize_t* integers(list kept, values) except NULL:
+cdef lane* lanes_for(Arena kept, Py_ssize_t count) except NULL:
+    return <lane*> kept.take((count + 1) * sizeof(lane))
+
+
+cdef Py_ssize_t* integers(Arena kept, values) except NULL:
     cdef Py_ssize_t[::1] view = np.concatenate([np.asarray(values, np.intp), np.zeros(1, np.intp)])
-    kept.append(view)
-    return &view[0]
+    cdef void* here = kept.take(view.shape[0] * sizeof(Py_ssize_t))
+    memcpy(here, &view[0], view.shape[0] * sizeof(Py_ssize_t))
+    return <Py_ssize_t*> here
 
 
 cdef struct Solving:  # room to solve in
@@ -144,7 +172,7 @@ cdef class LaneHydraulics:
     """Flows that follow from pressures, compiled for members side by side; `able` tells whether it can."""
 
     cdef readonly bint able
-    cdef list kept
+    cdef Arena kept
     cdef Py_ssize_t nodes, forest, pipes, chains, links, elements, unknowns, cores, entries, spans, given, pumped
     cdef Py_ssize_t *start
     cdef Py_ssize_t *end
@@ -178,7 +206,7 @@ cdef class LaneHydraulics:
         holds = np.flatnonzero(graph.kind == FLOW)
         pumped = np.flatnonzero(graph.kind == PUMPED)
         shape = take_apart(graph, ((graph.kind != PUMPED) & (graph.kind != FLOW)).tolist())
-        self.kept = []
+        self.kept = Arena(16 * len(graph.edges))
         self.nodes = len(graph.nodes)
         self.forest, self.pipes, self.chains = shape.forest, len(shape.pipe_edge), len(shape.chain_start) - 1
         self.links, self.elements = len(shape.link_a), len(shape.element_edge)
@@ -207,7 +235,7 @@ cdef class LaneHydraulics:
             self.per_density = np.where(area > 0.0, graph.loss_coefficient / (2.0 * area**2), 0.0)
         self.resistance = np.array(graph.resistance_pa_s2_kg2)
         self.elevation = np.array(graph.elevation_m)
-        self.duct = <Duct*> room_for(kept, (self.pipes + 1) * sizeof(Duct))
+        self.duct = <Duct*> kept.take((self.pipes + 1) * sizeof(Duct))
         for i, e in enumerate(shape.pipe_edge.tolist()):
             diameter, area = graph.diameter_m[e], np.pi / 4.0 * graph.diameter_m[e] ** 2
             self.duct[i].reynolds = diameter / area
@@ -224,12 +252,12 @@ cdef class LaneHydraulics:
             and self.spans == self.cores - (fixed_cores if fixed_cores else 1) and fixed_cores > 0
         )
 
-    cdef Solving room(self, list kept, Py_ssize_t edges) except *:
+    cdef Solving room(self, Arena kept, Py_ssize_t edges) except *:
         cdef Solving w
         w.temp, w.setting, w.flow = lanes_for(kept, edges), lanes_for(kept, edges), lanes_for(kept, edges)
         w.demand, w.outflow = lanes_for(kept, self.nodes), lanes_for(kept, self.nodes)
         w.offset = lanes_for(kept, self.pipes)
-        w.water = <Water*> room_for(kept, (self.pipes + 1) * sizeof(Water))
+        w.water = <Water*> kept.take((self.pipes + 1) * sizeof(Water))
         w.link_flow = lanes_for(kept, self.links)
         w.head, w.conductance = lanes_for(kept, self.links), lanes_for(kept, self.links)
         w.excess, w.inverse = lanes_for(kept, self.cores), lanes_for(kept, self.cores)

@@ -51,13 +51,16 @@ cdef enum:  # of the flow of an edge, in all lanes of a block
     BACKWARD = 2
     MIXED = 3
 
+cdef double ROUNDING = 1e-14  # what flows at a node may leave over of their sum
+
 cdef enum:  # what an edge is to a node beside it, added up
     COMES = 1  # water of some member
     LEAVES = 2
     STARTS = 4  # the node is its start
 
 cdef enum:
-    AHEAD_OF = 4  # edges: what is needed so soon is fetched
+    AHEAD_OF = 4  # edges or nodes: what is needed so soon is fetched
+    LOOKED_AHEAD = 12  # the same of what is around nodes
 
 
 cdef inline lane get(const double* row, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
@@ -217,15 +220,17 @@ cdef struct Before:  # what the members of a block were
 cdef class LaneWork:
     """Room to work in for one thread, and the order of the flows that were last used."""
 
-    cdef list kept
+    cdef Arena kept
     cdef Solving solving
     cdef lane* heat_temp  # [edges] temperature of what comes out
     cdef lane* mean_temp  # [nodes] over the inner steps so far
     cdef lane* sum_flow  # [edges]
     cdef lane* lost  # [pipes] summed in this order, whatever that of the transport
     cdef lane* holds
-    cdef lane* came  # [nodes + units]
+    cdef signed char* crosses  # [nodes] whether anything crosses the border there, for any member
+    cdef lane* came  # [nodes] where it does
     cdef lane* went
+    cdef lane* heat  # [units] given to the water, in kg K
     cdef lane* mass  # [nodes] kg/s that come, where that is none for any member
     cdef signed char* stands_still  # [nodes]
     cdef lane* edge_mass
@@ -242,7 +247,9 @@ cdef class LaneWork:
     cdef lane* command  # [commands]
     cdef Py_ssize_t loaded  # first member of the block whose inputs are here, but for those that change
     cdef bint knows_all  # temperatures of pipes for the hydraulics
+    cdef bint any_demand  # at nodes
     cdef bint tells  # in this step all that can be told
+    cdef bint told_before  # so was the step before
     cdef bint gives_up  # as soon as a member fails
     cdef signed char* gone  # [members of all] those that failed are stepped no more
     cdef double* result  # [lanes, results]
@@ -251,6 +258,7 @@ cdef class LaneWork:
     cdef double cooling_dt
     cdef lane[4] ledger
     cdef lane stored
+    cdef lane stored_before
     cdef lane ambient
     cdef lane lowest
     cdef lane highest
@@ -269,7 +277,9 @@ cdef class LaneWork:
     cdef signed char* way  # [edges] of the order
     cdef signed char* new_way
     cdef signed char* cut  # [edges] of the order
-    cdef signed char* owes  # [edges] whether any member's owes heat
+    cdef signed char* owes  # [edges] whether any member's may owe heat
+    cdef bint owing
+    cdef Py_ssize_t owing_of  # first member of the block for which that is known
     cdef bint ordered
     cdef bint decided
     cdef bint any_failed
@@ -303,7 +313,7 @@ cdef class LaneGraph:
     cdef readonly Py_ssize_t nodes
     cdef readonly Py_ssize_t edges
     cdef readonly Py_ssize_t width  # numbers of a member in a block
-    cdef list kept
+    cdef Arena kept
     cdef Py_ssize_t pipe_count
     cdef Py_ssize_t* start
     cdef Py_ssize_t* end
@@ -339,8 +349,8 @@ cdef class LaneGraph:
                  command_counts, is_sum, produces, tree=(), HydraulicPlan hydraulics=None, kind=(),
                  double tolerance=1e-3):
         """As Graph; the units as lists, `produces` (edges,) tells which of them warm the water."""
-        self.kept = []
-        kept = self.kept
+        cdef Arena kept
+        kept = self.kept = Arena(64 * len(start))
         self.pipes, self.nodes, self.edges, self.pipe_count = pipes, nodes, len(start), pipes.count
         self.start, self.end = integers(kept, start), integers(kept, end)
         self.hydraulics, self.has_pressures, self.tolerance = hydraulics, hydraulics is not None, tolerance
@@ -375,8 +385,9 @@ cdef class LaneGraph:
     def work(self):
         """Room for one thread to work in."""
         cdef LaneWork w = LaneWork()
-        w.kept = []
-        kept, nodes, edges = w.kept, self.nodes, self.edges
+        cdef Arena kept
+        kept = w.kept = Arena(2 * LANES * self.width)
+        nodes, edges = self.nodes, self.edges
         if self.has_pressures:
             w.solving = self.lane_hydraulics.room(kept, edges)
             w.room = self.hydraulics.room()
@@ -390,34 +401,35 @@ cdef class LaneGraph:
         w.sum_flow, w.edge_mass = lanes_for(kept, edges), lanes_for(kept, edges)
         w.edge_heat = lanes_for(kept, edges)
         w.lost, w.holds = lanes_for(kept, edges), lanes_for(kept, edges)
-        w.came, w.went = lanes_for(kept, nodes + edges), lanes_for(kept, nodes + edges)
+        w.came, w.went, w.heat = lanes_for(kept, nodes), lanes_for(kept, nodes), lanes_for(kept, self.units)
+        w.crosses = <signed char*> kept.take(nodes)
         w.new_temp, w.new_wish = lanes_for(kept, edges), lanes_for(kept, self.units)
         w.row_apart, w.command = lanes_for(kept, self.width), lanes_for(kept, self.commands)
         w.before, w.begun = self.before(kept), NULL
-        w.result = <double*> room_for(kept, LANES * (self.results + 1) * sizeof(double))
-        w.sum_result = <double*> room_for(kept, LANES * (self.results + 1) * sizeof(double))
-        w.cooling = <Cooling*> room_for(kept, (self.pipe_count + 1) * sizeof(Cooling))
+        w.result = <double*> kept.take(LANES * (self.results + 1) * sizeof(double))
+        w.sum_result = <double*> kept.take(LANES * (self.results + 1) * sizeof(double))
+        w.cooling = <Cooling*> kept.take((self.pipe_count + 1) * sizeof(Cooling))
         w.order, w.first = integers(kept, np.zeros(nodes)), integers(kept, np.zeros(nodes + 1))
         w.leaving, w.waiting = integers(kept, np.zeros(edges)), integers(kept, np.zeros(nodes))
         w.near_first = integers(kept, np.zeros(nodes + 1))
-        w.near = <Near*> room_for(kept, (2 * edges + 1) * sizeof(Near))
+        w.near = <Near*> kept.take((2 * edges + 1) * sizeof(Near))
         w.released, w.late = integers(kept, np.zeros(edges)), integers(kept, np.zeros(edges))
         w.standing = integers(kept, np.zeros(edges))
-        w.way = <signed char*> room_for(kept, edges)
-        w.new_way = <signed char*> room_for(kept, edges)
-        w.cut = <signed char*> room_for(kept, edges)
-        w.owes = <signed char*> room_for(kept, edges)
-        w.stands_still = <signed char*> room_for(kept, nodes)
+        w.way = <signed char*> kept.take(edges)
+        w.new_way = <signed char*> kept.take(edges)
+        w.cut = <signed char*> kept.take(edges)
+        w.owes = <signed char*> kept.take(edges)
+        w.stands_still = <signed char*> kept.take(nodes)
         w.mass = lanes_for(kept, nodes)
-        w.numbers = <double*> room_for(kept, (3 * nodes + 3 * edges + self.memory_width + 1) * sizeof(double))
-        w.flags = <unsigned char*> room_for(kept, nodes)
+        w.numbers = <double*> kept.take((3 * nodes + 3 * edges + self.memory_width + 1) * sizeof(double))
+        w.flags = <unsigned char*> kept.take(nodes)
         w.all_supplied = True
         return w
 
-    cdef Before* before(self, list kept) except NULL:
-        cdef Before* before = <Before*> room_for(kept, sizeof(Before))
+    cdef Before* before(self, Arena kept) except NULL:
+        cdef Before* before = <Before*> kept.take(sizeof(Before))
         before.row = lanes_for(kept, self.width)
-        before.states = <double*> room_for(kept, LANES * (self.states + 1) * sizeof(double))
+        before.states = <double*> kept.take(LANES * (self.states + 1) * sizeof(double))
         return before
 
     def step(self, LaneWork work, Arrays state, InputArrays given, Py_ssize_t first, Py_ssize_t last, double dt_s,
@@ -446,9 +458,9 @@ cdef class LaneGraph:
         cdef Source* source
         cdef const double[:, :, ::1] values
         cdef Py_ssize_t i
-        room = []
+        cdef Arena room = Arena(0)
         self.take_sources(&inputs, given, dt_s, inner_steps)
-        inputs.course = <Course*> room_for(room, (len(courses) + 1) * sizeof(Course))
+        inputs.course = <Course*> room.take((len(courses) + 1) * sizeof(Course))
         inputs.courses = 0
         for number, numbers, array in courses:
             values = array
@@ -464,8 +476,8 @@ cdef class LaneGraph:
             source.thing = 0 if values.shape[1] == 1 else values.shape[2]
             source.member = 0 if values.shape[2] == 1 else 1
         keeping.columns, keeping.members = len(columns), inputs.members
-        keeping.column = <const double**> room_for(room, (keeping.columns + 1) * sizeof(void*))
-        keeping.member = <Py_ssize_t*> room_for(room, (keeping.columns + 1) * sizeof(Py_ssize_t))
+        keeping.column = <const double**> room.take((keeping.columns + 1) * sizeof(void*))
+        keeping.member = <Py_ssize_t*> room.take((keeping.columns + 1) * sizeof(Py_ssize_t))
         for i, (array, row) in enumerate(columns):
             keeping.column[i], keeping.member[i] = self.column_of(state, array, row)
         keeping.place, keeping.out = &place[begin], NULL
@@ -514,14 +526,15 @@ cdef class LaneGraph:
         cdef Block block
         cdef Py_ssize_t member = first, end
         w.failed_code, w.failed_member, w.failed_culprit, w.failed_step = 0, -1, -1, -1
-        w.loaded, w.gone, w.gives_up, w.gave_up = -1, gone, False, False
+        w.gone, w.gives_up, w.gave_up = gone, False, False
+        w.loaded = w.owing_of = -1
         self.take_cooling(w, inputs.dt)
         while member < last:
             end = member - member % LANES + LANES  # where the next block begins
             end = end if end < last else last
             self.take_block(&block, inputs, member, end, gone)
             if steps == 1:
-                w.tells = True
+                w.tells, w.told_before = True, True
                 self.step_members(w, state, inputs, &block)
                 self.keep_results(w, state, inputs, &block, keeping)
             elif block.count:
@@ -549,7 +562,9 @@ cdef class LaneGraph:
         cdef Py_ssize_t i, first = b.member[0], end = b.member[b.count - 1] + 1
         self.begin(w, state, b)
         w.gives_up, w.gave_up = True, False
+        w.tells = True
         for i in range(steps):
+            w.told_before = w.tells
             inputs.now, w.tells = i, i + 1 == steps or keeping.place[i] >= 0
             self.step_members(w, state, inputs, b)
             if w.gave_up:
@@ -559,7 +574,7 @@ cdef class LaneGraph:
         if not w.gave_up:
             return
         self.begin_again(w, state, b)
-        w.tells, w.gave_up = True, False
+        w.tells, w.told_before, w.gave_up = True, True, False
         for i in range(steps):
             inputs.now = i
             self.step_members(w, state, inputs, b)
@@ -613,22 +628,26 @@ cdef class LaneGraph:
 
     def stored_energy_j(self, Arrays state, double[::1] out):
         """Heat content of water and walls above 0 degC, filled into out (members,)."""
-        cdef Py_ssize_t number, member, i
-        cdef lane total
+        cdef Py_ssize_t number, member
         cdef Block block
         with nogil:
             for number in range(state.rows.shape[0]):
                 member = number * LANES
                 self.lay_out(&block, <lane*> &state.rows[number, 0])
-                total = spread(0.0)
-                for i in range(self.pipe_count):
-                    total = total + contents_kg_k(&self.pipes.pipe[i], block.row + self.pipes.offset[i], ENERGY_ZERO)
-                for i in range(self.edges):
-                    total = total + block.owed[i]
                 put_back(
                     &out[0], member, LANES if member + LANES <= out.shape[0] else out.shape[0] - member,
-                    HEAT_CAPACITY * total,
+                    self.stored(&block),
                 )
+
+    cdef lane stored(self, const Block* b) noexcept nogil:
+        """Heat content in J."""
+        cdef Py_ssize_t i
+        cdef lane total = spread(0.0)
+        for i in range(self.pipe_count):
+            total = total + contents_kg_k(&self.pipes.pipe[i], b.row + self.pipes.offset[i], ENERGY_ZERO)
+        for i in range(self.edges):
+            total = total + b.owed[i]
+        return HEAT_CAPACITY * total
 
     cdef void lay_out(self, Block* b, lane* row) noexcept nogil:
         b.row = row
@@ -760,6 +779,8 @@ cdef class LaneGraph:
         for i in range(4):
             w.ledger[i] = spread(0.0)
         w.stored = spread(0.0)
+        if w.tells:
+            w.stored_before = self.load(b, &state.stored_j[0]) if w.told_before else self.stored(b)
         w.any_failed = False
         for k in range(LANES):
             w.code[k] = 0
@@ -784,7 +805,7 @@ cdef class LaneGraph:
                 self.keep(w.before, state, b)  # what has failed so far has not changed yet
                 keeps = True
             self.keep_order(w, b, inputs.dt)
-            self.transport(w, state, inputs, b, 1.0 / (k + 1), k + 1 == inputs.inner_steps)
+            self.transport(w, state, inputs, b, 1.0 / (k + 1), w.tells and k + 1 == inputs.inner_steps)
         if w.any_failed and w.gives_up:
             w.gave_up = True
             return -1
@@ -810,13 +831,17 @@ cdef class LaneGraph:
         cdef Py_ssize_t i, k
         cdef bint anew = not b.side_by_side or w.loaded != b.member[0]
         cdef const Course* course
+        cdef lane demand
         w.loaded = b.member[0] if b.side_by_side else -1
         w.ambient = self.given(inputs, b, &inputs.source[AMBIENT], 0)
         if anew or inputs.source[DEMAND].step:
+            w.any_demand = False
             for i in range(self.nodes):
-                w.solving.demand[i] = spread(0.0)
+                demand = spread(0.0)
                 if not self.source[i]:
-                    w.solving.demand[i] = self.given(inputs, b, &inputs.source[DEMAND], i)
+                    demand = self.given(inputs, b, &inputs.source[DEMAND], i)
+                w.any_demand = w.any_demand or any_of(less(spread(0.0), size_of(demand)))
+                w.solving.demand[i] = demand
         if anew:
             for i in range(self.commands):
                 w.command[i] = self.given(inputs, b, &inputs.source[COMMANDS], i)
@@ -934,12 +959,12 @@ cdef class LaneGraph:
                 less(b.flow[edge], spread(0.0)), b.node_temp[self.end[edge]], b.node_temp[self.start[edge]]
             )
             flow = self.wish(w, state, b, i, temp)
-            w.new_wish[i] = flow
-            if not first:
+            if first:
+                w.solving.setting[edge] = flow
+            else:
+                w.new_wish[i] = flow
                 is_new = either(is_new, less(SAME_FLOW * size_of(flow), size_of(flow - w.solving.setting[edge])))
-        if first:
-            memcpy(w.solving.setting + self.edges - self.units, w.new_wish, self.units * sizeof(lane))
-        elif any_of(is_new):
+        if not first and any_of(is_new):
             for i in range(self.edges):
                 w.solving.temp[i] = choose(is_new, w.new_temp[i], w.solving.temp[i])
             for i in range(self.units):
@@ -1226,12 +1251,16 @@ cdef class LaneGraph:
         cdef double dt = inputs.dt
         cdef lane flow, temp, before, mass
         cdef Passed out
-        w.lowest = w.highest = w.ambient
-        for i in range(self.nodes):
-            w.lowest = smaller(b.node_temp[i], w.lowest)
-            w.highest = larger(b.node_temp[i], w.highest)
-        for i in range(self.edges):
-            w.owes[i] = any_of(less(spread(0.0), size_of(b.owed[i])))
+        if not b.side_by_side or w.owing_of != b.member[0]:
+            w.owing_of, w.owing = b.member[0] if b.side_by_side else -1, False
+            for i in range(self.edges):
+                w.owes[i] = any_of(less(spread(0.0), size_of(b.owed[i])))
+                w.owing = w.owing or w.owes[i]
+        if w.owing:
+            w.lowest = w.highest = w.ambient
+            for i in range(self.nodes):
+                w.lowest = smaller(b.node_temp[i], w.lowest)
+                w.highest = larger(b.node_temp[i], w.highest)
         for k in range(w.releases):
             edge = w.released[k]
             out = first_out(
@@ -1247,6 +1276,8 @@ cdef class LaneGraph:
             self.through_edge(w, state, inputs, b, edge, b.node_temp[self.start[edge]], last)
         for k in range(self.nodes):
             node = w.order[k]
+            if k + AHEAD_OF < self.nodes:
+                fetch(b.node_temp + w.order[k + AHEAD_OF], 1)
             before = b.node_temp[node]
             temp = self.mixed(w, inputs, b, k, node)
             b.node_temp[node] = temp
@@ -1254,12 +1285,12 @@ cdef class LaneGraph:
                 self.node_done(w, state, inputs, b, node, part)
             for i in range(w.first[k], w.first[k + 1]):
                 edge = w.leaving[i]
-                if i + AHEAD_OF < w.first[self.nodes] and w.leaving[i + AHEAD_OF] < self.pipe_count:
-                    fetch(b.row + self.pipes.offset[w.leaving[i + AHEAD_OF]], HEAD + 3 * PLUG)
+                if i + AHEAD_OF < w.first[self.nodes]:
+                    self.fetch_edge(w, b, w.leaving[i + AHEAD_OF])
                 if w.cut[edge] == LATE:
                     mass = dt * size_of(b.flow[edge])
                     b.owed[edge] = b.owed[edge] + mass * (temp - before)
-                    w.owes[edge] = True
+                    w.owes[edge] = w.owing = True
                 else:
                     self.through_edge(w, state, inputs, b, edge, temp, last)
         for k in range(w.releases):
@@ -1283,14 +1314,29 @@ cdef class LaneGraph:
             w.ledger[LOSS] = w.ledger[LOSS] + w.lost[i]
             if last:
                 w.stored = w.stored + w.holds[i]
-        for i in range(self.nodes + self.units):
-            w.ledger[IN] = w.ledger[IN] + w.came[i]
-            w.ledger[OUT] = w.ledger[OUT] + w.went[i]
+        for i in range(self.nodes):
+            if w.crosses[i]:
+                w.ledger[IN] = w.ledger[IN] + w.came[i]
+                w.ledger[OUT] = w.ledger[OUT] + w.went[i]
+        for i in range(self.units):
+            w.ledger[IN] = w.ledger[IN] + larger(w.heat[i], spread(0.0))
+            w.ledger[OUT] = w.ledger[OUT] + larger(spread(0.0) - w.heat[i], spread(0.0))
         if w.tells and inputs.inner_steps > 1:
             for i in range(self.edges):
                 w.sum_flow[i] = w.sum_flow[i] + b.flow[i]
             for i in range(LANES * self.results):
                 w.sum_result[i] += w.result[i]
+
+    cdef inline void fetch_edge(self, LaneWork w, const Block* b, Py_ssize_t edge) noexcept nogil:
+        """Edges follow the water, not their numbers: the processor does not guess which is next."""
+        fetch(w.heat_temp + edge, 1)
+        if edge < self.pipe_count:
+            fetch(b.row + self.pipes.offset[edge], HEAD + 3 * PLUG)
+            fetch(w.lost + edge, 1)
+            fetch(<const lane*> &self.pipes.pipe[edge], 1)
+            fetch(<const lane*> &w.cooling[edge], 1)
+        elif edge >= self.edges - self.units:
+            fetch(w.command + self.command_first[edge - (self.edges - self.units)], 4)
 
     cdef inline void node_done(
         self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t node, double part
@@ -1309,9 +1355,12 @@ cdef class LaneGraph:
         cdef Py_ssize_t k
         cdef const Near* near
         cdef double dt = inputs.dt
-        cdef lane zero = spread(0.0), mass = zero, heat = zero, out = zero, toward, fed, taken, temp, demand, over
+        cdef lane zero = spread(0.0), mass = zero, heat = zero, out = zero, toward, fed, taken, temp, demand, over, came
+        cdef mask is_over
         for k in range(w.near_first[place], w.near_first[place + 1]):
             near = &w.near[k]
+            if k + LOOKED_AHEAD < w.near_first[self.nodes]:
+                fetch(b.flow + w.near[k + LOOKED_AHEAD].edge, 1)
             toward = b.flow[near.edge]
             if near.role & STARTS:
                 toward = zero - toward
@@ -1321,30 +1370,37 @@ cdef class LaneGraph:
                 heat = heat + fed * w.heat_temp[near.edge]
             if near.role & LEAVES:
                 out = out + larger(zero - toward, zero)
-        demand = w.solving.demand[node]
-        if not w.all_supplied:
-            demand = choose(less(zero, w.unsupplied[node]), zero, demand)
-        fed = larger(zero - demand, zero)
-        taken = larger(demand, zero)
-        if self.open_end[node]:
-            over = out - mass + demand
-            fed = fed + larger(over, zero)
-            taken = taken + larger(zero - over, zero)
-        w.came[node] = zero
-        if any_of(less(zero, fed)):
+        fed = taken = zero
+        if self.open_end[node] or w.any_demand:
+            demand = w.solving.demand[node]
+            if not w.all_supplied:
+                demand = choose(less(zero, w.unsupplied[node]), zero, demand)
+            fed = larger(zero - demand, zero)
+            taken = larger(demand, zero)
+            if self.open_end[node]:
+                over = out - mass + demand
+                fed = fed + larger(over, zero)
+                taken = taken + larger(zero - over, zero)
+        w.crosses[node] = any_of(less(zero, fed + taken))
+        came = zero
+        if w.crosses[node] and any_of(less(zero, fed)):
             temp = self.given(inputs, b, &inputs.source[SUPPLY], node)
             mass = mass + fed
             heat = heat + fed * temp
-            w.came[node] = dt * fed * (temp - ENERGY_ZERO)
+            came = dt * fed * (temp - ENERGY_ZERO)
         temp = heat / choose(less(zero, mass), mass, spread(1.0))
         w.stands_still[node] = any_of(at_most(mass, zero))
         if w.stands_still[node]:
             temp = choose(less(zero, mass), temp, b.node_temp[node])
             w.mass[node] = mass
-        # What the flows leave over is rounding, and what comes to an end that gives or takes it is on its way out.
+        # Flows that count as none leave something over, and what comes to an end that gives or takes it is on its way out.
         over = out + taken - mass
-        w.came[node] = w.came[node] + dt * larger(over, zero) * (temp - ENERGY_ZERO)
-        w.went[node] = dt * (taken + larger(zero - over, zero)) * (temp - ENERGY_ZERO)
+        is_over = less(ROUNDING * (out + mass), size_of(over))
+        if w.crosses[node] or any_of(is_over):
+            w.crosses[node] = True
+            over = choose(is_over, over, zero)
+            w.came[node] = came + dt * larger(over, zero) * (temp - ENERGY_ZERO)
+            w.went[node] = dt * (taken + larger(zero - over, zero)) * (temp - ENERGY_ZERO)
         return temp
 
     cdef lane standing_temp(self, const Block* b, Py_ssize_t node) noexcept nogil:
@@ -1451,8 +1507,7 @@ cdef class LaneGraph:
         heat = choose(less(spread(0.0), size), heat * (1.0 / HEAT_CAPACITY), spread(0.0))
         temp = temp + heat / choose(less(spread(0.0), size), size, spread(1.0))
         w.heat_temp[edge] = temp
-        w.came[self.nodes + i] = larger(heat, spread(0.0))
-        w.went[self.nodes + i] = larger(spread(0.0) - heat, spread(0.0))
+        w.heat[i] = heat
         if any_of(either(less(temp, spread(COLDEST)), less(spread(HOTTEST), temp))):
             for k in range(b.count):
                 if not COLDEST <= (<double*> &temp)[k] <= HOTTEST and w.code[k] == 0 and (<double*> &size)[k] > 0.0:
@@ -1478,19 +1533,20 @@ cdef class LaneGraph:
     cdef void report(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
         """Means over the step, what is stored and the ledger."""
         cdef Py_ssize_t i, k
-        cdef lane mass, before, value
+        cdef lane part
+        for k in range(LOSS + 1):
+            part = HEAT_CAPACITY * w.ledger[k]
+            self.tell(w, b, &state.step_j[k, 0], part)
+            self.tell(w, b, &state.total_j[k, 0], self.load(b, &state.total_j[k, 0]) + part)
+        if not w.tells:
+            return
         for i in range(self.edges):
             if w.owes[i]:
                 w.stored = w.stored + b.owed[i]
-        if w.tells:
-            self.tell_all(w, state, inputs, b)
-        before = self.load(b, &state.stored_j[0])
-        value = HEAT_CAPACITY * w.stored
-        self.tell(w, b, &state.stored_j[0], value)
-        for k in range(4):
-            mass = value - before if k == STORED else HEAT_CAPACITY * w.ledger[k]
-            self.tell(w, b, &state.step_j[k, 0], mass)
-            self.tell(w, b, &state.total_j[k, 0], self.load(b, &state.total_j[k, 0]) + mass)
+        part = HEAT_CAPACITY * w.stored
+        self.tell(w, b, &state.stored_j[0], part)
+        self.tell(w, b, &state.step_j[STORED, 0], part - w.stored_before)
+        self.tell_all(w, state, inputs, b)
 
     cdef void tell_all(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
         cdef Py_ssize_t i, k

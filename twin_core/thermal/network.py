@@ -54,7 +54,7 @@ ALLOWED: Final = (
 # Results of units with these endings add up over a step, others are means.
 SUMMED: Final = ("_j", "_kg", "_s")
 _HEADER = struct.Struct("<8s12QI")
-_MAGIC = b"uemheat4"
+_MAGIC = b"uemheat5"
 
 
 class Fidelity(StrEnum):
@@ -369,7 +369,8 @@ class NetworkState:
     total_in_j = property(lambda self: self._total_j[0])
     total_out_j = property(lambda self: self._total_j[1])
     total_loss_j = property(lambda self: self._total_j[2])
-    total_stored_change_j = property(lambda self: self._total_j[3])
+    # The last row is what was stored in the beginning.
+    total_stored_change_j = property(lambda self: self._stored_j - self._total_j[3])
 
     @property
     def pipe_flow_kg_s(self) -> Array:
@@ -617,6 +618,7 @@ class NetworkPlan:
         state.node_temp_k[:] = temps
         state.pipe_outlet_temp_k[:] = end
         self._stepping.stored_energy_j(state._arrays, state._stored_j)
+        state._total_j[3] = state._stored_j
         return state
 
     def state_from_bytes(self, data: bytes) -> NetworkState:
