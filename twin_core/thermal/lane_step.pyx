@@ -1393,7 +1393,7 @@ cdef class LaneGraph:
         if w.stands_still[node]:
             temp = choose(less(zero, mass), temp, b.node_temp[node])
             w.mass[node] = mass
-        # Flows that count as none leave something over, and what comes to an end that gives or takes it is on its way out.
+        # Flows that count as none leave something over; what comes to an end that gives or takes it is on its way out.
         over = out + taken - mass
         is_over = less(ROUNDING * (out + mass), size_of(over))
         if w.crosses[node] or any_of(is_over):

@@ -1,5 +1,5 @@
-# Units of members side by side: the formulas of units/ideal.pyx, in the same order and so to the same bits. `command` and
-# `result` of a unit are the numbers of its structs there, each in lanes.
+# Units of members side by side: the formulas of units/ideal.pyx, in the same order and so to the same bits. `command`
+# and `result` of a unit are the numbers of its structs there, each in lanes.
 
 cdef enum:  # numbers of the structs
     LOAD_HEAT_W = 0
