@@ -1,5 +1,7 @@
 """What a queue of a monitored item drops is told: the value behind the gap has the Overflow bit (OPC 10000-4, 7.22.1).
 
+A queue of one is no queue but the newest value: what it drops is nobody's loss and bears no bit (5.13.1.5).
+
 asyncua's server drops the oldest value of a full queue and says nothing, so that a client could not tell a plant that
 stood still from one that was not heard.
 """
@@ -31,7 +33,7 @@ def _mark_overflows(subscription: InternalSubscription) -> None:
 
     async def enqueue_marking(item: int, notification: Any, most: int) -> None:
         queued = subscription._triggered_datachanges.get(item, [])
-        drops = 0 < most <= len(queued)
+        drops = 1 < most <= len(queued)
         await enqueue(item, notification, most)
         if drops:
             oldest = queued[0]
