@@ -57,7 +57,8 @@ class CoupledState:
     """What factories, loops and network are at one instant.
 
     `heat` is the state of the network, `runs` one per factory. Per stream (streams,): `temp_k` of the loop, `alarm` (0
-    or 1), and since the beginning `produced_j`, `taken_j`, `dumped_j`. `hall_j`: heat of no stream, (factories,).
+    or 1), and since the beginning `produced_j`, `taken_j`, `dumped_j`. `hall_j`, (factories,): electricity and fuel
+    that went into no stream; of furnaces that includes what they hold and what parts carry away.
     """
 
     __slots__ = ("alarm", "dumped_j", "hall_j", "heat", "loops", "produced_j", "runs", "taken_j", "temp_k")
@@ -155,12 +156,12 @@ class CoupledPlan:
     def _part(self, state: CoupledState, until_s: Sequence[float], dt_s: float, inputs: NetworkInputs) -> None:
         given = []
         for s, (plan, meter) in enumerate(zip(self.factories, self._meters, strict=True)):
-            before_j = plan.energy_j(state.runs[s])
+            before = plan.spent(state.runs[s])
             plan.run(state.runs[s], until_s[s])
-            energy_j = plan.energy_j(state.runs[s]) - before_j
-            streams_j = meter.split_j(energy_j)
+            after = plan.spent(state.runs[s])
+            streams_j = meter.given_j(before, after)
             given.append(streams_j)
-            state.hall_j[s] += energy_j.sum() - streams_j.sum()
+            state.hall_j[s] += after.used_j - before.used_j - streams_j.sum()
         produced_j = np.array([given[stream.site][stream.row] for stream in self._streams])
         state.temp_k += produced_j / self._content_j_k
         for k, stream in enumerate(self._streams):

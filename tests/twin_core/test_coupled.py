@@ -8,7 +8,10 @@ import pytest
 from uem.territories.load import load
 from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput, TwinError, UnknownName
+from uem.twin_core.plant.factory import FactorySite, HeatStream
 from uem.twin_core.plant.network import Network
+from uem.twin_core.production.furnace import Furnace, Segment
+from uem.twin_core.production.model import Buffer, Factory, batch_furnace
 from uem.twin_core.production.plan import STATES
 
 QUARTIER = load("quartier")
@@ -204,3 +207,39 @@ def test_a_shortage_from_outside_is_an_event_of_the_factory(plan):
 def test_a_loop_that_holds_next_to_nothing_is_refused_with_the_remedy():
     with pytest.raises(InvalidInput, match="content_m3"):
         CoupledPlan(RING, [with_loop(content_j_k=1e3)])
+
+
+def test_fumes_of_a_furnace_warm_the_loop_and_none_of_it_is_lost():
+    furnace = Furnace(
+        recipe=(Segment(to_k=900.0, duration_s=2000.0), Segment(to_k=900.0, duration_s=2000.0, hold=True)),
+        power_w=600e3,
+        heating="fuel",
+        fumes_kg_per_j=4e-7,
+        chamber_j_per_k=5e5,
+        lining_j_per_k=4e6,
+        lining_w_per_k=400.0,
+        wall_w_per_k=80.0,
+        part_j_per_k=30e3,
+        part_w_per_k=20.0,
+        levels_k=(368.15,),
+    )
+    works = Factory(
+        machines=(batch_furnace("kiln", furnace, takes=("in",), batch=(10, 10)),),
+        buffers=(Buffer(name="in", initial=500),),
+    )
+    fumes = HeatStream(name="fumes", shares={}, furnaces={"kiln": 368.15}, loop=replace(SHOP.heat[0].loop, utility=""))
+    plan = CoupledPlan(RING, [FactorySite(factory=works, heat=(fumes,))])
+    state, inputs = begin(plan), winter(plan)
+    for _ in range(100):
+        plan.step(state, 60.0, inputs)
+    produced_j = plan.factories[0].ledger(state.runs[0]).furnaces.above_j("kiln", 368.15)
+    np.testing.assert_allclose(state.produced_j, produced_j, rtol=1e-9)
+    balance_j = state.produced_j - state.taken_j - state.dumped_j - plan.stored_j(state)
+    np.testing.assert_allclose(balance_j / state.produced_j, 0.0, atol=1e-9)
+    assert state.taken_j[0] > 0.3 * state.produced_j[0] > 0
+    used_j = plan.factories[0].ledger(state.runs[0]).furnaces.fuel_j.sum()
+    np.testing.assert_allclose(state.hall_j + state.produced_j, used_j, rtol=1e-9)
+    again = plan.state_from_bytes(plan.to_bytes(state))
+    plan.step(state, 600.0, inputs)
+    plan.step(again, 600.0, inputs)
+    assert same(plan, state, again)

@@ -53,10 +53,15 @@ class HeatLoop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatStream:
-    """Heat of some machines that leaves in one way: `shares` of their electric power, by machine and state."""
+    """Heat of some machines that leaves in one way.
+
+    `shares` of their electric power, by machine and state; of `furnaces` what their exhaust and forced cooling carry
+    above a temperature, one of their `levels_k`.
+    """
 
     name: str
     shares: Mapping[str, Mapping[str, float]]
+    furnaces: Mapping[str, float] = field(default_factory=dict)
     loop: HeatLoop | None = None  # None: nobody uses it
 
 
@@ -106,6 +111,7 @@ class FactorySite:
             for name in stream.shares:
                 if name not in machines:
                     yield f"heat[{i}]: machine {name!r} does not exist; machines are {', '.join(machines)}"
+            yield from (f"heat[{i}]: {text}" for text in self._furnace_problems(stream))
             if stream.loop is not None:
                 yield from (_under(f"heat[{i}]", problem) for problem in stream.loop.problems())
                 if stream.loop.utility and stream.loop.utility not in utilities:
@@ -137,6 +143,17 @@ class FactorySite:
         if any(thing is not None for thing in special) or machine.degradations or machine.orders or machine.defects:
             return "with a furnace, inspection, rejects, defects, degradations or orders it cannot be followed yet"
         return ""
+
+    def _furnace_problems(self, stream: HeatStream) -> Iterator[str]:
+        furnaces = {m.name: m.furnace for m in self.factory.machines if m.furnace is not None}
+        for name, level_k in stream.furnaces.items():
+            if name not in furnaces:
+                yield f"furnace {name!r} does not exist; furnaces are {', '.join(furnaces) or 'none'}"
+            elif level_k not in furnaces[name].levels_k:
+                yield f"furnace {name} does not count its heat above this temperature; give it this level"
+            taken = [other.name for other in self.heat if name in other.furnaces]
+            if taken.index(stream.name) > 0:
+                yield f"the heat of furnace {name} goes to {taken[0]} already"
 
     def _share_problems(self) -> Iterator[str]:
         given: dict[tuple[str, str], float] = {}

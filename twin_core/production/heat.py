@@ -1,5 +1,7 @@
 """Heat of a factory as exact integrals: what its streams gave off between two moments.
 
+A stream takes shares of the electric power of machines by state, and the heat of furnaces above a level of temperature.
+
     meter = HeatMeter(plan, site.heat)
     given_j = meter.advance(run, 3600.0)     # runs on to 3,600 s; (streams,) joules since the moment before
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from uem.twin_core.errors import UnknownName
 from uem.twin_core.plant.factory import HeatStream
-from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Spent
 
 Array = NDArray[np.float64]
 
@@ -23,7 +25,7 @@ class HeatMeter:
     """Which share of the energy of machine and state goes into which stream; constant."""
 
     def __init__(self, plan: FactoryPlan, streams: Sequence[HeatStream]) -> None:
-        """UnknownName where a stream names a machine or state that does not exist."""
+        """UnknownName where a stream names a machine, state, furnace or level that does not exist."""
         self.plan = plan
         self.names = tuple(stream.name for stream in streams)
         self._shares = np.zeros((len(plan.machines), len(STATES), len(streams)))
@@ -35,13 +37,22 @@ class HeatMeter:
                     if state not in STATES:
                         raise UnknownName("state", state, STATES)
                     self._shares[plan.machines.index(machine), STATES.index(state), k] = share
+        self._furnaces = [(k, name, level) for k, s in enumerate(streams) for name, level in s.furnaces.items()]
+        self.given_j(*[plan.spent(plan.initial_run())] * 2)  # raises where a furnace or a level does not exist
 
     def split_j(self, energy_j: Array) -> Array:
         """Heat by stream of energies by machine and state, (..., machines, states); (..., streams)."""
         return np.asarray(np.tensordot(energy_j, self._shares, axes=2))
 
+    def given_j(self, before: Spent, after: Spent) -> Array:
+        """Heat by stream between two moments of one run, (streams,)."""
+        found = self.split_j(after.energy_j - before.energy_j)
+        for k, name, level_k in self._furnaces:
+            found[k] += after.furnaces.above_j(name, level_k)[0] - before.furnaces.above_j(name, level_k)[0]
+        return found
+
     def advance(self, run: FactoryRun, until_s: float) -> Array:
         """Run on to `until_s`; heat by stream since the run's moment, (streams,). Raises as `FactoryPlan.run`."""
-        before = self.plan.energy_j(run)
+        before = self.plan.spent(run)
         self.plan.run(run, until_s)
-        return self.split_j(self.plan.energy_j(run) - before)
+        return self.given_j(before, self.plan.spent(run))

@@ -58,6 +58,19 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Energy of a run since its ledger began; the electricity of heated furnaces is in `energy_j` too."""
+
+    energy_j: Array  # electricity by machine and state; (machines, states)
+    furnaces: furnace.FurnaceLedger  # of one replication
+
+    @property
+    def used_j(self) -> float:
+        """Electricity and fuel of all machines."""
+        return float(self.energy_j.sum() + self.furnaces.fuel_j.sum())
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """What happened since the ledger began, one row per replication (or one row for one run).
 
@@ -210,9 +223,10 @@ class FactoryPlan:
         """What happened in `run` since its ledger began; arrays with one row."""
         return self._ledger(run.block[None, :])
 
-    def energy_j(self, run: FactoryRun) -> Array:
-        """That of its ledger, exact up to the run's moment, (machines, states); reading it changes nothing."""
-        return np.asarray(self._spent(run.block[None, :])[1][0])
+    def spent(self, run: FactoryRun) -> Spent:
+        """The energy of its ledger alone, exact up to the run's moment; reading it changes nothing."""
+        _, energy_j, furnaces = self._spent(run.block[None, :])
+        return Spent(np.asarray(energy_j[0]), furnaces)
 
     @overload
     def replicate(

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uem.twin_core.errors import UnknownName
-from uem.twin_core.plant.factory import HeatStream
+from uem.twin_core.errors import InvalidTerritory, UnknownName
+from uem.twin_core.plant.factory import FactorySite, HeatStream
+from uem.twin_core.production.furnace import Furnace, Segment
 from uem.twin_core.production.heat import HeatMeter
+from uem.twin_core.production.model import Buffer, Factory, batch_furnace
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 _LINES = runpy.run_path(str(Path(__file__).with_name("lines.py")))
@@ -68,3 +70,41 @@ def test_unknown_machines_and_states_are_named():
         HeatMeter(plan, [HeatStream(name="h", shares={"m9": {"busy": 1.0}})])
     with pytest.raises(UnknownName, match="bussy"):
         HeatMeter(plan, [HeatStream(name="h", shares={"m0": {"bussy": 1.0}})])
+
+
+def test_the_heat_of_a_furnace_above_a_level_goes_into_a_stream():
+    furnace = Furnace(
+        recipe=(Segment(to_k=900.0, duration_s=3000.0), Segment(to_k=600.0, duration_s=2000.0, cooling=True)),
+        power_w=300e3,
+        heating="fuel",
+        fumes_kg_per_j=4e-7,
+        chamber_j_per_k=4e5,
+        lining_j_per_k=4e6,
+        lining_w_per_k=200.0,
+        wall_w_per_k=40.0,
+        part_j_per_k=20e3,
+        part_w_per_k=12.0,
+        cooling_w_per_k=500.0,
+        levels_k=(333.15, 428.15),
+    )
+    machine = batch_furnace("kiln", furnace, takes=("in",), batch=(5, 5), power_w={"busy": 1e3})
+    factory = Factory(machines=(machine,), buffers=(Buffer(name="in", initial=50),))
+    plan = FactoryPlan(factory)
+    stream = HeatStream(name="fumes", shares={"kiln": {"busy": 0.5}}, furnaces={"kiln": 333.15})
+    meter = HeatMeter(plan, [stream])
+    run, quiet = plan.initial_run(), plan.initial_run()
+    parts = [meter.advance(run, moment)[0] for moment in np.linspace(17.0, 20_000.0, 99)]
+    whole = meter.advance(quiet, 20_000.0)[0]
+    found = plan.ledger(quiet).furnaces
+    assert whole == pytest.approx(found.above_j("kiln", 333.15)[0] + 0.5 * 1e3 * 20_000.0, rel=1e-12)
+    assert sum(parts) == pytest.approx(whole, rel=1e-12)
+    np.testing.assert_array_equal(run.block, quiet.block)
+    with pytest.raises(UnknownName, match="oven"):
+        HeatMeter(plan, [HeatStream(name="h", shares={}, furnaces={"oven": 333.15})])
+    for heat, said in (
+        ((replace(stream, furnaces={"oven": 333.15}),), "furnaces are kiln"),
+        ((replace(stream, furnaces={"kiln": 300.0}),), "give it this level"),
+        ((stream, replace(stream, name="more", shares={})), "goes to fumes already"),
+    ):
+        with pytest.raises(InvalidTerritory, match=said):
+            FactorySite(factory=factory, heat=heat)
