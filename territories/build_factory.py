@@ -2,19 +2,23 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from uem.territories import schema_factory as schema
+from uem.territories import schema_furnace
 from uem.territories.schema_base import Model
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.plant.factory import FactorySite, HeatLoop, HeatStream, MachineTags
 from uem.twin_core.plant.problem import Problem
-from uem.twin_core.production import model
+from uem.twin_core.production import furnace, model
 
 S_PER_H = 3600.0
 W_PER_KW = 1e3
 J_PER_KJ = 1e3
+J_PER_MJ = 1e6
 # Keys of the core that have another unit in files.
 _KEYS = {
     "temp_k": "temp_c",
@@ -43,6 +47,7 @@ def factory(table: schema.Factory) -> FactorySite:
             utilities=tuple(
                 model.Utility(name=u.name, limit=math.inf if u.limit is None else u.limit) for u in table.utilities
             ),
+            routes=tuple(_route(route) for route in table.routes),
             follows=table.follows,
             room=table.room,
         )
@@ -99,9 +104,12 @@ def _loose_ends(table: schema.Factory) -> Iterator[str]:
                 name = flow if isinstance(flow, str) else flow.buffer
                 if name != model.OUT:
                     yield from unknown(f"{key}.{side}", "buffer", name, table.buffers)
-        for k, failure in enumerate(machine.failures):
-            for name in failure.crews:
-                yield from unknown(f"{key}.failures[{k}].crews", "crew", name, table.crews)
+        for kind in ("failures", "degradations"):
+            for k, failure in enumerate(getattr(machine, kind)):
+                for name in failure.crews:
+                    yield from unknown(f"{key}.{kind}[{k}].crews", "crew", name, table.crews)
+        if machine.rejects is not None:
+            yield from unknown(f"{key}.rejects", "buffer", machine.rejects, table.buffers)
         if machine.calendar is not None:
             yield from unknown(f"{key}.calendar", "calendar", machine.calendar, table.calendars)
         for name in machine.uses:
@@ -112,27 +120,37 @@ def _loose_ends(table: schema.Factory) -> Iterator[str]:
     for i, heat in enumerate(table.heat):
         for k, source in enumerate(heat.sources):
             yield from unknown(f"heat[{i}].sources[{k}].machine", "machine", source.machine, table.machines)
+        for k, given in enumerate(heat.furnaces):
+            yield from unknown(f"heat[{i}].furnaces[{k}].machine", "machine", given.machine, table.machines)
         if heat.utility:
             yield from unknown(f"heat[{i}].utility", "utility", heat.utility, table.utilities)
 
 
 def _machine(machine: schema.FactoryMachine) -> model.Machine:
     same = ("name", "take_rule", "give_rule", "slots", "batch", "scrap", "calendar", "pauses", "loses", "arrives")
-    sleep = machine.sleep
-    return model.Machine(
-        cycle=law(machine.cycle),
+    others = ("defects", "rejects", "product")
+    sleep, inspection = machine.sleep, machine.inspection
+    if machine.furnace is not None:
+        made = model.batch_furnace(machine.name, _furnace(machine.furnace))
+    else:
+        assert machine.cycle is not None  # the schema asks for one of the two
+        recipes = {product: law(cycle) for product, cycle in machine.recipes.items()}
+        made = model.Machine(name=machine.name, cycle=law(machine.cycle), recipes=recipes)
+    return replace(
+        made,
         takes=tuple(_flow(flow) for flow in machine.takes),
         gives=tuple(_flow(flow) for flow in machine.gives),
         failures=tuple(_failure(failure) for failure in machine.failures),
+        degradations=tuple(_degradation(wear) for wear in machine.degradations),
+        inspection=None if inspection is None else model.Inspection(**inspection.model_dump()),
         sleep=None
         if sleep is None
         else model.Sleep(after_s=sleep.after_s, warm_up=law(sleep.warm_up), parts=sleep.parts),
         power_w={state: power * W_PER_KW for state, power in machine.power_kw.items()},
         uses=dict(machine.uses),
         orders=tuple(_order(order) for order in machine.orders),
-        recipes={product: law(cycle) for product, cycle in machine.recipes.items()},
         changeover_s={(c.before, c.after): c.seconds for c in machine.changeovers},
-        **{key: getattr(machine, key) for key in same},
+        **{key: getattr(machine, key) for key in (*same, *others)},
     )
 
 
@@ -146,7 +164,51 @@ def _failure(failure: schema.Failure) -> model.Failure:
         to_repair=law(failure.to_repair),
         kind=failure.kind,
         crews=failure.crews,
+        skill=failure.skill,
         priority=failure.priority,
+    )
+
+
+def _degradation(wear: schema.Degradation) -> model.Degradation:
+    return model.Degradation(
+        stages=tuple(law(stage) for stage in wear.stages),
+        to_repair=law(wear.to_repair),
+        to_maintain=None if wear.to_maintain is None else law(wear.to_maintain),
+        **wear.model_dump(exclude={"stages", "to_repair", "to_maintain"}),
+    )
+
+
+def _furnace(table: schema_furnace.Furnace) -> furnace.Furnace:
+    """Temperatures in K, powers in W, heat capacities in J/K."""
+    found: dict[str, Any] = {}
+    for key, value in table.model_dump(exclude={"recipe", "recipes", "levels_c"}).items():
+        if key.endswith("_c"):
+            found[f"{key[:-2]}_k"] = None if value is None else units.to_si(value, "Cel")
+        elif key == "fumes_kg_per_mj":
+            found["fumes_kg_per_j"] = value / J_PER_MJ
+        else:
+            scale = W_PER_KW if key.endswith("_kw") else J_PER_KJ if "_kj_" in key else None
+            found[key.replace("_kw", "_w").replace("_kj_", "_j_")] = value if scale is None else value * scale
+    return furnace.Furnace(
+        recipe=_recipe(table.recipe),
+        recipes={product: _recipe(recipe) for product, recipe in table.recipes.items()},
+        levels_k=tuple(units.to_si(level, "Cel") for level in table.levels_c),
+        **found,
+    )
+
+
+def _recipe(segments: Sequence[schema_furnace.Segment]) -> tuple[furnace.Segment, ...]:
+    return tuple(
+        furnace.Segment(to_k=units.to_si(s.to_c, "Cel"), duration_s=s.duration_s, hold=s.hold, cooling=s.cooling)
+        for s in segments
+    )
+
+
+def _route(route: schema.Route) -> model.Route:
+    steps = [schema.Step(buffer=step) if isinstance(step, str) else step for step in route.steps]
+    return model.Route(
+        product=route.product,
+        steps=tuple(model.Step(buffer=s.buffer, cycle=None if s.cycle is None else law(s.cycle)) for s in steps),
     )
 
 
@@ -173,7 +235,8 @@ def _calendar(calendar: schema.Calendar) -> model.Calendar:
 
 def _heat(heat: schema.Heat) -> HeatStream:
     shares = {source.machine: {str(state): share for state, share in source.shares.items()} for source in heat.sources}
-    return HeatStream(name=heat.name, shares=shares, loop=_loop(heat) if heat.unit else None)
+    furnaces = {given.machine: units.to_si(given.above_c, "Cel") for given in heat.furnaces}
+    return HeatStream(name=heat.name, shares=shares, furnaces=furnaces, loop=_loop(heat) if heat.unit else None)
 
 
 def _loop(heat: schema.Heat) -> HeatLoop:

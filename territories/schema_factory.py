@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from uem.territories.schema_base import Celsius, Flag, ForecastStep, Model, Name, NotNegative, Number, Positive, Whole
+from uem.territories.schema_furnace import Furnace
 
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 AtLeastOne = Annotated[Whole, Field(ge=1, le=2**31)]
@@ -82,7 +83,46 @@ class Failure(Model):
     to_repair: Law
     kind: Literal["operating", "calendar", "maintenance", "maintenance_calendar"] = "operating"
     crews: Annotated[tuple[str, ...], Field(description="that can repair it; none: repair begins at once")] = ()
+    skill: Annotated[str | None, Field(description="instead of crews: all that have it")] = None
     priority: Whole = 0
+
+
+class Degradation(Model):
+    """Wear by stages, after the last of which the machine fails; a preventive job on condition."""
+
+    stages: Annotated[tuple[Law, ...], Field(min_length=1, description="time in each")]
+    to_repair: Law
+    kind: Literal["operating", "calendar"] = "operating"
+    threshold: Annotated[Count | None, Field(description="stage from which the job is asked for; the first is 0")] = (
+        None
+    )
+    to_maintain: Annotated[Law | None, Field(description="the job")] = None
+    crews: tuple[str, ...] = ()
+    skill: str | None = None
+    priority: Whole = 0
+    maintain_priority: Whole = 0
+
+
+class Inspection(Model):
+    """Finished parts are inspected; they go on, and the result follows."""
+
+    finds: Annotated[Share, Field(description="of flawed parts")] = 1.0
+    false_alarms: Annotated[Share, Field(description="of sound parts")] = 0.0
+    delay_s: NotNegative = 0.0
+
+
+class Step(Model):
+    """A step of a route: a buffer, and the cycle of the machine that takes there, where it is another one."""
+
+    buffer: str
+    cycle: Law | None = None
+
+
+class Route(Model):
+    """Where parts of a product go one after another, by machines of give_rule `table`."""
+
+    product: Name
+    steps: Annotated[tuple[str | Step, ...], Field(min_length=1)]
 
 
 class Sleep(Model):
@@ -124,18 +164,24 @@ class FactoryMachine(Model):
     """A machine, or several of the same kind that share buffers (`slots`)."""
 
     name: Name
-    cycle: Law
+    cycle: Annotated[Law | None, Field(description="needed where there is no furnace")] = None
     takes: tuple[str | Flow, ...] = ()
     gives: tuple[str | Flow, ...] = ()
     take_rule: Literal["all", "first"] = "all"
-    give_rule: Literal["split", "chance", "first", "shortest"] = "split"
+    give_rule: Literal["split", "chance", "first", "shortest", "table"] = "split"
     slots: AtLeastOne = 1
     batch: Annotated[tuple[AtLeastOne, AtLeastOne], Field(description="(least, most) parts that it takes at once")] = (
         1,
         1,
     )
     failures: tuple[Failure, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
+    furnace: Furnace | None = None
     scrap: Annotated[Share, Field(description="probability that a finished part is thrown away")] = 0.0
+    defects: Annotated[Share, Field(description="that it is flawed, which only an inspection finds")] = 0.0
+    inspection: Inspection | None = None
+    rejects: Annotated[str | None, Field(description="buffer for parts known to be bad; none: thrown away")] = None
+    product: Annotated[str | None, Field(description="of the parts of a machine that takes nothing")] = None
     sleep: Sleep | None = None
     power_kw: dict[State, NotNegative] = Field(default={}, description="by state; 0 where it is not told")
     calendar: str | None = None
@@ -149,6 +195,14 @@ class FactoryMachine(Model):
     state_tag: Annotated[str, Field(description="PackML state, by the numbers of OPC 30060")] = ""
     good_tag: Annotated[str, Field(description="counter of good parts")] = ""
     scrap_tag: Annotated[str, Field(description="counter of scrapped parts")] = ""
+
+    @model_validator(mode="after")
+    def _has_a_cycle(self) -> Self:
+        if self.furnace is None and self.cycle is None:
+            raise ValueError("cycle is needed, or a furnace")
+        if self.furnace is not None and (self.cycle is not None or self.recipes):
+            raise ValueError("cycle and recipes are those of the furnace; leave them out")
+        return self
 
 
 class Buffer(Model):
@@ -170,6 +224,7 @@ class Crew(Model):
 
     name: Name
     workers: AtLeastOne = 1
+    skills: tuple[str, ...] = ()
     calendar: str | None = None
 
 
@@ -196,11 +251,19 @@ class HeatShares(Model):
     shares: dict[State, Share]
 
 
+class FurnaceHeat(Model):
+    """What a furnace gives to a heat stream: exhaust and forced cooling above one of its `levels_c`."""
+
+    machine: str
+    above_c: Celsius
+
+
 class Heat(Model):
     """Heat of machines in a loop of water (or oil) that warms an exchanger of a network; the rest is recooled."""
 
     name: Name
-    sources: tuple[HeatShares, ...]
+    sources: tuple[HeatShares, ...] = ()
+    furnaces: tuple[FurnaceHeat, ...] = ()
     network: str = ""
     unit: Annotated[str, Field(description="a waste-heat exchanger of the network; none: nobody uses the heat")] = ""
     content_m3: Annotated[Positive | None, Field(description="of the loop; needed with a unit")] = None
@@ -234,6 +297,7 @@ class Factory(Model):
     crews: tuple[Crew, ...] = ()
     calendars: tuple[Calendar, ...] = ()
     utilities: tuple[Utility, ...] = ()
+    routes: Annotated[tuple[Route, ...], Field(description="for machines of give_rule `table`")] = ()
     heat: tuple[Heat, ...] = ()
     follows: Annotated[Flag, Field(description="parts one by one, for their flow times")] = False
     room: AtLeastOne | None = None

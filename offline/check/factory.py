@@ -28,6 +28,7 @@ def findings(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
 def ends(factory: Factory) -> Iterator[Finding]:
     """Buffers that nobody fills or nobody empties."""
     given = {flow.buffer for machine in factory.machines for flow in flows(machine.gives)}
+    given |= {machine.rejects for machine in factory.machines if machine.rejects is not None}
     taken = {flow.buffer for machine in factory.machines for flow in flows(machine.takes)}
     for buffer in factory.buffers:
         element = f"buffer {buffer.name}"
@@ -56,7 +57,7 @@ def shortages(factory: Factory) -> Iterator[Finding]:
 def powers(site: FactorySite) -> Iterator[Finding]:
     """Machines without power, shares of heat where there is none."""
     for machine in site.factory.machines:
-        if not machine.power_w.get("busy") and not (machine.arrives or machine.orders):
+        if not machine.power_w.get("busy") and not (machine.arrives or machine.orders or machine.furnace):
             text = "has no power while it is busy"
             yield Finding(Severity.NOTE, "powers", f"machine {machine.name}", text, "fine if it takes next to none")
     power_w = {machine.name: machine.power_w for machine in site.factory.machines}

@@ -7,6 +7,8 @@ import pytest
 from uem.territories.load import find, load
 from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.production import model
+from uem.twin_core.production.furnace import Segment
+from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.plan import FactoryPlan
 
 REPAIR = '{ law = "lognormal", mean_s = 600.0, scv = 1.0 }'
@@ -151,3 +153,138 @@ def test_an_exchanger_takes_the_heat_of_one_loop(tmp_path):
     (tmp_path / "territory.toml").write_text(text.replace('unit = "waste-heat"', 'unit = "boiler"'))
     with pytest.raises(InvalidTerritory, match="'boiler' is no waste-heat exchanger of ring; there are waste-heat"):
         load(tmp_path)
+
+
+WORKS = """
+name = "t"
+
+[[factories]]
+name = "works"
+buffers = [{ name = "green" }, { name = "fired" }, { name = "bad", capacity = 5 }]
+crews = [{ name = "fitters", skills = ["oven"] }]
+[[factories.routes]]
+product = "plate"
+steps = ["green", { buffer = "fired", cycle = { law = "exponential", mean_s = 70.0 } }]
+
+[[factories.machines]]
+name = "press"
+cycle = { law = "exponential", mean_s = 400.0 }
+gives = ["green"]
+give_rule = "table"
+product = "plate"
+arrives = true
+defects = 0.1
+
+[[factories.machines]]
+name = "kiln"
+takes = ["green"]
+gives = ["fired"]
+batch = [5, 8]
+give_rule = "table"
+degradations = [
+  { stages = [WEEK, DAY], to_repair = DAY, threshold = 1, to_maintain = HOUR, skill = "oven" },
+]
+
+[factories.machines.furnace]
+recipe = [
+  { to_c = 900.0, duration_s = 3600.0 },
+  { to_c = 900.0, duration_s = 1800.0, hold = true },
+  { to_c = 400.0, duration_s = 900.0, cooling = true },
+]
+power_kw = 400.0
+heating = "fuel"
+fumes_kg_per_mj = 0.4
+chamber_kj_per_k = 400.0
+lining_kj_per_k = 8000.0
+lining_w_per_k = 300.0
+wall_w_per_k = 60.0
+part_kj_per_k = 25.0
+part_w_per_k = 15.0
+cooling_w_per_k = 800.0
+standby_c = 500.0
+levels_c = [60.0, 155.0]
+
+[[factories.machines]]
+name = "gate"
+cycle = { law = "deterministic", mean_s = 60.0 }
+takes = ["fired"]
+gives = [""]
+give_rule = "table"
+inspection = { finds = 0.9, delay_s = 0.0 }
+rejects = "bad"
+
+[[factories.machines]]
+name = "mender"
+cycle = { law = "deterministic", mean_s = 60.0 }
+takes = ["bad"]
+
+[[factories.heat]]
+name = "fumes"
+furnaces = [{ machine = "kiln", above_c = 60.0 }]
+""".replace("WEEK", '{ law = "exponential", mean_s = 604800.0 }')
+WORKS = WORKS.replace("DAY", '{ law = "exponential", mean_s = 86400.0 }')
+WORKS = WORKS.replace("HOUR", '{ law = "deterministic", mean_s = 3600.0 }')
+
+
+def works(tmp_path, *changes):
+    text = WORKS
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "territory.toml").write_text(text)
+    return load(tmp_path)
+
+
+def test_furnaces_wear_routes_and_inspections_of_a_file_are_those_that_python_would_write(tmp_path):
+    site = works(tmp_path).factories[0]
+    press, kiln, gate, _ = site.factory.machines
+    furnace = kiln.furnace
+    assert furnace.segments("plate")[2] == Segment(to_k=673.15, duration_s=900.0, cooling=True)
+    assert (furnace.power_w, furnace.standby_k, furnace.hall_k) == (400e3, 773.15, 293.15)
+    assert (furnace.chamber_j_per_k, furnace.exhaust_j_per_kgk) == (400e3, 1100.0)
+    assert furnace.fumes_kg_per_j == pytest.approx(4e-7)
+    assert furnace.levels_k == (333.15, 428.15)
+    assert kiln.cycle == model.deterministic(6300.0)
+    assert kiln.degradations[0].stages == (model.exponential(604800.0), model.exponential(86400.0))
+    assert kiln.degradations[0].to_maintain == model.deterministic(3600.0)
+    assert (kiln.degradations[0].threshold, kiln.degradations[0].skill) == (1, "oven")
+    assert gate.inspection == model.Inspection(finds=0.9)
+    assert (press.product, press.defects, gate.rejects) == ("plate", 0.1, "bad")
+    assert site.factory.routes[0].steps[1] == model.Step(buffer="fired", cycle=model.exponential(70.0))
+    assert site.factory.crews[0].skills == ("oven",)
+    plan = FactoryPlan(site.factory)
+    run = plan.initial_run()
+    given_j = HeatMeter(plan, site.heat).advance(run, 864_000.0)
+    found = plan.ledger(run)
+    assert given_j[0] == found.furnaces.above_j("kiln", 333.15)[0] > 1e9
+    assert found.output[0] > 1000
+    assert found.quality.found[0, 0] > 50
+
+
+WORKS_MISTAKES = [
+    ([('rejects = "bad"', 'rejects = "bed"')], "machines[2].rejects: buffer 'bed' does not exist; there are green"),
+    ([('skill = "oven"', 'skill = "owen"')], "no crew has the skill 'owen'"),
+    ([('crews = [{ name = "fitters", skills = ["oven"] }]', "")], "no crew has the skill 'oven'"),
+    ([("threshold = 1", "threshold = 2")], "threshold 2 must be within 1 and 1"),
+    ([('buffer = "fired", cycle', 'buffer = "tired", cycle')], "route of 'plate': buffer 'tired' does not exist"),
+    ([('product = "plate"\narr', 'product = "tile"\narr')], "product 'tile' has no route"),
+    ([("power_kw = 400.0", "power_kw = 0.0")], "furnace.power_kw"),
+    ([("levels_c = [60.0, 155.0]", "levels_c = [1.0, 2.0, 3.0, 4.0, 5.0]")], "furnace.levels_c"),
+    ([("cooling_w_per_k = 800.0\n", "")], "a segment with cooling needs cooling_w_per_k"),
+    ([("to_c = 900.0", "to_c = 9000.0")], "recipe[0].to_c"),
+    ([("above_c = 60.0", "above_c = 61.0")], "furnace kiln does not count its heat above this temperature"),
+    ([('machine = "kiln", above', 'machine = "kilt", above')], "furnaces[0].machine: machine 'kilt' does not exist"),
+    ([('machine = "kiln", above', 'machine = "gate", above')], "furnace 'gate' does not exist; furnaces are kiln"),
+    (
+        [('takes = ["green"]', 'takes = ["green"]\ncycle = { law = "deterministic", mean_s = 1.0 }')],
+        "cycle and recipes are those of the furnace",
+    ),
+    ([('cycle = { law = "deterministic", mean_s = 60.0 }\ntakes = ["bad"]', 'takes = ["bad"]')], "cycle is needed"),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), WORKS_MISTAKES, ids=[text for _, text in WORKS_MISTAKES])
+def test_a_mistake_in_what_only_some_factories_have_is_told_too(changes, text, tmp_path):
+    with pytest.raises(InvalidTerritory) as told:
+        works(tmp_path, *changes)
+    assert any(text in problem for problem in told.value.problems), told.value.problems

@@ -120,7 +120,7 @@ class Furnace:
         hottest = max(targets) - self.hall_k
         fumes = (1 - self.recuperated) * self.exhaust_j_per_kgk * self.fumes_kg_per_j
         if not self.efficiency - fumes * hottest > 0:
-            yield f"the fumes at {max(targets)} K would take all of the fuel's heat"
+            yield "fumes as hot as the hottest target would take all of the fuel's heat"
         exhaust_kg_s = self.vent_kg_s + self.fumes_kg_per_j * self.power_w
         away = (1 - self.recuperated) * self.exhaust_j_per_kgk * exhaust_kg_s + self.cooling_w_per_k
         if not away * self.scan_s <= 2 * self.chamber_j_per_k:
