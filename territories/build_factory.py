@@ -138,6 +138,7 @@ def _machine(machine: schema.FactoryMachine) -> model.Machine:
         made = model.Machine(name=machine.name, cycle=law(machine.cycle), recipes=recipes)
     return replace(
         made,
+        batch_wait_s=math.inf if machine.batch_wait_s is None else machine.batch_wait_s,
         takes=tuple(_flow(flow) for flow in machine.takes),
         gives=tuple(_flow(flow) for flow in machine.gives),
         failures=tuple(_failure(failure) for failure in machine.failures),

@@ -174,6 +174,9 @@ class FactoryMachine(Model):
         1,
         1,
     )
+    batch_wait_s: Annotated[
+        NotNegative | None, Field(description="after it saw a part it begins with fewer than the least; none: never")
+    ] = None
     failures: tuple[Failure, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     furnace: Furnace | None = None

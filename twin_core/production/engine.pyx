@@ -192,7 +192,11 @@ cdef void handle(Sim* sim, Py_ssize_t s, int event) noexcept nogil:
     elif event == REPAIR_END:
         repaired(sim, s)
     elif event == FALL_ASLEEP:
-        fall_asleep(sim, s)
+        if sim.rare_plan[s].batch_wait < INFINITY:
+            delist(sim, s)
+            try_take(sim, s)
+        else:
+            fall_asleep(sim, s)
     elif event == AWAKE:
         unhinder(sim, s, ASLEEP)
     elif event == READY:
@@ -472,7 +476,7 @@ SERVER_PLAN = _dtype([
     ("i", "batch_least batch_most"),
 ])
 RARE_PLAN = _dtype([
-    ("d", "scrap"), ("i", "mode_first n_modes warm_up wake_at calendar loses pauses use_first n_uses furnace")
+    ("d", "scrap batch_wait"), ("i", "mode_first n_modes warm_up wake_at calendar loses pauses use_first n_uses furnace")
 ])
 LINK = _dtype([("d", "weight"), ("i", "buffer amount")])
 BUFFER_PLAN = _dtype([("i", "consumer_first n_consumers producer_first n_producers")])

@@ -230,7 +230,8 @@ class Machine:
     gives: buffers that it gives to. give_rule `split`: the amount to each at the same time (disassembly); `chance`:
     drawn by weight when the part is finished; `first`: the first of the list with a place; `shortest`: the one with
     the fewest parts; `table`: the next step of the part's route (`Factory.routes`).
-    batch: (least, most) parts that a furnace takes at once from its one input; they leave it one by one.
+    batch: (least, most) parts that a batch machine takes at once from its one input; they leave it one by one.
+    batch_wait_s: so long after it saw a part, idle, it begins with fewer than the least.
     """
 
     name: str
@@ -241,6 +242,7 @@ class Machine:
     give_rule: str = "split"
     slots: int = 1
     batch: tuple[int, int] = (1, 1)
+    batch_wait_s: float = math.inf
     failures: tuple[Failure, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     scrap: float = 0.0  # probability that a finished part is thrown away
@@ -484,6 +486,10 @@ def _machine_problems(machine: Machine, capacities: dict[str, int | None], names
     least, most = machine.batch
     if not 1 <= least <= most:
         yield f"batch of {least} to {most} parts"
+    if machine.batch_wait_s != math.inf and (most == 1 or machine.sleep is not None):
+        yield "batch_wait_s is for machines that take more than one part at once and never sleep"
+    if not machine.batch_wait_s >= 0:
+        yield f"batch_wait_s {machine.batch_wait_s} must not be negative"
     if most > 1 and len(takes) != 1:
         yield f"a batch is taken from one buffer, not from {len(takes)}"
     for failure in machine.failures:

@@ -321,6 +321,23 @@ cdef Py_ssize_t taken_input(Sim* sim, Py_ssize_t s) noexcept nogil:
     return -1
 
 
+cdef bint enough(Sim* sim, Py_ssize_t s, int64_t parts) noexcept nogil:
+    """Whether a batch can begin with so many parts: at least the least, or any after waiting as long as it should."""
+    if parts >= sim.server_plan[s].batch_least:
+        return True
+    return parts > 0 and sim.rare_plan[s].batch_wait < INFINITY and sim.server[s].until <= sim.now
+
+
+cdef void wait_for_batch(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """A batch machine waits: from the first part that it sees on only so long."""
+    cdef Server* server = &sim.server[s]
+    if server.until < INFINITY or sim.rare_plan[s].batch_wait == INFINITY:
+        return
+    if available(sim, sim.take[sim.server_plan[s].take_first].buffer) > 0:
+        server.until = sim.now + sim.rare_plan[s].batch_wait
+        schedule(sim, s)
+
+
 cdef bint can_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     cdef const ServerPlan* plan = &sim.server_plan[s]
     cdef Py_ssize_t k
@@ -329,7 +346,7 @@ cdef bint can_take(Sim* sim, Py_ssize_t s) noexcept nogil:
     if sim.n_parts > 0 and sim.recipe_plan[s].n_orders > 0:
         return sim.held[s].order < sim.recipe_plan[s].n_orders
     if plan.batch_most > 1:
-        return available(sim, sim.take[plan.take_first].buffer) >= plan.batch_least
+        return enough(sim, s, available(sim, sim.take[plan.take_first].buffer))
     if plan.take_rule == FIRST:
         return taken_input(sim, s) >= 0
     for k in range(plan.take_first, plan.take_first + plan.n_takes):
@@ -342,14 +359,16 @@ cdef inline void pull(Sim* sim, Py_ssize_t b, int amount, Py_ssize_t taker) noex
     """Take parts that are there; blocked producers move up."""
     cdef Py_ssize_t s
     cdef Part part
+    cdef int k
     if sim.buffer[b].capacity == 0:
-        s = longest_blocked(sim, b)
-        sim.buffer[b].entered += 1
-        sim.buffer[b].passed += 1
-        if sim.n_parts > 0:
-            part = give_part(sim, s)
-            append(sim, &sim.held[taker].first, &sim.held[taker].last, &part)
-        one_given(sim, s)
+        for k in range(amount):
+            s = longest_blocked(sim, b)
+            sim.buffer[b].entered += 1
+            sim.buffer[b].passed += 1
+            if sim.n_parts > 0:
+                part = give_part(sim, s)
+                append(sim, &sim.held[taker].first, &sim.held[taker].last, &part)
+            one_given(sim, s)
         return
     if sim.n_parts > 0:
         for s in range(amount):
@@ -370,6 +389,7 @@ cdef void take(Sim* sim, Py_ssize_t s) noexcept nogil:
     elif plan.batch_most > 1:
         k = plan.take_first
         n = available(sim, sim.take[k].buffer)
+        sim.server[s].until = INFINITY
         sim.server[s].load = <int32_t>(n if n < plan.batch_most else plan.batch_most)
         pull(sim, sim.take[k].buffer, sim.server[s].load, s)
         return
@@ -486,6 +506,8 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
             fall_asleep(sim, s)
             return
     schedule(sim, s)
+    if plan.batch_most > 1:
+        wait_for_batch(sim, s)
     if plan.asks and sim.rare_plan[s].furnace >= 0:
         heat(sim, s)
 
@@ -520,5 +542,7 @@ cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
         elif can_take(sim, s):
             delist(sim, s)
             try_take(sim, s)
+        elif sim.server_plan[s].batch_most > 1:
+            wait_for_batch(sim, s)
         if sim.buffer[b].waiting == 0 or available(sim, b) == 0:
             return

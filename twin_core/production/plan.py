@@ -789,6 +789,7 @@ class _Compiler:
             "rejects": self._rejects(machine),
             "give_rule": engine.GIVE_RULES[machine.give_rule],
             "give_plain": give_plain,
+            "batch_wait": machine.batch_wait_s,
             "batch_least": machine.batch[0],
             "batch_most": machine.batch[1],
             "fixed": {"deterministic": machine.cycle.mean, "exponential": -machine.cycle.mean}.get(kind, -math.inf),

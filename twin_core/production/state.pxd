@@ -108,6 +108,7 @@ cdef struct ServerPlan:
 
 cdef struct RarePlan:  # of a server: what only some events touch
     double scrap  # probability that a finished part is thrown away
+    double batch_wait  # seconds of waiting since a part came, after which a batch begins with fewer than the least
     int32_t mode_first
     int32_t n_modes
     int32_t warm_up  # law, or -1

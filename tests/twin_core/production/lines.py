@@ -1,5 +1,7 @@
 """Factories that the tests of production share, built by hand and at random."""
 
+import math
+
 from hypothesis import strategies as st
 
 from uem.twin_core.production.model import (
@@ -58,6 +60,7 @@ _WEAR_BY_CLOCK = Degradation(
     to_maintain=deterministic(1.0),
 )
 laws = st.sampled_from([deterministic(1.0), exponential(1.0), gamma(0.8, 0.4), deterministic(0.5), exponential(1.5)])
+waits = st.sampled_from([math.inf, 1.5])
 kinds = st.sampled_from(["operating", "calendar", "maintenance", "maintenance_calendar"])
 
 
@@ -80,6 +83,7 @@ def factories(draw):
             )
             for _ in range(draw(st.integers(0, 2)))
         )
+        batch = draw(st.sampled_from([(1, 1), (1, 1), (1, 3)])) if i else (1, 1)
         machines.append(
             Machine(
                 name=f"m{i}",
@@ -87,6 +91,7 @@ def factories(draw):
                 takes=(f"b{i}",) if i else (),
                 gives=(f"b{i + 1}",) if i < n - 1 else (),
                 slots=draw(st.integers(1, 3)),
+                batch=batch,
                 failures=failures,
                 degradations=draw(st.sampled_from([(), (), (_WEAR,), (_WEAR_BY_CLOCK,)])),
                 scrap=draw(st.sampled_from([0.0, 0.2])),
@@ -115,7 +120,14 @@ def factories(draw):
         machines += [
             Machine(name="apart", cycle=draw(laws), gives=(Flow(buffer="ins", amount=2), Flow(buffer="rest"))),
             Machine(name="pairs", cycle=draw(laws), gives=(Flow(buffer="rest", amount=2),)),
-            Machine(name="furnace", cycle=draw(laws), takes=("ins",), gives=("outs",), batch=(2, 3)),
+            Machine(
+                name="furnace",
+                cycle=draw(laws),
+                takes=("ins",),
+                gives=("outs",),
+                batch=(2, 3),
+                batch_wait_s=draw(waits),
+            ),
             Machine(name="router", cycle=draw(laws), takes=("outs",), gives=ways, give_rule="chance"),
             Machine(
                 name="fast",

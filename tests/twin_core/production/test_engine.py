@@ -646,3 +646,75 @@ def test_events_at_one_moment_without_end_are_told():
     run.view["head"]["now"] = 1.0  # where 1e-300 s is no time at all
     with pytest.raises(ModelFailure, match="without end"):
         plan.run(run, 2.0)
+
+
+# ---- batches that wait only so long ----
+
+
+def kiln(parts, wait_s, **fields):
+    return Factory(
+        machines=(
+            source("parts", deterministic(10.0), ("in",)),
+            Machine(name="kiln", cycle=deterministic(5.0), takes=("in",), batch=(3, 4), batch_wait_s=wait_s, **fields),
+        ),
+        buffers=(Buffer(name="in", initial=parts),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "wait_s", "begins", "batch"),
+    [
+        (0, 25.0, 30.0, 3),
+        (0, 20.0, 30.0, 3),
+        (0, 19.0, 29.0, 2),
+        (1, 3.0, 3.0, 1),
+        (2, math.inf, 10.0, 3),
+        (4, 1.0, 0.0, 4),
+    ],
+)
+def test_a_batch_begins_with_enough_parts_or_when_the_first_has_waited_so_long(parts, wait_s, begins, batch):
+    """Parts come at 10, 20, 30 s; at the same instant the source comes first."""
+    plan = FactoryPlan(kiln(parts, wait_s))
+    run = plan.initial_run()
+    plan.run(run, begins + 5.0 + 1e-6)
+    found = plan.ledger(run)
+    assert found.made[0, 1] == batch
+    assert found.time_s[0, 1, STATES.index("starved")] == pytest.approx(begins, abs=1e-5)
+
+
+def test_a_batch_takes_every_part_that_waits_in_front_of_it_where_there_are_no_places():
+    """Three saws of different cycles, no buffer: the kiln takes from all of them that are blocked."""
+    saws = tuple(Machine(name=f"saw{k}", cycle=deterministic(1.0 + k), gives=("in",)) for k in range(3))
+    oven = Machine(name="kiln", cycle=deterministic(50.0), takes=("in",), batch=(1, 3))
+    plan = FactoryPlan(Factory(machines=(*saws, oven), buffers=(Buffer(name="in", capacity=0),)))
+    run = plan.initial_run()
+    plan.run(run, 101.5)  # one part at 1 s, then three at 51 s
+    found = plan.ledger(run)
+    assert found.output[0] == 4
+    assert found.made[0, :3].tolist() == [3, 2, 2]
+    assert found.entered[0, 0] == 7
+
+
+def test_how_long_parts_wait_for_a_batch_of_two_that_is_in_a_hurry():
+    """Poisson arrivals, no time for the work: one part waits for min(exponential, d) of 1 / rate + that."""
+    rate, d = 0.5, 1.2
+    factory = Factory(
+        machines=(
+            source("parts", exponential(1 / rate), ("in",)),
+            Machine(name="kiln", cycle=deterministic(1e-9), takes=("in",), batch=(2, 2), batch_wait_s=d),
+        ),
+        buffers=(Buffer(name="in"),),
+    )
+    found = FactoryPlan(factory).replicate(300, 3_000.0, warmup_s=100.0)
+    late = math.exp(-rate * d)
+    assert abs(z(found.level[:, 0], (1 - late) / (2 - late))) < 4
+    assert abs(z(found.throughput[:, 1], rate)) < 4
+
+
+def test_a_wait_is_only_for_batches():
+    with pytest.raises(InvalidTerritory, match="more than one part"):
+        Factory(machines=(Machine(name="m", cycle=deterministic(1.0), batch_wait_s=3.0),))
+    with pytest.raises(InvalidTerritory, match="must not be negative"):
+        kiln(1, -1.0)
+    with pytest.raises(InvalidTerritory, match="never sleep"):
+        kiln(1, 5.0, sleep=Sleep(after_s=1.0, warm_up=deterministic(1.0)))
