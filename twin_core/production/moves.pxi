@@ -506,10 +506,10 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
             fall_asleep(sim, s)
             return
     schedule(sim, s)
-    if plan.batch_most > 1:
+    if plan.asks:
         wait_for_batch(sim, s)
-    if plan.asks and sim.rare_plan[s].furnace >= 0:
-        heat(sim, s)
+        if sim.rare_plan[s].furnace >= 0:
+            heat(sim, s)
 
 
 cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:

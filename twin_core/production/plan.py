@@ -758,7 +758,8 @@ class _Compiler:
         maintained = maintained or any(wear.threshold is not None for wear in machine.degradations)
         take_plain = -1
         heated = machine.furnace is not None
-        asks = maintained or heated or bool(machine.uses) or machine.calendar is not None
+        hurries = machine.batch_wait_s < math.inf
+        asks = maintained or heated or hurries or bool(machine.uses) or machine.calendar is not None
         if not (asks or self.follows) and not takes:
             take_plain = engine.NOTHING_NEEDED
         elif not (asks or self.follows) and single and len(takes) == 1 and takes[0].amount == 1:

@@ -96,7 +96,7 @@ cdef struct ServerPlan:
     int32_t take_plain  # the buffer from which it takes one part, NOTHING_NEEDED, or -1
     int32_t give_plain  # the buffer to which it gives one part, SINK where parts leave the factory, or -1
     int32_t cycle  # law
-    int32_t asks  # before it takes a part: for maintenance that is due, its shift, its utilities
+    int32_t asks  # before it takes a part: for maintenance that is due, its shift, its utilities; or has rare things to do
     int32_t take_first
     int32_t n_takes
     int32_t take_rule
