@@ -395,6 +395,22 @@ def test_the_chamber_is_at_its_target_at_the_end_of_a_ramp_that_power_suffices_f
         assert plan.ledger(run).furnaces.temperature_k[0, 0, 0] == pytest.approx(chamber_k, abs=1e-9)
 
 
+@pytest.mark.parametrize("scan_s", [1.0, 60.0, 600.0])
+def test_the_power_of_a_hold_falls_smoothly(scan_s):
+    """The load warms and takes less and less; a controller that swings would not look like that."""
+    hold = Segment(to_k=900.0, duration_s=30 * 600.0, hold=True)
+    furnace = replace(HEATED, recipe=(Segment(to_k=900.0, duration_s=6000.0), hold), load_s=0.0, scan_s=scan_s)
+    plan = FactoryPlan(works(furnace))
+    run = plan.initial_run()
+    heat_w = []
+    for until_s in np.arange(6000.0 + 0.5 * scan_s, 23_000.0, max(scan_s, 60.0)):
+        plan.run(run, float(until_s))
+        heat_w.append(run.view["furnace"]["heat"][0])
+    assert 0 < heat_w[-1] < heat_w[0] < furnace.power_w
+    assert (np.diff(heat_w) < 0).all()
+    assert (np.diff(heat_w, n=2) > 0).all()  # slower and slower
+
+
 def test_the_electricity_of_the_heating_is_in_the_energy_by_state_and_in_series():
     plan = FactoryPlan(works(HEATED, power_w={"busy": 1000.0, "starved": 200.0}))
     busy = STATES.index("busy")
