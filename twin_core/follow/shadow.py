@@ -148,9 +148,9 @@ class Shadow:
         if dt_s <= 0.0:
             return
         rows = {name: self._row(name) for name in self.watched if self.state.seen[name].state is not None}
-        before = self.plan.energy_j(self.state.run)
+        before = self.plan.spent(self.state.run).energy_j
         self.plan.run(self.state.run, time_s)
-        spent = self.plan.energy_j(self.state.run) - before
+        spent = self.plan.spent(self.state.run).energy_j - before
         for name, row in rows.items():
             m = self._index[name]
             spent[m] = 0.0
