@@ -984,7 +984,7 @@ cdef class LaneGraph:
             temp[edge] = 0.5 * (record[INLET] + record[OUTLET])
             if i + AHEAD_OF < count:
                 edge = i + AHEAD_OF if edges == NULL else edges[i + AHEAD_OF]
-                fetch(b.row + self.pipes.offset[edge], OUTLET + 1)
+                bring_near(b.row + self.pipes.offset[edge], OUTLET + 1)
 
     cdef lane wish(
         self, LaneWork w, Arrays state, const Block* b, Py_ssize_t i, lane temp
@@ -1277,7 +1277,7 @@ cdef class LaneGraph:
         for k in range(self.nodes):
             node = w.order[k]
             if k + AHEAD_OF < self.nodes:
-                fetch(b.node_temp + w.order[k + AHEAD_OF], 1)
+                bring_near(b.node_temp + w.order[k + AHEAD_OF], 1)
             before = b.node_temp[node]
             temp = self.mixed(w, inputs, b, k, node)
             b.node_temp[node] = temp
@@ -1329,14 +1329,14 @@ cdef class LaneGraph:
 
     cdef inline void fetch_edge(self, LaneWork w, const Block* b, Py_ssize_t edge) noexcept nogil:
         """Edges follow the water, not their numbers: the processor does not guess which is next."""
-        fetch(w.heat_temp + edge, 1)
+        bring_near(w.heat_temp + edge, 1)
         if edge < self.pipe_count:
-            fetch(b.row + self.pipes.offset[edge], HEAD + 3 * PLUG)
-            fetch(w.lost + edge, 1)
-            fetch(<const lane*> &self.pipes.pipe[edge], 1)
-            fetch(<const lane*> &w.cooling[edge], 1)
+            bring_near(b.row + self.pipes.offset[edge], HEAD + 3 * PLUG)
+            bring_near(w.lost + edge, 1)
+            bring_near(<const lane*> &self.pipes.pipe[edge], 1)
+            bring_near(<const lane*> &w.cooling[edge], 1)
         elif edge >= self.edges - self.units:
-            fetch(w.command + self.command_first[edge - (self.edges - self.units)], 4)
+            bring_near(w.command + self.command_first[edge - (self.edges - self.units)], 4)
 
     cdef inline void node_done(
         self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b, Py_ssize_t node, double part
@@ -1360,7 +1360,7 @@ cdef class LaneGraph:
         for k in range(w.near_first[place], w.near_first[place + 1]):
             near = &w.near[k]
             if k + LOOKED_AHEAD < w.near_first[self.nodes]:
-                fetch(b.flow + w.near[k + LOOKED_AHEAD].edge, 1)
+                bring_near(b.flow + w.near[k + LOOKED_AHEAD].edge, 1)
             toward = b.flow[near.edge]
             if near.role & STARTS:
                 toward = zero - toward

@@ -140,9 +140,16 @@ UEM_OP uem_lane uem_root(uem_lane a) {
 
 UEM_OP uem_lane uem_size(uem_lane a) { return uem_as_lane(uem_as_bits(a) & 0x7FFFFFFFFFFFFFFFLL); }
 
-/* Have what is read soon brought near: `count` lanes. The first line is read: what is only asked for, a processor may
-   skip if it has lost sight of its page. */
+/* Have what is read soon brought near: `count` lanes. */
 UEM_OP void uem_fetch(const uem_lane* from, int count) {
+    for (const char* line = (const char*) from; line < (const char*) (from + count); line += 64) {
+        __builtin_prefetch(line, 1);
+    }
+}
+
+/* The same from anywhere: the first line is read, because a processor may skip what is only asked for if it has lost
+   sight of its page. */
+UEM_OP void uem_bring(const uem_lane* from, int count) {
     (void) *(const volatile char*) from;
     for (const char* line = (const char*) from + 64; line < (const char*) (from + count); line += 64) {
         __builtin_prefetch(line, 1);

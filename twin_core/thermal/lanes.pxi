@@ -19,6 +19,7 @@ cdef extern from "lanes.h" nogil:
     lane size_of "uem_size"(lane)
     lane exp_of_minus "uem_exp_of_minus"(lane)
     void fetch "uem_fetch"(const lane*, int)
+    void bring_near "uem_bring"(const lane*, int)
     lane root "uem_root"(lane)
     lane log_of "uem_log"(lane)
     lane floor_of "uem_floor"(lane)
