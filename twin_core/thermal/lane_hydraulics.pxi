@@ -314,8 +314,8 @@ cdef class LaneHydraulics:
         return solved
 
     cdef void scale(self, const Solving* w) noexcept nogil:
-        """Bring the flows of the last step to the sum of the demands of this one: demands mostly rise and fall together,
-        and then one Newton step less is needed."""
+        """Bring the flows of the last step to the sum of the demands of this one: demands mostly rise and fall
+        together, and then one Newton step less is needed."""
         cdef Py_ssize_t i
         cdef lane before = spread(0.0), now = spread(0.0), ratio
         cdef mask known
