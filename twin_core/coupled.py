@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 LONGEST_PART_S = 60.0
 MOST_OF_CONTENT = 0.5  # of what a loop holds, that may flow through its exchanger in a part
 SHORTEST_PART_S = 0.1
+ROWS = 6  # numbers of a loop in the state
 _MAGIC = b"UEMC"
 _HEADER = struct.Struct("<4sI")
 
@@ -49,7 +50,8 @@ class _Stream:
     row: int  # among the streams of the site
     name: str  # factory/stream
     loop: HeatLoop
-    flow_w_k: float  # heat capacity rate of the loop
+    most_flow_kg_s: float  # of the loop through its exchanger
+    flow_w_k: float  # heat capacity rate of that
     normal_limit: float  # of the utility that the alarm takes
 
 
@@ -57,14 +59,15 @@ class CoupledState:
     """What factories, loops and network are at one instant.
 
     `heat` is the state of the network, `runs` one per factory. Per stream (streams,): `temp_k` of the loop, `alarm` (0
-    or 1), and since the beginning `produced_j`, `taken_j`, `dumped_j`. `hall_j`, (factories,): electricity and fuel
-    that went into no stream; of furnaces that includes what they hold and what parts carry away.
+    or 1), since the beginning `produced_j`, `taken_j`, `dumped_j`, and `limit`, what the utility that the alarm takes
+    gives without it. `hall_j`, (factories,): electricity and fuel that went into no stream; of furnaces that includes
+    what they hold and what parts carry away.
     """
 
-    __slots__ = ("alarm", "dumped_j", "hall_j", "heat", "loops", "produced_j", "runs", "taken_j", "temp_k")
+    __slots__ = ("alarm", "dumped_j", "hall_j", "heat", "limit", "loops", "produced_j", "runs", "taken_j", "temp_k")
 
     def __init__(self, heat: NetworkState, runs: Sequence[FactoryRun], loops: Array, hall_j: Array) -> None:
-        """`loops` (5, streams) and `hall_j` are kept, not copied."""
+        """`loops` (ROWS, streams) and `hall_j` are kept, not copied."""
         self.heat = heat
         self.runs = tuple(runs)
         self.loops = loops
@@ -74,6 +77,7 @@ class CoupledState:
         self.produced_j: Array = loops[2]
         self.taken_j: Array = loops[3]
         self.dumped_j: Array = loops[4]
+        self.limit: Array = loops[5]
 
 
 class CoupledPlan:
@@ -92,12 +96,14 @@ class CoupledPlan:
                 row=k,
                 name=f"{site.name}/{stream.name}",
                 loop=stream.loop,
-                flow_w_k=_flow_w_k(exchangers, stream.loop),
+                most_flow_kg_s=_most_flow_kg_s(unit),
+                flow_w_k=_most_flow_kg_s(unit) * unit.stream_heat_capacity_j_kgk,
                 normal_limit=next((u.limit for u in site.factory.utilities if u.name == stream.loop.utility), 0.0),
             )
             for s, site in enumerate(self.sites)
             for k, stream in enumerate(site.heat)
             if stream.loop is not None and stream.loop.network == network.name
+            for unit in [_exchanger(exchangers, stream.loop)]
         )
         self.streams = tuple(stream.name for stream in self._streams)
         self._content_j_k = np.array([stream.loop.content_j_k for stream in self._streams])
@@ -115,8 +121,9 @@ class CoupledPlan:
 
     def initial_state(self, temp_k: float | Sequence[float] | Array, seed: int = 0) -> CoupledState:
         """All machines empty, loops as their sites say, the network at `temp_k` (see `NetworkPlan.initial_state`)."""
-        loops = np.zeros((5, len(self._streams)))
+        loops = np.zeros((ROWS, len(self._streams)))
         loops[0] = [stream.loop.temp_k for stream in self._streams]
+        loops[5] = [stream.normal_limit for stream in self._streams]
         runs = [plan.initial_run(seed=seed) for plan in self.factories]
         return CoupledState(self.network.initial_state(temp_k), runs, loops, np.zeros(len(self.sites)))
 
@@ -132,6 +139,7 @@ class CoupledPlan:
         """
         if not (isfinite(dt_s) and dt_s > 0.0):
             raise InvalidInput(f"network {self.network.name}: step of {dt_s} s; it must be positive")
+        self._check_flows(inputs)
         before = self.copy(state)
         parts = ceil(dt_s / self.longest_part_s * (1.0 - 1e-12))
         begins = [run.now_s for run in state.runs]
@@ -143,15 +151,34 @@ class CoupledPlan:
             self.restore(state, before)
             raise
 
+    def _check_flows(self, inputs: NetworkInputs) -> None:
+        """A part in which more flows than planned could take more heat out of a loop than it holds."""
+        for stream in self._streams:
+            flow_kg_s = float(inputs.unit_commands[stream.loop.unit]["stream_flow_kg_s"].max())
+            if flow_kg_s > stream.most_flow_kg_s:
+                raise InvalidInput(
+                    f"network {self.network.name}, unit {stream.loop.unit}: stream_flow_kg_s {flow_kg_s:g} is more than"
+                    f" the {stream.most_flow_kg_s:g} kg/s that the loop of {stream.name} is stepped for: change the"
+                    f" unit's own flow"
+                )
+
     def set_limit(self, state: CoupledState, factory: str, utility: str, limit: float) -> None:
         """A shortage of electricity, steam, ... or its end, as an event at the state's moment; see `FactoryPlan`.
+
+        An alarm that takes the same utility goes on; a shortage is still there when the alarm ends.
 
         Raises:
             UnknownName: there is no such factory or utility.
             InvalidInput: the limit is negative.
         """
         s = self._site(factory)
-        self.factories[s].set_limit(state.runs[s], utility, limit)
+        mine = [k for k, stream in enumerate(self._streams) if stream.site == s and stream.loop.utility == utility]
+        self.factories[s].set_limit(state.runs[s], utility, self._left(state, mine, limit))
+        state.limit[mine] = limit
+
+    def _left(self, state: CoupledState, streams: Sequence[int], limit: float) -> float:
+        """What a utility gives, of `limit`, with the alarms of `streams` as they are."""
+        return min([limit, *(self._streams[k].loop.alarm_limit for k in streams if state.alarm[k])])
 
     def _part(self, state: CoupledState, until_s: Sequence[float], dt_s: float, inputs: NetworkInputs) -> None:
         given = []
@@ -183,16 +210,15 @@ class CoupledPlan:
     def _watch(self, state: CoupledState) -> None:
         """Alarms of loops come and go; they are events of their factories."""
         for k, stream in enumerate(self._streams):
-            loop, plan, run = stream.loop, self.factories[stream.site], state.runs[stream.site]
-            if not state.alarm[k] and state.temp_k[k] > loop.alarm_temp_k:
-                state.alarm[k] = 1.0
-                if loop.utility:
-                    plan.set_limit(run, loop.utility, min(loop.alarm_limit, stream.normal_limit))
-            elif state.alarm[k] and state.temp_k[k] < loop.clear_temp_k:
-                state.alarm[k] = 0.0
-                others = (state.alarm[i] for i, o in enumerate(self._streams) if _share_a_utility(o, stream))
-                if loop.utility and not any(others):
-                    plan.set_limit(run, loop.utility, stream.normal_limit)
+            loop = stream.loop
+            is_on = state.temp_k[k] > (loop.clear_temp_k if state.alarm[k] else loop.alarm_temp_k)
+            if is_on == bool(state.alarm[k]):
+                continue
+            state.alarm[k] = is_on
+            if loop.utility:
+                sharing = [i for i, other in enumerate(self._streams) if _share_a_utility(other, stream)]
+                run, limit = state.runs[stream.site], self._left(state, sharing, float(state.limit[k]))
+                self.factories[stream.site].set_limit(run, loop.utility, limit)
 
     def _site(self, factory: str) -> int:
         names = [site.name for site in self.sites]
@@ -235,10 +261,10 @@ class CoupledPlan:
             size = int.from_bytes(body[at : at + 8], "little")
             pieces.append(body[at + 8 : at + 8 + size])
             at += 8 + size
-        if len(pieces) != len(self.factories) + 3 or len(pieces[-2]) != 40 * len(self._streams):
+        if len(pieces) != len(self.factories) + 3 or len(pieces[-2]) != 8 * ROWS * len(self._streams):
             raise InvalidInput(f"network {name}: the saved state is of other factories")
         runs = [plan.from_bytes(piece) for plan, piece in zip(self.factories, pieces[1:-2], strict=True)]
-        loops = np.frombuffer(pieces[-2]).reshape(5, -1).copy()
+        loops = np.frombuffer(pieces[-2]).reshape(ROWS, -1).copy()
         return CoupledState(self.network.state_from_bytes(pieces[0]), runs, loops, np.frombuffer(pieces[-1]).copy())
 
 
@@ -246,10 +272,12 @@ def _share_a_utility(one: _Stream, other: _Stream) -> bool:
     return one.site == other.site and one.loop.utility == other.loop.utility
 
 
-def _flow_w_k(exchangers: Mapping[str, WasteHeatExchanger], loop: HeatLoop) -> float:
-    """Heat capacity rate of the loop through its exchanger."""
+def _exchanger(exchangers: Mapping[str, WasteHeatExchanger], loop: HeatLoop) -> WasteHeatExchanger:
     if loop.unit not in exchangers:
         raise UnknownName("waste-heat exchanger", loop.unit, exchangers)
-    unit = exchangers[loop.unit]
-    flow_kg_s = unit.nominal_stream_flow_kg_s if unit.stream_flow_kg_s is None else unit.stream_flow_kg_s
-    return max(flow_kg_s, unit.nominal_stream_flow_kg_s) * unit.stream_heat_capacity_j_kgk
+    return exchangers[loop.unit]
+
+
+def _most_flow_kg_s(unit: WasteHeatExchanger) -> float:
+    """The most that may go through the exchanger; parts are as short as it asks for."""
+    return max(unit.stream_flow_kg_s or 0.0, unit.nominal_stream_flow_kg_s)

@@ -204,6 +204,56 @@ def test_a_shortage_from_outside_is_an_event_of_the_factory(plan):
         plan.set_limit(state, "hardening-shop", "steam", 0.0)
 
 
+def test_a_shortage_outlasts_an_alarm_and_an_alarm_goes_on_through_the_end_of_a_shortage(plan):
+    state, inputs = begin(plan), winter(plan)
+    limit = state.runs[0].view["utility"]["limit"]
+    state.temp_k[0] = 380.0
+    plan.step(state, 1.0, inputs)
+    assert state.alarm[0]
+    assert limit[0] == 0.0
+    plan.set_limit(state, "hardening-shop", "cooling", 190.0)
+    assert limit[0] == 0.0
+    ended = plan.state_from_bytes(plan.to_bytes(state))
+    ended.temp_k[0] = 330.0
+    plan.step(ended, 1.0, inputs)
+    assert not ended.alarm[0]
+    assert ended.runs[0].view["utility"]["limit"][0] == 190.0
+    plan.set_limit(ended, "hardening-shop", "cooling", 400.0)
+    assert ended.runs[0].view["utility"]["limit"][0] == 400.0
+
+
+def test_of_two_alarms_the_one_that_leaves_less_counts_whichever_comes_first():
+    network, exchanger = RING, next(unit for unit in RING.units if unit.name == "waste-heat")
+    network = replace(network, units=(*network.units, replace(exchanger, name="second")))
+    (stream,) = SHOP.heat
+    loops = [
+        replace(stream.loop, alarm_limit=limit, unit=unit) for limit, unit in ((50.0, "waste-heat"), (9.0, "second"))
+    ]
+    heat = (replace(stream, loop=loops[0]), replace(stream, name="other", shares={}, loop=loops[1]))
+    plan = CoupledPlan(network, [replace(SHOP, heat=heat)])
+    state, inputs = begin(plan), winter(plan)
+    for temps_k, expected in (
+        ((380.0, 330.0), 50.0),
+        ((380.0, 380.0), 9.0),
+        ((330.0, 380.0), 9.0),
+        ((380.0, 380.0), 9.0),
+        ((380.0, 330.0), 50.0),
+        ((330.0, 330.0), 400.0),
+    ):
+        state.temp_k[:] = temps_k
+        plan.step(state, 1.0, inputs)
+        assert state.runs[0].view["utility"]["limit"][0] == expected, temps_k
+
+
+def test_more_flow_than_a_loop_is_stepped_for_is_refused(plan):
+    state, inputs = begin(plan), winter(plan)
+    before = plan.to_bytes(state)
+    inputs.unit_commands["waste-heat"]["stream_flow_kg_s"][:] = 1e4
+    with pytest.raises(InvalidInput, match="waste-heat: stream_flow_kg_s 10000 is more than"):
+        plan.step(state, 60.0, inputs)
+    assert plan.to_bytes(state) == before
+
+
 def test_a_loop_that_holds_next_to_nothing_is_refused_with_the_remedy():
     with pytest.raises(InvalidInput, match="content_m3"):
         CoupledPlan(RING, [with_loop(content_j_k=1e3)])
