@@ -533,11 +533,13 @@ cdef class LaneGraph:
             end = member - member % LANES + LANES  # where the next block begins
             end = end if end < last else last
             self.take_block(&block, inputs, member, end, gone)
-            if steps == 1:
+            if block.count == 0:  # all of them failed before
+                pass
+            elif steps == 1:
                 w.tells, w.told_before = True, True
                 self.step_members(w, state, inputs, &block)
                 self.keep_results(w, state, inputs, &block, keeping)
-            elif block.count:
+            else:
                 self.run_block(w, state, inputs, &block, steps, keeping)
             member = end
 

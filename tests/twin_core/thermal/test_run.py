@@ -203,6 +203,21 @@ def test_a_member_that_fails_stops_before_that_step_and_no_other_notices(level, 
     assert gone.argmax(axis=0)[[2, 5]].tolist() == [11, 20]
 
 
+def test_a_block_whose_members_have_all_failed_is_left_alone_by_a_last_piece_of_one_step(level, monkeypatch):
+    monkeypatch.setattr(network_module, "MEMBER_PIPES_OF_A_PIECE", 0)  # pieces of 8 steps and one of 1
+    plan = NetworkPlan(ring(), 2 * level.WIDTH, fidelity="planning")
+    course = weather(plan, steps=9, least=0.2)
+    failed, well = range(level.WIDTH, 2 * level.WIDTH), range(level.WIDTH)
+    course["supply_temp_k"][2:, 0, level.WIDTH :] = 600.0
+    states = stepped(plan, {name: np.asarray(series)[:2] for name, series in course.items()}, 60.0, steps=2)
+    state, records = plan.initial_state(340.0), plan.records(9, {"node_temp_k": None})
+    with pytest.raises(ModelFailure, match=f"member {level.WIDTH}, step 3 would"):
+        plan.run(state, 60.0, plan.inputs(), 9, course, records)
+    np.testing.assert_array_equal(state.node_temp_k[:, failed], states[1].node_temp_k[:, failed])
+    assert np.isnan(records["node_temp_k"][2:, :, failed]).all()
+    assert np.isfinite(records["node_temp_k"][:, :, well]).all()
+
+
 def test_a_member_of_the_full_scheme_that_fails_stops_too():
     plan = NetworkPlan(ring(), 3)
     course = weather(plan, least=0.2)
