@@ -3,6 +3,7 @@
 Times in seconds but where a key says otherwise, power in kW.
 """
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
@@ -12,8 +13,14 @@ from uem.territories.schema_base import Celsius, Flag, ForecastStep, Model, Name
 from uem.territories.schema_furnace import Furnace
 
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
-AtLeastOne = Annotated[Whole, Field(ge=1, le=2**31)]
-Count = Annotated[Whole, Field(ge=0, le=2**31)]
+AtLeastOne = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
+Count = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
+Few = Annotated[Whole, Field(ge=1, le=1000)]
+Batch = Annotated[Whole, Field(ge=1, le=10_000)]
+Priority = Annotated[Whole, Field(ge=-1_000_000, le=1_000_000)]
+# A week of shorter ones, or of laws that are mostly near 0, would take minutes.
+LEAST_TIME_S = 0.01
+Time = Annotated[Number, Field(ge=LEAST_TIME_S, le=1e15, allow_inf_nan=False)]
 State = Literal[
     "off",
     "sleeping",
@@ -57,13 +64,13 @@ class Law(Model):
         "triangular",
         "empirical",
     ]
-    mean_s: Positive | None = None
-    scv: Annotated[Positive | None, Field(description="variance / mean^2")] = None
-    stages: AtLeastOne | None = None
-    shape: Positive | None = None
+    mean_s: Time | None = None
+    scv: Annotated[Number | None, Field(gt=0, le=100, allow_inf_nan=False, description="variance / mean^2")] = None
+    stages: Few | None = None
+    shape: Annotated[Number | None, Field(ge=0.25, le=1000, allow_inf_nan=False)] = None
     low_s: NotNegative | None = None
     mode_s: NotNegative | None = None
-    high_s: Positive | None = None
+    high_s: Time | None = None
     times_s: tuple[NotNegative, ...] | None = None
 
     @model_validator(mode="after")
@@ -73,6 +80,8 @@ class Law(Model):
             raise ValueError(
                 f"the law {self.law} is told by {', '.join(LAWS[self.law])}, not by {', '.join(given) or 'nothing'}"
             )
+        if self.times_s is not None and sum(self.times_s) < LEAST_TIME_S * len(self.times_s):
+            raise ValueError(f"the mean of times_s must be at least {LEAST_TIME_S} s")
         return self
 
 
@@ -84,7 +93,7 @@ class Failure(Model):
     kind: Literal["operating", "calendar", "maintenance", "maintenance_calendar"] = "operating"
     crews: Annotated[tuple[str, ...], Field(description="that can repair it; none: repair begins at once")] = ()
     skill: Annotated[str | None, Field(description="instead of crews: all that have it")] = None
-    priority: Whole = 0
+    priority: Priority = 0
 
 
 class Degradation(Model):
@@ -99,8 +108,8 @@ class Degradation(Model):
     to_maintain: Annotated[Law | None, Field(description="the job")] = None
     crews: tuple[str, ...] = ()
     skill: str | None = None
-    priority: Whole = 0
-    maintain_priority: Whole = 0
+    priority: Priority = 0
+    maintain_priority: Priority = 0
 
 
 class Inspection(Model):
@@ -141,7 +150,7 @@ class Order(Model):
     quantity: AtLeastOne
     release_h: NotNegative = 0.0
     due_h: Annotated[NotNegative | None, Field(description="none: no due date")] = None
-    priority: Whole = 0
+    priority: Priority = 0
 
 
 class Flow(Model):
@@ -169,8 +178,8 @@ class FactoryMachine(Model):
     gives: tuple[str | Flow, ...] = ()
     take_rule: Literal["all", "first"] = "all"
     give_rule: Literal["split", "chance", "first", "shortest", "table"] = "split"
-    slots: AtLeastOne = 1
-    batch: Annotated[tuple[AtLeastOne, AtLeastOne], Field(description="(least, most) parts that it takes at once")] = (
+    slots: Few = 1
+    batch: Annotated[tuple[Batch, Batch], Field(description="(least, most) parts that it takes at once")] = (
         1,
         1,
     )
@@ -235,7 +244,7 @@ class Calendar(Model):
     """Shifts within a period that repeats, in hours from its beginning."""
 
     name: Name
-    period_h: Positive = 168.0
+    period_h: Annotated[Number, Field(ge=0.1, le=1e6, allow_inf_nan=False)] = 168.0
     shifts_h: tuple[tuple[NotNegative, Positive], ...]
 
 
@@ -284,6 +293,14 @@ class Heat(Model):
         missing = [key for key in ("network", "content_m3", "temp_c") if getattr(self, key) in (None, "")]
         if self.unit and missing:
             raise ValueError(f"heat that goes to unit {self.unit} needs {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_each_machine_once(self) -> Self:
+        for given in (self.sources, self.furnaces):
+            for machine, count in Counter(one.machine for one in given).items():
+                if count > 1:
+                    raise ValueError(f"machine {machine} gives to heat {self.name} {count} times; tell it once")
         return self
 
 

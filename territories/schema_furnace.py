@@ -13,7 +13,7 @@ class Segment(Model):
     """A piece of a recipe: the chamber is led to a temperature, or held there."""
 
     to_c: Celsius
-    duration_s: Positive
+    duration_s: Annotated[Number, Field(ge=1, le=1e9, allow_inf_nan=False)]
     hold: Annotated[Flag, Field(description="there from the beginning; else linearly over the time")] = False
     cooling: Annotated[Flag, Field(description="by force, as much as `to_c` asks for")] = False
 
@@ -50,4 +50,4 @@ class Furnace(Model):
     levels_c: Annotated[
         tuple[Celsius, ...], Field(max_length=4, description="above which the heat of the exhaust is counted")
     ] = ()
-    scan_s: Annotated[Positive, Field(description="for so long the controller keeps the power")] = 60.0
+    scan_s: Annotated[Number, Field(ge=1, le=3600, description="for so long the controller keeps the power")] = 60.0

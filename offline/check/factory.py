@@ -18,7 +18,7 @@ STOPPED: Final = 0.02  # part of the time without a utility
 
 def findings(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
     """All findings of a factory and the figures of a week, its second one (the first, where it has orders)."""
-    found = [*ends(site.factory), *shortages(site.factory), *powers(site)]
+    found = [*ends(site.factory), *products(site.factory), *shortages(site.factory), *powers(site)]
     if any(f.severity is Severity.ERROR for f in found):
         return found, {}
     more, figures = week(site)
@@ -42,6 +42,18 @@ def ends(factory: Factory) -> Iterator[Finding]:
             )
         if buffer.name not in taken and buffer.name not in given:
             yield Finding(Severity.WARNING, "ends", element, "no machine uses it", "leave it out")
+
+
+def products(factory: Factory) -> Iterator[Finding]:
+    """Recipes and changeovers of products that nobody begins."""
+    for machine in factory.machines:
+        named = [*machine.recipes, *(name for pair in machine.changeover_s for name in pair)]
+        for name in dict.fromkeys(named):
+            if name not in factory.products:
+                known = ", ".join(filter(None, factory.products)) or "none"
+                text = f"tells a recipe or changeover of product {name!r}, which nobody begins; there are {known}"
+                remedy = "correct the name, or give it an order, a machine's `product` or a route"
+                yield Finding(Severity.WARNING, "products", f"machine {machine.name}", text, remedy)
 
 
 def shortages(factory: Factory) -> Iterator[Finding]:

@@ -133,6 +133,21 @@ MISTAKES = [
         ],
         "heat[0].clear_temp_c: 95 must not be above alarm_temp_c 90",
     ),
+    # What no computer could do in time, or hold.
+    ([("mean_s = 60.0", "mean_s = 1e-3")], "cycle.mean_s: Input should be greater than or equal to 0.01"),
+    ([("times_s = [50.0, 55.0]", "times_s = [0.0, 1e-3]")], "the mean of times_s must be at least 0.01 s"),
+    ([("shape = 1.5", "shape = 0.001")], "to_fail.shape: Input should be greater than or equal to 0.25"),
+    ([("scv = 1.0", "scv = 1e6")], "to_repair.scv: Input should be less than or equal to 100"),
+    ([('law = "exponential", mean_s = 60.0', 'law = "erlang", mean_s = 60.0, stages = 2000000000')], "cycle.stages: "),
+    ([('name = "saw"\n', 'name = "saw"\nslots = 2000000000\n')], "slots: Input should be less than or equal to 1000"),
+    ([("due_h = 2.0", "priority = 1000000000000")], "priority: Input should be less than or equal to 1000000"),
+    ([("quantity = 5, due", "quantity = 2147483648, due")], "Input should be less than or equal to 2147483647"),
+    ([("period_h = 24.0", "period_h = 1e-9")], "period_h: Input should be greater than or equal to 0.1"),
+    ([("capacity = 4", "capacity = 2000000000")], "parts to follow; 10000000 are possible: give it `room`"),
+    (
+        [("shares = { busy = 0.5 } }]", 'shares = { busy = 0.5 } }, { machine = "saw", shares = { starved = 0.5 } }]')],
+        "machine saw gives to heat warm 2 times; tell it once",
+    ),
     ([('gives = ["b"]', 'gives = ["b"]\nstate_tag = "saw/state"')], "machines[0].state_tag: tag 'saw/state' is not in"),
 ]
 

@@ -28,6 +28,7 @@ from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.production.furnace import Furnace
 
 OUT = ""  # as the name of a buffer: out of the factory
+MOST_FOLLOWED = 10_000_000  # parts, of 64 bytes each and more
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,11 @@ def weibull(mean: float, shape: float) -> Law:
     """By mean and shape; shape above 1 wears out."""
     if not shape > 0:
         return Law("weibull", mean=mean, scv=math.nan)
-    first = math.gamma(1 + 1 / shape)
-    scv = math.gamma(1 + 2 / shape) / first**2 - 1
+    try:
+        first = math.gamma(1 + 1 / shape)
+        scv = math.gamma(1 + 2 / shape) / first**2 - 1
+    except OverflowError:  # a shape near 0
+        return Law("weibull", mean=mean, scv=math.nan)
     return Law("weibull", (mean / first, 1 / shape, 0.0), mean=mean, scv=scv)
 
 
@@ -407,6 +411,8 @@ class Factory:
                 yield f"buffer {buffer.name}: delay_s {buffer.delay_s}, longest_s {buffer.longest_s} are out of range"
         if self.room is not None and self.room < 1:
             yield f"room for {self.room} parts; at least 1 is needed"
+        if self.parts_followed > MOST_FOLLOWED:
+            yield f"room for {self.parts_followed} parts to follow; {MOST_FOLLOWED} are possible: give it `room`"
         yield from _order_problems(self.orders)
         yield from _route_problems(self)
         for crew in self.crews:

@@ -9,7 +9,7 @@ from uem.offline.check import factory
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
 from uem.territories.load import load
-from uem.twin_core.production.model import Buffer, Utility
+from uem.twin_core.production.model import Buffer, Utility, exponential
 
 SITE = load("quartier").factories[0]
 SHOP = SITE.factory
@@ -39,6 +39,12 @@ MISTAKES = [
     (changed(machines=machines("grinder", takes=())), "error", "buffer tempered", "blocked for ever"),
     (changed(buffers=(*SHOP.buffers, Buffer(name="spare", capacity=1))), "warning", "buffer spare", "no machine uses"),
     (changed(utilities=(Utility(name="cooling", limit=100.0),)), "error", "machine furnaces", "never begins"),
+    (
+        changed(machines=machines("saw", recipes={"bolt": exponential(9.0)}, changeover_s={("bolt", "nut"): 60.0})),
+        "warning",
+        "machine saw",
+        "product 'nut', which nobody begins; there are none",
+    ),
     (changed(machines=machines("saw", power_w={})), "note", "machine saw", "no power"),
     (changed(machines=machines("tempering", power_w={"busy": 70e3})), "warning", "heat quench-loop", "state starved"),
     (changed(machines=machines("tempering", batch=(190, 200), takes=("hardened",))), "", "", ""),

@@ -63,6 +63,7 @@ def test_two_exponentials_have_the_mean_and_variance_that_were_asked_for():
         model.gamma(1.0, 0.0),
         model.lognormal(-1.0, 1.0),
         model.weibull(1.0, 0.0),
+        model.weibull(1.0, 1e-3),
         model.uniform(3.0, 2.0),
         model.triangular(1.0, 5.0, 4.0),
         model.empirical([]),
