@@ -814,7 +814,7 @@ cdef class Engine:
         while sim.n_parts > 0 and sim.buffer[b].level > level:
             drop_stored(&sim, b)
             change_level(&sim, b, -1)
-        while sim.n_parts > 0 and sim.buffer[b].level < level:
+        while sim.n_parts > 0 and sim.buffer[b].level < level and sim.head.fault == 0:
             store_new(&sim, b)
             change_level(&sim, b, 1)
         change_level(&sim, b, level - sim.buffer[b].level)

@@ -30,6 +30,7 @@ from uem.twin_core.production.model import OUT, Degradation, Factory, Failure, F
 Array = NDArray[np.float64]
 STATES = engine.STATES
 _MAGIC = b"UPF1"
+MOST_LEVEL = 2**31 - 1  # parts that a buffer without a capacity can be said to hold
 _CHUNK_BYTES = 1 << 25  # of blocks at the edges of a series
 _HEADER = struct.Struct("<4sQI")
 
@@ -386,8 +387,8 @@ class FactoryPlan:
         for name, level in (levels or {}).items():
             b = self._index("buffer", name, self.buffers)
             capacity = self.factory.buffers[b].capacity
-            if level < 0 or (capacity is not None and level > capacity):
-                raise InvalidInput(f"buffer {name}: {level} parts, capacity {capacity}")
+            if not 0 <= level <= (MOST_LEVEL if capacity is None else capacity):
+                raise InvalidInput(f"buffer {name}: {level:g} parts, capacity {capacity}")
             self._engine.set_level(run.block, b, level)
         for name, state in (machines or {}).items():
             m = self._index("machine", name, self.machines)

@@ -132,6 +132,27 @@ def test_counted_levels_are_believed():
         assert (seen == mine).mean() > 0.95
 
 
+@pytest.mark.parametrize("tag", ["saw/good", "b1/level"])
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_reading_that_no_factory_could_hold_fails_a_step_and_not_the_twin(tag, follows):
+    buffers = tuple(replace(buffer, capacity=None) for buffer in line().buffers)
+    shop = replace(line(scrap=0.05), buffers=buffers, follows=follows)
+    rows, *_ = plant(TRUTH, seed=5, until_s=3600.0, levels=("b1", "b2", "b3"))
+    arrived, twin = samples(rows), make_twin(site(shop, levels=("b1",) if tag == "b1/level" else ()))
+    half = len(arrived) // 2
+    twin.take(arrived.take(slice(0, half)))
+    twin.advance()
+    twin.take(Samples.from_rows([(tag, twin.newest_ns + 10**8, 1e300, 0)]))
+    twin.take(arrived.take(slice(half, len(arrived))))
+    twin.advance()
+    assert twin.failure is None
+    assert twin.failure_count >= 1
+    end_s = (twin.snapshot.plant_time_ns - EPOCH_NS) / 1e9
+    assert end_s > 3500.0
+    counted = [values["saw/good"] for seconds, values in rows if seconds <= end_s]
+    assert value(twin, "machine/saw/good") == counted[-1]
+
+
 def test_samples_that_were_lost_part_observation_and_prediction_and_both_come_together_again(six_hours):
     rows = six_hours[0]
     lost = [row for row in rows if not 7200.0 <= row[0] < 9000.0]
