@@ -29,10 +29,10 @@ from uem.twin_core.production.model import OUT, Degradation, Factory, Failure, F
 
 Array = NDArray[np.float64]
 STATES = engine.STATES
-_MAGIC = b"UPF1"
+_MAGIC = b"UPF2"
 MOST_LEVEL = 2**31 - 1  # parts that a buffer without a capacity can be said to hold
 _CHUNK_BYTES = 1 << 25  # of blocks at the edges of a series
-_HEADER = struct.Struct("<4sQI")
+_HEADER = struct.Struct("<4sQI8s")
 
 
 class Map(Protocol):
@@ -440,16 +440,20 @@ class FactoryPlan:
     def to_bytes(self, run: FactoryRun) -> bytes:
         """The state as bytes; `from_bytes` turns them back bit by bit."""
         content = run.block.tobytes()
-        return _HEADER.pack(_MAGIC, len(content), zlib.crc32(content)) + content
+        return _HEADER.pack(_MAGIC, len(content), zlib.crc32(content), _layout(self.factory)) + content
 
     def from_bytes(self, data: bytes) -> FactoryRun:
-        """The run that `to_bytes` wrote; InvalidInput if it is damaged or of another factory."""
+        """The run that `to_bytes` wrote; InvalidInput if it is damaged or of another factory.
+
+        One whose times, powers and limits alone are others is none: its state fits.
+        """
         name = self.factory.name
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise InvalidInput(f"factory {name}: these bytes are not the state of a factory")
-        _, size, checksum = _HEADER.unpack_from(data)
+        _, size, checksum, layout = _HEADER.unpack_from(data)
         content = data[_HEADER.size :]
-        if size != self._engine.size or len(content) != size or zlib.crc32(content) != checksum:
+        whole = size == len(content) and zlib.crc32(content) == checksum
+        if not whole or size != self._engine.size or layout != _layout(self.factory):
             raise InvalidInput(f"factory {name}: the saved state is damaged or of another factory")
         block = np.frombuffer(content, np.uint8).copy()
         return FactoryRun(block, self._engine.view(block))
@@ -549,6 +553,28 @@ def stream_keys(factory: Factory) -> NDArray[np.uint64]:
             digest = blake2b(f"{machine.name}\0{slot}".encode(), digest_size=8).digest()
             found.append(int.from_bytes(digest, "little") & ~3)  # room for the purposes of a machine
     return np.array(found, np.uint64)
+
+
+def _layout(factory: Factory) -> bytes:
+    """What numbers in a block are about, since some of them are places in tables of the plan."""
+    machines = [
+        (
+            *(m.name, m.slots, m.batch, m.take_rule, m.give_rule, m.rejects, m.sleep is None, m.furnace is None),
+            *([(flow.buffer, flow.amount) for flow in flows(side)] for side in (m.takes, m.gives)),
+            [(f.kind, f.crews, f.skill) for f in m.failures],
+            [(d.kind, len(d.stages), d.threshold, d.crews, d.skill) for d in m.degradations],
+            [(order.name, order.product, order.quantity) for order in m.orders],
+            [len(m.furnace.segments(product)) for product in factory.products] if m.furnace else [],
+        )
+        for m in factory.machines
+    ]
+    buffers = [(b.name, b.order, b.delay_s > 0, b.longest_s < math.inf) for b in factory.buffers]
+    crews = [(crew.name, crew.skills, crew.calendar) for crew in factory.crews]
+    calendars = [(calendar.name, len(calendar.shifts)) for calendar in factory.calendars]
+    utilities = [utility.name for utility in factory.utilities]
+    routes = [(route.product, [step.buffer for step in route.steps]) for route in factory.routes]
+    told = (machines, buffers, crews, calendars, utilities, routes, factory.products, factory.parts_followed)
+    return blake2b(repr(told).encode(), digest_size=8).digest()
 
 
 class _Compiler:

@@ -639,6 +639,25 @@ def test_states_from_outside_that_cannot_be_are_refused():
         FactoryPlan(Factory(machines=(Machine(name="m", cycle=exponential(1.0), power_w={"lazy": 1.0}),)))
 
 
+def test_a_saved_state_is_that_of_its_factory_with_any_times_and_of_no_other():
+    def line(cycle_s=1.0, batch=2, name="oven", kind="operating"):
+        failures = (breaks(20.0, 2.0, kind=kind),)
+        oven = Machine(name=name, cycle=deterministic(cycle_s), takes=("b",), batch=(1, batch), failures=failures)
+        feeder = source("s", exponential(1.0), gives=("b",))
+        return FactoryPlan(Factory(machines=(feeder, oven), buffers=(Buffer(name="b"),)))
+
+    plan = line()
+    run = plan.initial_run(seed=3)
+    plan.run(run, 50.0)
+    saved = plan.to_bytes(run)
+    slower = line(cycle_s=2.0)
+    assert slower.to_bytes(slower.from_bytes(saved)) == saved
+    for other in (line(batch=1), line(name="kiln"), line(kind="calendar")):
+        assert len(other.to_bytes(other.initial_run())) == len(saved)
+        with pytest.raises(InvalidInput, match="another factory"):
+            other.from_bytes(saved)
+
+
 def test_events_at_one_moment_without_end_are_told():
     tiny = Factory(machines=(Machine(name="m", cycle=deterministic(1e-300)),))
     plan = FactoryPlan(tiny)
