@@ -13,7 +13,7 @@ class Segment(Model):
     """A piece of a recipe: the chamber is led to a temperature, or held there."""
 
     to_c: Celsius
-    duration_s: Annotated[Number, Field(ge=1, le=1e9, allow_inf_nan=False)]
+    duration_s: Annotated[Number, Field(ge=1, le=1e7, allow_inf_nan=False)]
     hold: Annotated[Flag, Field(description="there from the beginning; else linearly over the time")] = False
     cooling: Annotated[Flag, Field(description="by force, as much as `to_c` asks for")] = False
 
@@ -37,8 +37,8 @@ class Furnace(Model):
     carrier_kj_per_k: Annotated[NotNegative, Field(description="baskets that come and go with a batch")] = 0.0
     carrier_w_per_k: NotNegative = 0.0
     brought_c: Annotated[Celsius | None, Field(description="parts as they come in; none: as the hall")] = None
-    load_s: Annotated[NotNegative, Field(description="door open before the recipe")] = 0.0
-    unload_s: Annotated[NotNegative, Field(description="and after it")] = 0.0
+    load_s: Annotated[Number, Field(ge=0, le=1e6, description="door open before the recipe")] = 0.0
+    unload_s: Annotated[Number, Field(ge=0, le=1e6, description="and after it")] = 0.0
     door_w_per_k: Annotated[NotNegative, Field(description="from the open chamber to the hall")] = 0.0
     fumes_kg_per_mj: Annotated[NotNegative, Field(description="of fuel; natural gas 0.40")] = 0.0
     exhaust_kj_per_kgk: Annotated[Positive, Field(description="heat capacity of the exhaust")] = 1.1

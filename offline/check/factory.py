@@ -1,6 +1,7 @@
 """What does not fit together in a factory, and what a week of it shows."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -8,17 +9,20 @@ import numpy as np
 from uem.offline.check.finding import Finding, Severity
 from uem.twin_core.errors import ModelFailure
 from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.production.furnace import Furnace
 from uem.twin_core.production.heat import HeatMeter
-from uem.twin_core.production.model import Factory, flows
+from uem.twin_core.production.model import Buffer, Factory, batch_furnace, flows
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 WEEK_S: Final = 604_800.0
 STOPPED: Final = 0.02  # part of the time without a utility
+SHORT_K: Final = 5.0  # of what a recipe asks for
 
 
 def findings(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
     """All findings of a factory and the figures of a week, its second one (the first, where it has orders)."""
     found = [*ends(site.factory), *products(site.factory), *shortages(site.factory), *powers(site)]
+    found += furnaces(site.factory)
     if any(f.severity is Severity.ERROR for f in found):
         return found, {}
     more, figures = week(site)
@@ -85,6 +89,34 @@ def powers(site: FactorySite) -> Iterator[Finding]:
                         text,
                         f"give power_kw.{state} or leave it out",
                     )
+
+
+def furnaces(factory: Factory) -> Iterator[Finding]:
+    """Furnaces that do not come to what their recipe asks for, with a full batch after another one."""
+    for machine in factory.machines:
+        if machine.furnace is None:
+            continue
+        for product in dict.fromkeys(["", *machine.furnace.recipes]):
+            for k, (asked_k, found_k) in enumerate(_targets(machine.furnace, product, machine.batch[1])):
+                if found_k < asked_k - SHORT_K:
+                    of = f"product {product}: " if product else ""
+                    text = f"{of}comes to {found_k - 273.15:.0f} degC at the end of segment {k + 1}, "
+                    text += f"its recipe asks for {asked_k - 273.15:.0f} degC"
+                    remedy = f"give it more power_kw than {machine.furnace.power_w / 1e3:g}, or more time"
+                    yield Finding(Severity.WARNING, "furnaces", f"machine {machine.name}", text, remedy)
+
+
+def _targets(furnace: Furnace, product: str, parts: int) -> Iterator[tuple[float, float]]:
+    """What each segment of the second batch asks for and comes to, in K."""
+    segments = furnace.segments(product)
+    alone = batch_furnace("f", replace(furnace, recipe=segments, recipes={}), takes=("in",), batch=(parts, parts))
+    plan = FactoryPlan(Factory(machines=(alone,), buffers=(Buffer(name="in", initial=2 * parts),)))
+    run, end_s = plan.initial_run(), furnace.seconds(product) + furnace.load_s
+    for segment in segments:
+        end_s += segment.duration_s
+        plan.run(run, end_s)
+        found_k = float(plan.ledger(run).furnaces.temperature_k[0, 0, 0])
+        yield (segment.to_k, found_k) if not segment.cooling else (0.0, found_k)
 
 
 def week(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:

@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         description="Look for mistakes in the networks of a territory: islands, dead ends, crossed supply and return,\n"
         "customers that no heat reaches, odd lengths, levels and diameters, plants too small; then run the design day\n"
         "and a mild one: velocities, pressures, pumps the wrong way, what each customer gets. Of factories: buffers\n"
-        "that nobody fills or empties, utilities too small, and a week of production. Exit code 1 when there are\n"
-        "errors.",
+        "that nobody fills or empties, utilities and furnaces too small, and a week of production. Exit code 1 when\n"
+        "there are errors.",
         epilog="examples:\n  uem check quartier\n  uem check district.toml --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,7 +9,8 @@ from uem.offline.check import factory
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
 from uem.territories.load import load
-from uem.twin_core.production.model import Buffer, Utility, exponential
+from uem.twin_core.production.furnace import Furnace, Segment
+from uem.twin_core.production.model import Buffer, Factory, Utility, batch_furnace, exponential
 
 SITE = load("quartier").factories[0]
 SHOP = SITE.factory
@@ -32,6 +33,31 @@ def test_the_shipped_shop_is_sound_and_its_week_is_told(capsys):
     assert document["week"]["heat_kw"]["quench-loop"]["most"] == pytest.approx(262.0, abs=0.1)  # all at work
     main(["quartier", "--no-design"])
     assert "factory hardening-shop: 0 errors" in capsys.readouterr().out
+
+
+OVEN = Furnace(
+    recipe=(Segment(to_k=1173.15, duration_s=3600.0), Segment(to_k=1173.15, duration_s=1800.0, hold=True)),
+    recipes={"cool": (Segment(to_k=573.15, duration_s=3600.0),)},
+    power_w=400e3,
+    chamber_j_per_k=4e5,
+    lining_j_per_k=8e6,
+    lining_w_per_k=300.0,
+    wall_w_per_k=60.0,
+    part_j_per_k=25e3,
+    part_w_per_k=15.0,
+    load_s=120.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "short"), [(400e3, []), (270e3, ["segment 1"]), (20e3, ["segment 1", "segment 2"])]
+)
+def test_a_furnace_that_does_not_come_to_what_its_recipe_asks_for_is_told(power_w, short):
+    machine = batch_furnace("oven", replace(OVEN, power_w=power_w), takes=("in",), batch=(1, 20))
+    found = list(factory.furnaces(Factory(machines=(machine,), buffers=(Buffer(name="in", initial=1),))))
+    assert [f.text.partition("end of ")[2].partition(",")[0] for f in found if "cool" not in f.text] == short
+    assert any("product cool: comes to" in f.text for f in found) == (power_w < 50e3)
+    assert all(f.severity is Severity.WARNING and f.element == "machine oven" for f in found)
 
 
 MISTAKES = [
