@@ -171,6 +171,16 @@ def test_heat_that_the_network_cannot_take_is_thrown_away_by_the_recooler():
     assert not state.alarm[0]
 
 
+def test_the_recooler_takes_no_more_than_its_power_in_steps_of_any_length():
+    plan = CoupledPlan(without_flow(RING), [with_loop(recool_w=50e3)])
+    state, inputs = at_work(plan), winter(plan)
+    state.temp_k[0] = SHOP.heat[0].loop.recool_temp_k + 3.0
+    for dt_s in (1.0, 20.0, 60.0, 150.0):
+        before_j = state.dumped_j[0]
+        plan.step(state, dt_s, inputs)
+        assert state.dumped_j[0] - before_j == pytest.approx(50e3 * dt_s, rel=1e-9)
+
+
 def test_without_any_cooling_the_alarm_stops_the_furnaces_until_the_loop_is_cool_again():
     site = with_loop(recool_w=120e3, clear_temp_k=97.0 + 273.15)
     plan = CoupledPlan(without_flow(RING), [site])

@@ -8,6 +8,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.subscription_service import SubscriptionService
 from asyncua.server.uaprocessor import UaProcessor
+from asyncua.ua.ua_binary import struct_to_binary
 
 from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.opcua import notifications
@@ -125,6 +126,39 @@ async def test_acknowledgements_are_sent_until_the_server_confirms_them(open_hal
         await collected(opened, 3 * WRITES, 60)
         assert len(refused) == 3
         await until(lambda: not subscription_of(hall)._not_acknowledged_results)
+
+
+class Stingy:
+    """A server that answers one request with a notification, refuses the others, then answers again."""
+
+    def __init__(self):
+        self.acknowledged = []  # numbers by request
+        self.answered = 0
+
+    async def _send_request(self, request, timeout=None):
+        numbers = [each.SequenceNumber for each in request.Parameters.SubscriptionAcknowledgements]
+        self.acknowledged.append(numbers)
+        if numbers and sum(map(bool, self.acknowledged)) == 1:
+            raise ua.uaerrors.BadTooManyPublishRequests
+        self.answered += 1
+        response = ua.PublishResponse()
+        response.Parameters.SubscriptionId = 1
+        response.Parameters.Results = [ua.StatusCode() for _ in numbers]
+        response.Parameters.NotificationMessage.SequenceNumber = self.answered
+        response.Parameters.NotificationMessage.NotificationData = [ua.DataChangeNotification()]
+        await asyncio.sleep(0.001 * len(self.acknowledged))
+        return struct_to_binary(response)
+
+
+async def test_acknowledgements_of_a_request_that_was_one_too_many_go_with_the_next():
+    server = Stingy()
+    publisher = Publisher(server, 1, "here")
+    async with asyncio.timeout(60):
+        while not (server.acknowledged and sum(map(bool, server.acknowledged)) >= 3):
+            await publisher.next()
+    await publisher.close()
+    first, *later = filter(None, server.acknowledged)
+    assert set(first) <= {number for numbers in later for number in numbers}
 
 
 @pytest.mark.parametrize("limit", [1, 2])

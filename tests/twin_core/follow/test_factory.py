@@ -9,8 +9,10 @@ import pytest
 
 from uem.twin_core.errors import InvalidInput, InvalidTerritory, ModelFailure
 from uem.twin_core.follow.factory import FactoryFollower
+from uem.twin_core.follow.learned import Learned
 from uem.twin_core.measurements import GOOD, UNCERTAIN_LAST_USABLE_VALUE, Samples, is_good
 from uem.twin_core.plant.factory import MachineTags
+from uem.twin_core.production.indicators import PackML
 from uem.twin_core.production.model import Crew, exponential
 from uem.twin_core.production.plan import STATES
 from uem.twin_core.twin import make_twin
@@ -151,6 +153,15 @@ def test_a_reading_that_no_factory_could_hold_fails_a_step_and_not_the_twin(tag,
     assert end_s > 3500.0
     counted = [values["saw/good"] for seconds, values in rows if seconds <= end_s]
     assert value(twin, "machine/saw/good") == counted[-1]
+
+
+def test_a_count_of_two_parts_at_once_is_no_cycle():
+    learned = Learned.from_prior(line().machines[1], 10.0).saw_state(0.0, PackML.EXECUTE)
+    learned = learned.saw_parts(60.0, 1).saw_parts(120.0, 1)
+    for k in range(100):
+        learned = learned.saw_parts(240.0 + 120.0 * k, 2)
+    assert learned.belief.cycle.mean_s == pytest.approx(60.0, rel=0.01)
+    assert not learned.drifted
 
 
 def test_samples_that_were_lost_part_observation_and_prediction_and_both_come_together_again(six_hours):
