@@ -16,6 +16,7 @@ from uem.twin_core.production.plan import STATES, FactoryPlan
 
 WEEK_S: Final = 604_800.0
 STOPPED: Final = 0.02  # part of the time without a utility
+_HEATED_STATES: Final = ("busy", "starved", "blocked", "warming_up")  # of a furnace
 SHORT_K: Final = 5.0  # of what a recipe asks for
 
 
@@ -77,10 +78,11 @@ def powers(site: FactorySite) -> Iterator[Finding]:
             text = "has no power while it is busy"
             yield Finding(Severity.NOTE, "powers", f"machine {machine.name}", text, "fine if it takes next to none")
     power_w = {machine.name: machine.power_w for machine in site.factory.machines}
+    heated = {m.name for m in site.factory.machines if m.furnace is not None and m.furnace.heating == "electric"}
     for stream in site.heat:
         for name, shares in stream.shares.items():
             for state, share in shares.items():
-                if share > 0 and not power_w[name].get(state):
+                if share > 0 and not power_w[name].get(state) and not (name in heated and state in _HEATED_STATES):
                     text = f"takes a share of machine {name} in state {state}, which has no power there"
                     yield Finding(
                         Severity.WARNING,

@@ -151,6 +151,8 @@ class FactorySite:
                 yield f"furnace {name!r} does not exist; furnaces are {', '.join(furnaces) or 'none'}"
             elif level_k not in furnaces[name].levels_k:
                 yield f"furnace {name} does not count its heat above this temperature; give it this level"
+            elif furnaces[name].heating == "electric" and any(name in other.shares for other in self.heat):
+                yield f"the electricity of furnace {name} is shared out already, of which this heat is a part"
             taken = [other.name for other in self.heat if name in other.furnaces]
             if taken.index(stream.name) > 0:
                 yield f"the heat of furnace {name} goes to {taken[0]} already"

@@ -9,6 +9,7 @@ from uem.offline.check import factory
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
 from uem.territories.load import load
+from uem.twin_core.plant.factory import FactorySite, HeatStream
 from uem.twin_core.production.furnace import Furnace, Segment
 from uem.twin_core.production.model import Buffer, Factory, Utility, batch_furnace, exponential
 
@@ -58,6 +59,13 @@ def test_a_furnace_that_does_not_come_to_what_its_recipe_asks_for_is_told(power_
     assert [f.text.partition("end of ")[2].partition(",")[0] for f in found if "cool" not in f.text] == short
     assert any("product cool: comes to" in f.text for f in found) == (power_w < 50e3)
     assert all(f.severity is Severity.WARNING and f.element == "machine oven" for f in found)
+
+
+def test_a_share_of_an_electric_furnace_is_one_of_its_heating():
+    machine = batch_furnace("oven", OVEN, takes=("in",), batch=(1, 20))
+    shop = Factory(machines=(machine,), buffers=(Buffer(name="in", initial=1),))
+    heat = HeatStream(name="h", shares={"oven": {"busy": 0.3, "down": 0.3}})
+    assert ["down" in f.text for f in factory.powers(FactorySite(factory=shop, heat=(heat,)))] == [True]
 
 
 MISTAKES = [

@@ -108,3 +108,9 @@ def test_the_heat_of_a_furnace_above_a_level_goes_into_a_stream():
     ):
         with pytest.raises(InvalidTerritory, match=said):
             FactorySite(factory=factory, heat=heat)
+    # Electricity for its heating is in the energy by state, so that shares of it and fumes would be told twice.
+    electric = replace(furnace, heating="electric", fumes_kg_per_j=0.0)
+    oven = replace(factory, machines=(replace(machine, furnace=electric),))
+    with pytest.raises(InvalidTerritory, match="electricity of furnace kiln is shared out already"):
+        FactorySite(factory=oven, heat=(stream,))
+    FactorySite(factory=oven, heat=(replace(stream, shares={}),))
