@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.binary import BAD_TYPE_MISMATCH, NO_TIME, Columns, publish_response, republish_response
 from uem.twin_core.errors import AdapterError
-from uem.twin_core.measurements import is_bad
+from uem.twin_core.measurements import OVERFLOW, is_bad
 
 __all__ = [
     "BAD_TYPE_MISMATCH",
     "NO_TIME",
-    "OVERFLOW",
     "Columns",
     "Notification",
     "decode",
@@ -28,7 +27,6 @@ __all__ = [
     "variant",
 ]
 
-OVERFLOW = 0x00000480  # info bits: data value, and at least one value before this one was lost (OPC 10000-4, 7.39)
 _OVERFLOW_MASK = 0x00000C80
 
 

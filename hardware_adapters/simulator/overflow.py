@@ -12,7 +12,7 @@ from typing import Any, cast
 from asyncua import Server, ua
 from asyncua.server.internal_subscription import InternalSubscription
 
-OVERFLOW = 0x00000480  # info bits of a status code: it is of a data value, and values before this one were lost
+from uem.twin_core.measurements import OVERFLOW
 
 
 def tell_of_overflows(server: Server) -> None:

@@ -12,8 +12,9 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uem.hardware_adapters.opcua.notifications import BAD_TYPE_MISMATCH, NO_TIME, OVERFLOW, Columns, decode, variant
+from uem.hardware_adapters.opcua.notifications import BAD_TYPE_MISMATCH, NO_TIME, Columns, decode, variant
 from uem.twin_core.errors import AdapterError
+from uem.twin_core.measurements import OVERFLOW
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1)).map(lambda t: t.replace(tzinfo=UTC))

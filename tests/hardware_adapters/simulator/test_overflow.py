@@ -6,7 +6,8 @@ import pytest
 from asyncua import ua
 from asyncua.server.internal_subscription import InternalSubscription
 
-from uem.hardware_adapters.simulator.overflow import OVERFLOW, tell_of_overflows
+from uem.hardware_adapters.simulator.overflow import tell_of_overflows
+from uem.twin_core.measurements import OVERFLOW
 
 
 @pytest.mark.parametrize(

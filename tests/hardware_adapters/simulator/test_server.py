@@ -13,12 +13,11 @@ from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.simulator.main import families, main, prepare, trust_each_other
-from uem.hardware_adapters.simulator.overflow import OVERFLOW
 from uem.hardware_adapters.simulator.recording import read_recording
 from uem.hardware_adapters.simulator.server import PlantServer, columns_of, with_speed
 from uem.territories.load import load
 from uem.twin_core.errors import AdapterError, InvalidInput
-from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, NS_PER_S
+from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, NS_PER_S, OVERFLOW
 from uem.twin_core.plant.territory import Plant, Territory
 
 
