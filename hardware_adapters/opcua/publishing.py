@@ -15,6 +15,13 @@ _log = logging.getLogger(__name__)
 
 IN_FLIGHT = 3  # requests that wait at the server; one is answered, one on its way, one for a server in a hurry
 
+_NOT_SENT_AGAIN = (
+    ua.uaerrors.BadMessageNotAvailable,
+    ua.uaerrors.BadSubscriptionIdInvalid,
+    ua.uaerrors.BadServiceUnsupported,
+    ua.uaerrors.BadNotImplemented,
+)
+
 
 class Publisher:
     """Keeps requests waiting at the server and tells what the answers bring, nothing twice."""
@@ -110,7 +117,7 @@ class Publisher:
         request.Parameters.RetransmitSequenceNumber = number
         try:
             body = bytes(await self._session._send_request(request))
-        except ua.UaStatusCodeError as error:
+        except _NOT_SENT_AGAIN as error:
             _log.debug("notification %d is not sent again: %s", number, error)
             return None
         found = notifications.decode_repeated(body, self._subscription)

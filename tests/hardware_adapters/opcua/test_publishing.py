@@ -14,6 +14,7 @@ from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.opcua import notifications
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.opcua.publishing import Publisher
+from uem.twin_core.errors import AdapterError
 
 EPOCH_NS = 1_669_213_388_000_000_000
 WRITES = 8
@@ -47,15 +48,18 @@ def lose(monkeypatch):
     return made
 
 
-async def write(hall, value):
-    """One row, published by itself."""
-    await hall.server.write(EPOCH_NS + int(value) * 10**9, [value] * 3, [0, 0, 0])
-    await asyncio.sleep(0.15)
-
-
 def subscription_of(hall):
     (subscription,) = hall.server._server.iserver.subscription_service.subscriptions.values()
     return subscription
+
+
+async def write(hall, value):
+    """One row, published by itself."""
+    await hall.server.write(EPOCH_NS + int(value) * 10**9, [value] * 3, [0, 0, 0])
+    end = asyncio.get_running_loop().time() + 60
+    while subscription_of(hall)._triggered_datachanges:
+        assert asyncio.get_running_loop().time() < end, "the server publishes nothing"
+        await asyncio.sleep(0.02)
 
 
 def seconds(rows):
@@ -108,6 +112,22 @@ async def test_what_the_server_cannot_send_again_is_counted_and_the_rest_goes_on
         assert opened.dropped == 1
 
 
+async def test_a_session_that_is_gone_ends_the_connection_instead_of_counting_losses(
+    open_hall, adapter, lose, monkeypatch
+):
+    def is_gone(self, number):
+        raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+
+    monkeypatch.setattr(InternalSubscription, "republish", is_gone)
+    lose(2.0)
+    async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
+        await write(hall, 1.0)
+        await write(hall, 2.0)
+        with pytest.raises(AdapterError, match="connection lost"):
+            await collected(opened, 6, 60)
+        assert opened.dropped == 0
+
+
 async def test_acknowledgements_are_sent_until_the_server_confirms_them(open_hall, adapter, until, monkeypatch):
     acknowledge, refused = SubscriptionService.publish, []
 
@@ -124,7 +144,7 @@ async def test_acknowledgements_are_sent_until_the_server_confirms_them(open_hal
         for value in range(1, WRITES + 1):
             await write(hall, float(value))
         await collected(opened, 3 * WRITES, 60)
-        assert len(refused) == 3
+        await until(lambda: len(refused) == 3)
         await until(lambda: not subscription_of(hall)._not_acknowledged_results)
 
 
