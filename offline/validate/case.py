@@ -53,7 +53,6 @@ class Result:
     """One judged figure: `value` passes from `least` up to `bar`. Errors have no `least`; reports have no `bar` either.
 
     `reference` is the same figure of a known other method or of the measurement; NaN when there is none.
-    `known_miss` says why a bar that stands is not met yet: it is missed all the same, but no news.
     """
 
     suite: str
@@ -64,7 +63,6 @@ class Result:
     bar: float
     reference: float = math.nan
     least: float = -math.inf
-    known_miss: str = ""
 
     @property
     def passed(self) -> bool:

@@ -10,7 +10,7 @@ from uem.offline.validate import main as validate
 from uem.offline.validate.case import Result, UnusableFile, peer
 
 RESULT = {"suite": "demo", "case": "c", "metric": "m", "unit": "K", "bar": 1.0}
-FIELDS = ["suite", "case", "metric", "value", "unit", "reference", "least", "bar", "passed", "known_miss"]
+FIELDS = ["suite", "case", "metric", "value", "unit", "reference", "least", "bar", "passed"]
 
 
 def met(path):
@@ -19,10 +19,6 @@ def met(path):
 
 def missed(path):
     yield Result(value=1.5, **RESULT)
-
-
-def known(path):
-    yield Result(value=1.5, known_miss="the sensor is slow", **RESULT)
 
 
 def broken(path):
@@ -43,7 +39,7 @@ def without_its_peer():
 @pytest.fixture
 def demo(monkeypatch, tmp_path):
     """Suites of our own over a folder with one file of each kind."""
-    cases = {"good_*.csv": met, "bad_*.csv": missed, "known_*.csv": known, "broken_*.csv": broken}
+    cases = {"good_*.csv": met, "bad_*.csv": missed, "broken_*.csv": broken}
     found = {"demo": validate.Suite(cases, {}), "empty": validate.Suite({}, {})}
     monkeypatch.setattr(validate, "suites", lambda: found)
     monkeypatch.setenv("COLUMNS", "200")
@@ -66,24 +62,6 @@ def test_a_met_bar_exits_zero_and_is_printed_with_its_reference(demo, capsys):
 def test_a_missed_bar_exits_one(demo, capsys):
     assert validate.main(["--data", str(demo("good_1.csv", "bad_1.csv"))]) == 1
     assert "MISSED" in capsys.readouterr().out
-
-
-def test_a_known_miss_is_shown_with_its_reason_and_is_a_miss(demo, capsys, tmp_path):
-    out = tmp_path / "out.json"
-    assert validate.main(["--data", str(demo("good_1.csv", "known_1.csv")), "--json", str(out)]) == 1
-    printed = capsys.readouterr().out
-    told = ("MISSED, known", "known miss: c, m: the sensor is slow", "1 of 2 bars met, 1 known missed")
-    assert all(text in printed for text in told)
-    assert [(r["passed"], r["known_miss"]) for r in json.loads(out.read_text())] == [
-        (True, ""),
-        (False, "the sensor is slow"),
-    ]
-
-
-def test_known_misses_can_be_allowed_and_others_not(demo, capsys):
-    assert validate.main(["--data", str(demo("good_1.csv", "known_1.csv")), "--allow-known"]) == 0
-    assert "1 of 2 bars met, 1 known missed" in capsys.readouterr().out
-    assert validate.main(["--data", str(demo("bad_1.csv")), "--allow-known"]) == 1
 
 
 def test_a_file_that_cannot_be_used_is_named_and_the_others_are_judged(demo, capsys, tmp_path):
@@ -132,7 +110,7 @@ def test_unknown_data_files_are_listed_on_demand_only(demo, capsys):
 
 def test_a_folder_without_known_files_says_what_is_known(demo, capsys):
     assert validate.main(["--data", str(demo("other.csv"))]) == 1
-    assert "known are good_*.csv, bad_*.csv, known_*.csv, broken_*.csv" in capsys.readouterr().err
+    assert "known are good_*.csv, bad_*.csv, broken_*.csv" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
