@@ -49,9 +49,9 @@ cdef Py_ssize_t record_width(const Pipe* pipe) noexcept nogil
 cdef bint releases_first(const Pipe* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil
 cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil
 
-# A step as a whole, or in two halves for a pipe that closes a cycle of flows: what leaves, then what enters. Good for at
-# most the cells less two (`releases_first`, which needs no `release`); `admit` must follow `release`. mass_kg < 0: from
-# end to start.
+# A step as a whole, or in two halves for a pipe that closes a cycle of flows: what leaves, then what enters. Good for
+# at most the cells less two (`releases_first`, which needs no `release`); `admit` must follow `release`. mass_kg < 0:
+# from end to start.
 ctypedef Outflow (*Move)(
     const Pipe* pipe, double* record, double* memo, double mass_kg, double temp_k, double dt_s, double ambient_temp_k
 ) noexcept nogil

@@ -6,8 +6,8 @@ begins a new one; water that leaves is taken from the downstream plug. A plug is
 there is no numerical diffusion and no limit on the step. Equations, sources and limits: docs/models/thermal.md;
 the same in NumPy: reference.py.
 
-The scheme itself stands in cells.pxi. SI units, temperatures in K. A plug keeps the specific volume with which it came
-in: mass and volume are both conserved.
+The scheme itself stands in pipe_step.pyx. SI units, temperatures in K. A plug keeps the specific volume with which it
+came in: mass and volume are both conserved.
 """
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -18,7 +18,7 @@ from importlib import import_module
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.thermal.levels import LEVEL
 
-include "uem/twin_core/thermal/cells.pxi"
+include "uem/twin_core/thermal/pipe_water.pxi"
 
 HEAT_CAPACITY_J_KGK = HEAT_CAPACITY
 ENERGY_ZERO_K = ENERGY_ZERO
@@ -26,6 +26,23 @@ MAX_CELLS_OF_A_PIPE = MOST_CELLS
 MEMO_NUMBERS = MEMO_WIDTH
 
 cdef object KERNEL = import_module(f"uem.twin_core.thermal.pipe_step_{LEVEL}").kernel()
+
+
+cdef Py_ssize_t record_width(const Pipe* pipe) noexcept nogil:
+    return HEAD + 2 + (5 if pipe.insulation != NULL else 3) * pipe.cells
+
+
+cdef bint releases_first(const Pipe* pipe, const double* record, double mass_kg, double dt_s) noexcept nogil:
+    """Whether what leaves in a step does not depend on what enters in it."""
+    return volume_in_cells(pipe, record, mass_kg) <= pipe.cells - 2
+
+
+cdef double end_temp_k(const Pipe* pipe, const double* record, bint at_end) noexcept nogil:
+    """Temperature of the water at the start or the end of the pipe."""
+    cdef Py_ssize_t n = pipe.cells
+    if at_end:
+        return record[HEAD + n] if record[0] < 1.0 else record[HEAD + n - 1]
+    return record[HEAD] if record[0] > 0.0 else record[HEAD + 1]
 
 
 cdef void insulate_with(Pipe* pipe, Insulation* insulation, capacities, parts):
