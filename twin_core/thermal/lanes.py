@@ -1,4 +1,4 @@
-"""Which of the compiled forms of lane_step.pyx runs here: that for the level of levels.py."""
+"""Which of the compiled forms of lane_step.pyx runs here: that for the level of levels.pyx."""
 
 from importlib import import_module
 

@@ -1,6 +1,6 @@
 """How water and heat move through one pipe in a step: plugs that travel with the water over the cells of a heavy wall.
 
-Compiled once per kind of processor; which of them runs is told by levels.py. What pipes do never depends on it, to the
+Compiled once per kind of processor; which of them runs is told by levels.pyx. What pipes do never depends on it, to the
 last bit. What a record and a memo are stands in pipes.pxd.
 """
 

@@ -42,36 +42,6 @@ ENERGY_ZERO_K = ENERGY_ZERO
 MEMO_NUMBERS = MEMO_WIDTH
 
 
-cdef extern from *:
-    """
-    #if defined(__x86_64__)
-    #include <cpuid.h>
-    static int uem_vectors(void) {
-        unsigned a, b, c, d;
-        __builtin_cpu_init();
-        /* Of what x86-64-v3 is beside these, not every compiler knows the names. */
-        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
-              && __builtin_cpu_supports("bmi2") && __get_cpuid(1, &a, &b, &c, &d)
-              && c >> 22 & c >> 29 & 1  /* movbe, f16c */
-              && __get_cpuid(0x80000001, &a, &b, &c, &d) && c >> 5 & 1 /* lzcnt */)) {
-            return 0;
-        }
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512vl") ? 2 : 1;
-    }
-    #else
-    static int uem_vectors(void) { return 0; }
-    #endif
-    """
-    int uem_vectors()
-
-
-def vectors():
-    """What vectors this processor has: 0, 1 and 2 are x86-64-v2, v3 and v4; others count as 0."""
-    return uem_vectors()
-
-
 cdef Py_ssize_t record_width(Py_ssize_t capacity) noexcept nogil:
     return HEAD + PLUG * capacity
 

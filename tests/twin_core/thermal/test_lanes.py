@@ -17,8 +17,9 @@ from uem.twin_core.plant.units import FlowControl, HeatLoad, HeatSource
 from uem.twin_core.thermal import lanes, levels
 from uem.twin_core.thermal import network as network_module
 from uem.twin_core.thermal.geometry import pipe_geometry
+from uem.twin_core.thermal.levels import vectors
 from uem.twin_core.thermal.network import NetworkPlan
-from uem.twin_core.thermal.rings import MEMO_NUMBERS, Rings, vectors
+from uem.twin_core.thermal.rings import MEMO_NUMBERS, Rings
 
 LEVELS = lanes.LEVELS[: vectors() + 1]
 STEEL = PipeClass(

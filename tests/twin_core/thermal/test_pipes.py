@@ -14,9 +14,8 @@ from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Pipe, PipeClass
 from uem.twin_core.thermal import reference, water
 from uem.twin_core.thermal.geometry import MAX_CELLS, MIN_CELLS, pipe_geometry
-from uem.twin_core.thermal.levels import LEVELS
+from uem.twin_core.thermal.levels import LEVELS, vectors
 from uem.twin_core.thermal.pipes import ENERGY_ZERO_K, HEAT_CAPACITY_J_KGK, MEMO_NUMBERS, Pipes
-from uem.twin_core.thermal.rings import vectors
 
 STEEL = PipeClass(
     name="steel",
