@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Without setuptools' advice to packagers; errors are still shown.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BUF_VERSION := 1.75.0
-SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' 2>/dev/null) $(shell find protos -name '*.proto')
+SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
 .DELETE_ON_ERROR:
 .PHONY: run dev test fuzz lint protos bench docs clean check-prerequisites
 
