@@ -148,16 +148,6 @@ cdef enum:  # arrays of inputs, in the order of InputArrays
 cdef enum:
     MOST_COMMANDS = 16  # of a unit
 
-cdef enum:  # arrays of a state that can be kept
-    STEP_J = 0
-    NODE_TEMP = 1
-    NODE_PRESSURE = 2
-    NODE_UNSUPPLIED = 3
-    EDGE_FLOW = 4
-    OUTLET_TEMPS = 5
-    UNIT_RESULTS = 6
-
-
 cdef struct Source:  # numbers of an input, and how far away those of the next step, thing and member are
     const double* at
     Py_ssize_t step
@@ -444,19 +434,20 @@ cdef class LaneGraph:
 
     def run(self, LaneWork work, Arrays state, InputArrays given, Py_ssize_t first, Py_ssize_t last, double dt_s,
             Py_ssize_t inner_steps, Py_ssize_t begin, Py_ssize_t steps, courses, const Py_ssize_t[::1] place,
-            columns, double[:, :, ::1] out, signed char[::1] gone):
+            rows, double[:, :, ::1] out, signed char[::1] gone):
         """Several steps at once, block by block; what failed, and in which step.
 
         courses: what changes from step to step, from step `begin` of it on: (number of the array of the inputs, columns
-        of commands or None, values (steps, things or 1, members or 1)). columns: what is kept: (array of the state,
-        row); place (steps,): where in out (places, columns, members) that of a step belongs, or -1. gone (members,): 1
-        for those that are not stepped, because they failed before; filled.
+        of commands or None, values (steps, things or 1, members or 1)). rows: what is kept, views (members,) of
+        the state; place (steps,): where in out (places, rows, members) that of a step belongs, or -1. gone (members,):
+        1 for those that are not stepped, because they failed before; filled.
         """
         cdef Inputs inputs
         cdef Kept keeping
         cdef Course* course
         cdef Source* source
         cdef const double[:, :, ::1] values
+        cdef const double[:] row
         cdef Py_ssize_t i
         cdef Arena room = Arena(0)
         self.take_sources(&inputs, given, dt_s, inner_steps)
@@ -475,11 +466,11 @@ cdef class LaneGraph:
             source.at = &values[0, 0, 0] + begin * source.step
             source.thing = 0 if values.shape[1] == 1 else values.shape[2]
             source.member = 0 if values.shape[2] == 1 else 1
-        keeping.columns, keeping.members = len(columns), inputs.members
+        keeping.columns, keeping.members = len(rows), inputs.members
         keeping.column = <const double**> room.take((keeping.columns + 1) * sizeof(void*))
         keeping.member = <Py_ssize_t*> room.take((keeping.columns + 1) * sizeof(Py_ssize_t))
-        for i, (array, row) in enumerate(columns):
-            keeping.column[i], keeping.member[i] = self.column_of(state, array, row)
+        for i, row in enumerate(rows):
+            keeping.column[i], keeping.member[i] = &row[0], row.strides[0] // <Py_ssize_t> sizeof(double)
         keeping.place, keeping.out = &place[begin], NULL
         if out.shape[0] and out.shape[1]:
             keeping.out = &out[0, 0, 0]
@@ -488,25 +479,6 @@ cdef class LaneGraph:
         with nogil:
             self.run_members(work, state, &inputs, first, last, steps, &keeping, &gone[0])
         return work.failed_code, work.failed_culprit, work.failed_member, work.failed_iterations, work.failed_step
-
-    cdef (double*, Py_ssize_t) column_of(self, Arrays state, Py_ssize_t array, Py_ssize_t row) except *:
-        """Where a row of an array of the state, in the order of Arrays, stands, and the next member of it."""
-        cdef double[:, ::1] rows
-        if array == UNIT_RESULTS:
-            return &state.unit_results[0, row], state.unit_results.shape[1]
-        if array == STEP_J:
-            rows = state.step_j
-        elif array == NODE_TEMP:
-            rows = state.node_temp_k
-        elif array == NODE_PRESSURE:
-            rows = state.node_pressure_pa
-        elif array == NODE_UNSUPPLIED:
-            rows = state.node_unsupplied
-        elif array == EDGE_FLOW:
-            rows = state.edge_flow_kg_s
-        else:
-            rows = state.pipe_outlet_temp_k
-        return &rows[row, 0], 1
 
     cdef void take_sources(self, Inputs* inputs, InputArrays given, double dt_s, Py_ssize_t inner_steps) except *:
         inputs.members, inputs.now = given.ambient_temp_k.shape[1], 0

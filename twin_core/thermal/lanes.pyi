@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from uem.twin_core.thermal.graph import Arrays, InputArrays, Work
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.rings import Rings
-from uem.twin_core.thermal.run import Columns, Courses
+from uem.twin_core.thermal.run import Courses
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class LaneGraph:
         steps: int,
         courses: Courses,
         place: NDArray[np.intp],
-        columns: Columns,
+        rows: Sequence[Array],
         out: Array,
         gone: NDArray[np.int8],
     ) -> tuple[int, int, int, int, int]: ...

@@ -27,7 +27,7 @@ from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.lanes import LaneGraph
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
 from uem.twin_core.thermal.rings import Rings
-from uem.twin_core.thermal.run import Courses, Records, Slot, chosen, courses
+from uem.twin_core.thermal.run import Columns, Courses, Records, Slot, chosen, courses
 from uem.twin_core.thermal.units.compile import CompiledUnit, compile_unit
 
 Array = NDArray[np.float64]
@@ -399,6 +399,19 @@ class NetworkState:
         """A view (units, members)."""
         return self.edge_flow_kg_s[self._shape.edges - self._shape.units :]
 
+    def _rows(self, columns: Columns) -> list[Array]:
+        """Views (members,) of what a run keeps, by the arrays that the slots of `NetworkPlan.records` count."""
+        arrays = (
+            self._step_j,
+            self.node_temp_k,
+            self.node_pressure_pa,
+            self.node_unsupplied,
+            self.edge_flow_kg_s,
+            self.pipe_outlet_temp_k,
+            self._unit_results.T,
+        )
+        return [arrays[array][row] for array, row in columns]
+
     def copy(self) -> "NetworkState":
         """A state of its own with the same numbers."""
         return NetworkState(self._shape, self._block)
@@ -706,14 +719,17 @@ class NetworkPlan:
     def _step(
         self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int, last: int
     ) -> tuple[int, int, int, int]:
-        try:  # not asked first whether there is one: another thread may take the last in between
-            work = self._works.pop()
-        except IndexError:
-            work = self._stepping.work()
+        work = self._take_work()
         try:
             return self._stepping.step(work, state._arrays, inputs._arrays, first, last, dt_s, self.parts(dt_s))
         finally:
             self._works.append(work)
+
+    def _take_work(self) -> Work:
+        try:  # not asked first whether there is one: another thread may take the last in between
+            return self._works.pop()
+        except IndexError:
+            return self._stepping.work()
 
     def records(self, steps: int, keep: Mapping[str, Sequence[str] | None], every: int = 1) -> Records:
         """What a run of `steps` keeps after every `every` of them.
@@ -795,46 +811,36 @@ class NetworkPlan:
         except InvalidInput as error:
             raise InvalidInput(f"network {self.name}: {error}") from None
         run = self._run_apart if self._beside is None else self._run_beside
-        code, element, member, iterations, step = run(state, dt_s, inputs, steps, given, records, first, last)
+        code, element, member, iterations, step = run(state, dt_s, inputs, given, records, range(first, last))
         if code:
             self._fail(code, element, member, iterations, f", step {step + 1}")
 
     def _run_beside(
-        self,
-        state: NetworkState,
-        dt_s: float,
-        inputs: NetworkInputs,
-        steps: int,
-        given: Courses,
-        records: Records,
-        first: int,
-        last: int,
+        self, state: NetworkState, dt_s: float, inputs: NetworkInputs, given: Courses, records: Records, members: range
     ) -> tuple[int, int, int, int, int]:
         """In pieces of about a quarter of a second, between which Python looks for signals."""
         assert self._beside is not None
         parts = self.parts(dt_s)
         piece = min(max(MEMBER_PIPES_OF_A_PIECE // (len(self.pipes) * self.members * parts), 8), 256)
+        rows = state._rows(records._columns)
         gone = np.zeros(self.members, dtype=np.int8)
         failure = (0, -1, -1, 0, -1)
+        work = self._take_work()
         try:
-            work = self._works.pop()
-        except IndexError:
-            work = self._beside.work()
-        try:
-            for begin in range(0, steps, piece):
+            for begin in range(0, records.steps, piece):
                 code, element, member, iterations, step = self._beside.run(
                     work,
                     state._arrays,
                     inputs._arrays,
-                    first,
-                    last,
+                    members.start,
+                    members.stop,
                     dt_s,
                     parts,
                     begin,
-                    min(piece, steps - begin),
+                    min(piece, records.steps - begin),
                     given,
                     records._place,
-                    records._columns,
+                    rows,
                     records._out,
                     gone,
                 )
@@ -845,30 +851,14 @@ class NetworkPlan:
         return failure
 
     def _run_apart(
-        self,
-        state: NetworkState,
-        dt_s: float,
-        inputs: NetworkInputs,
-        steps: int,
-        given: Courses,
-        records: Records,
-        first: int,
-        last: int,
+        self, state: NetworkState, dt_s: float, inputs: NetworkInputs, given: Courses, records: Records, members: range
     ) -> tuple[int, int, int, int, int]:
         """Step by step and member by member."""
-        arrays = (
-            state._step_j,
-            state.node_temp_k,
-            state.node_pressure_pa,
-            state.node_unsupplied,
-            state.edge_flow_kg_s,
-            state.pipe_outlet_temp_k,
-            state._unit_results.T,
-        )
+        rows = state._rows(records._columns)
         failure = (0, -1, -1, 0, -1)
-        going = list(range(first, last))
+        going = list(members)
         now = inputs._copy(self._network, self._units) if given else inputs
-        for k in range(steps):
+        for k in range(records.steps):
             now._take_step(given, k)
             for member in tuple(going):
                 found = self._step(state, dt_s, now, member, member + 1)
@@ -876,8 +866,8 @@ class NetworkPlan:
                     going.remove(member)
                     failure = failure if failure[0] else (*found, k)
             if records._place[k] >= 0:
-                for column, (array, row) in enumerate(records._columns):
-                    records._out[records._place[k], column, going] = arrays[array][row, going]
+                for column, row in enumerate(rows):
+                    records._out[records._place[k], column, going] = row[going]
         return failure
 
     def parts(self, dt_s: float) -> int:
