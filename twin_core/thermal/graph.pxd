@@ -6,6 +6,8 @@ cdef extern from *:
     #define UEM_MOST_REPAID 0.1
     #define UEM_SAME_TEMP 0.1
     #define UEM_SAME_FLOW 1e-4
+    #define UEM_FLOW_TOLERANCE 1e-3
+    #define UEM_CUT_MARGIN 1.25
     """
     # In networks with pressures, smaller flows in kg/s are what a solver leaves over.
     double LEAST_FLOW "UEM_LEAST_FLOW"
@@ -15,6 +17,10 @@ cdef extern from *:
     # more.
     double SAME_TEMP "UEM_SAME_TEMP"
     double SAME_FLOW "UEM_SAME_FLOW"
+    # Flows have settled when all that still changed is this part of their sum.
+    double FLOW_TOLERANCE "UEM_FLOW_TOLERANCE"
+    # A cut is chosen only where the pipe would release first with this much more flow too, so that it stays valid.
+    double CUT_MARGIN "UEM_CUT_MARGIN"
 
 cdef enum:  # what can go wrong in a step
     NO_FLOWS = 1  # no flows found that fit the pressures
@@ -36,8 +42,17 @@ cdef enum:  # of a ledger
     LOSS = 2
     STORED = 3
 
-cdef enum:
-    INPUTS = 9  # arrays
+cdef enum:  # arrays of inputs, in their order
+    SUPPLY
+    DEMAND
+    PRESSURE
+    OPENING
+    VALVE_FLOW
+    SPEED
+    RISE
+    AMBIENT
+    COMMANDS
+    INPUTS
 
 # The arrays of a state.
 cdef class Arrays:
@@ -54,6 +69,13 @@ cdef class Arrays:
     cdef double[:, ::1] pipe_outlet_temp_k
     cdef double[:, ::1] unit_results
 
+cdef struct InputArray:
+    const double* at
+    Py_ssize_t count
+    Py_ssize_t width  # of a row
+    double low
+    double high
+
 # The arrays of inputs, and within which bounds their values make sense.
 cdef class InputArrays:
     cdef double[:, ::1] supply_temp_k
@@ -65,6 +87,4 @@ cdef class InputArrays:
     cdef double[:, ::1] pressure_rise_pa
     cdef double[:, ::1] ambient_temp_k
     cdef double[:, ::1] commands
-    cdef double[INPUTS][2] bound
-
-    cdef bint within(self, double[:, ::1] values, int k) noexcept nogil
+    cdef InputArray[INPUTS] array  # the same by number

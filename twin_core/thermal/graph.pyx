@@ -49,8 +49,6 @@ cdef enum:
 
 # What leaves a node in all is a flow, or a demand so small that nothing may be divided by it.
 cdef double LEAST_OUT = 1e-290
-# A cut is chosen only where the pipe would release first with this much more flow too, so that it stays valid.
-cdef double CUT_MARGIN = 1.25
 
 NO_FLOWS_FOUND = NO_FLOWS
 
@@ -144,47 +142,30 @@ cdef class InputArrays:
             self.supply_temp_k, self.demand_kg_s, self.pressure_pa, self.opening, self.valve_flow_kg_s, self.speed,
             self.pressure_rise_pa, self.ambient_temp_k, self.commands,
         ) = values
-        for k, (low, high) in enumerate(bounds):
-            self.bound[k][0], self.bound[k][1] = low, high
+        cdef double[:, ::1] rows
+        cdef InputArray* array
+        for k, (rows, (low, high)) in enumerate(zip(values, bounds, strict=True)):
+            array = &self.array[<int> k]
+            array.count, array.width = rows.shape[0] * rows.shape[1], rows.shape[1]
+            array.at = &rows[0, 0] if array.count else NULL
+            array.low, array.high = low, high
 
     def first_wrong(self):
         """The first array with a value that is no number or out of bounds; -1: none."""
-        cdef bint right
         cdef int k
         for k in range(INPUTS):
-            if k == 0:
-                right = self.within(self.supply_temp_k, k)
-            elif k == 1:
-                right = self.within(self.demand_kg_s, k)
-            elif k == 2:
-                right = self.within(self.pressure_pa, k)
-            elif k == 3:
-                right = self.within(self.opening, k)
-            elif k == 4:
-                right = self.within(self.valve_flow_kg_s, k)
-            elif k == 5:
-                right = self.within(self.speed, k)
-            elif k == 6:
-                right = self.within(self.pressure_rise_pa, k)
-            elif k == 7:
-                right = self.within(self.ambient_temp_k, k)
-            else:
-                right = self.within(self.commands, k)
-            if not right:
+            if not within(&self.array[k]):
                 return k
         return -1
 
-    cdef bint within(self, double[:, ::1] values, int k) noexcept nogil:
-        cdef Py_ssize_t i, count = values.shape[0] * values.shape[1]
-        cdef double low = self.bound[k][0], high = self.bound[k][1]
-        cdef const double* value
-        cdef int right = 1
-        if count == 0:
-            return True
-        value = &values[0, 0]
-        for i in range(count):  # without a way out, so that several are compared at once
-            right &= (value[i] >= low) & (value[i] <= high)
-        return right
+
+cdef bint within(const InputArray* array) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double low = array.low, high = array.high
+    cdef int right = 1
+    for i in range(array.count):  # without a way out, so that several are compared at once
+        right &= (array.at[i] >= low) & (array.at[i] <= high)
+    return right
 
 
 cdef class Work:
@@ -396,7 +377,7 @@ cdef class Graph:
     cdef Py_ssize_t unit_state  # place of the first one in a record
 
     def __init__(self, pipes, Py_ssize_t nodes, start, end, source, held, twin, twin_share, Units units,
-                 tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=1e-3):
+                 tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=FLOW_TOLERANCE):
         """Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node
         in order from the source the pair of it and the edge to it. `source`, `held` (pressure): per node.
         """

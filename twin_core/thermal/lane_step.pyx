@@ -19,8 +19,9 @@ import numpy as np
 
 from uem.twin_core.thermal.friction cimport COLEBROOK, Wall, make_wall
 from uem.twin_core.thermal.graph cimport (
-    HEAT, IN, INPUTS, LATE, LEAST_FLOW, LOSS, MOST_REPAID, NO_FLOWS, NO_WATER, OUT, OUTLET_TEMP, RELEASED, SAME_FLOW,
-    SAME_TEMP, STORED, WHOLE, Arrays, InputArrays
+    AMBIENT, COMMANDS, CUT_MARGIN, DEMAND, FLOW_TOLERANCE, HEAT, IN, INPUTS, LATE, LEAST_FLOW, LOSS, MOST_REPAID,
+    NO_FLOWS, NO_WATER, OPENING, OUT, OUTLET_TEMP, PRESSURE, RELEASED, RISE, SAME_FLOW, SAME_TEMP, SPEED, STORED,
+    SUPPLY, VALVE_FLOW, WHOLE, Arrays, InputArrays
 )
 from uem.twin_core.thermal.hydraulics cimport (
     FLOW, FREE, GRAVITY, LEAST_FLOW_KG_S, LEAST_RESISTANCE, LEAST_SLOPE_PA_S_KG, LINEAR_KG_S, PUMP_SPEED, PUMPED,
@@ -133,17 +134,6 @@ cdef class LaneRings:
                     loss = loss + out.lost
                 put_back(&loss_j[0], first, count, HEAT_CAPACITY * loss)
 
-
-cdef enum:  # arrays of inputs, in the order of InputArrays
-    SUPPLY = 0
-    DEMAND = 1
-    PRESSURE = 2
-    OPENING = 3
-    VALVE_FLOW = 4
-    SPEED = 5
-    RISE = 6
-    AMBIENT = 7
-    COMMANDS = 8
 
 cdef enum:
     MOST_COMMANDS = 16  # of a unit
@@ -289,13 +279,6 @@ cdef class LaneWork:
     cdef Py_ssize_t failed_step
 
 
-cdef inline Source source_of(double[:, ::1] values) noexcept:
-    cdef Source source
-    source.at = &values[0, 0] if values.shape[0] else NULL
-    source.step, source.thing, source.member = 0, values.shape[1], 1
-    return source
-
-
 cdef class LaneGraph:
     """The shape of a network for members side by side; parameters as those of Graph."""
 
@@ -337,7 +320,7 @@ cdef class LaneGraph:
 
     def __init__(self, Rings pipes, Py_ssize_t nodes, start, end, source, held, kinds, parameters, states,
                  command_counts, is_sum, produces, tree=(), HydraulicPlan hydraulics=None, kind=(),
-                 double tolerance=1e-3):
+                 double tolerance=FLOW_TOLERANCE):
         """As Graph; the units as lists, `produces` (edges,) tells which of them warm the water."""
         cdef Arena kept
         kept = self.kept = Arena(64 * len(start))
@@ -481,14 +464,13 @@ cdef class LaneGraph:
         return work.failed_code, work.failed_culprit, work.failed_member, work.failed_iterations, work.failed_step
 
     cdef void take_sources(self, Inputs* inputs, InputArrays given, double dt_s, Py_ssize_t inner_steps) except *:
-        inputs.members, inputs.now = given.ambient_temp_k.shape[1], 0
+        cdef Py_ssize_t k
+        inputs.members, inputs.now = given.array[AMBIENT].width, 0
         inputs.valves, inputs.pumps = given.opening.shape[0], given.speed.shape[0]
         inputs.dt, inputs.inner_steps = dt_s / inner_steps, inner_steps
-        inputs.source[SUPPLY], inputs.source[DEMAND] = source_of(given.supply_temp_k), source_of(given.demand_kg_s)
-        inputs.source[PRESSURE], inputs.source[OPENING] = source_of(given.pressure_pa), source_of(given.opening)
-        inputs.source[VALVE_FLOW], inputs.source[SPEED] = source_of(given.valve_flow_kg_s), source_of(given.speed)
-        inputs.source[RISE], inputs.source[AMBIENT] = source_of(given.pressure_rise_pa), source_of(given.ambient_temp_k)
-        inputs.source[COMMANDS] = source_of(given.commands)
+        for k in range(INPUTS):
+            inputs.source[k].at = given.array[k].at
+            inputs.source[k].step, inputs.source[k].thing, inputs.source[k].member = 0, given.array[k].width, 1
 
     cdef void run_members(
         self, LaneWork w, Arrays state, Inputs* inputs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t steps,
@@ -1206,7 +1188,7 @@ cdef class LaneGraph:
                 continue
             if not w.waiting[self.origin(w, i)]:
                 continue
-            if i < self.pipe_count and self.releases(b, i, dt, 1.25):
+            if i < self.pipe_count and self.releases(b, i, dt, CUT_MARGIN):
                 w.cut[i] = RELEASED
                 released = True
             if best < 0 or (best < self.pipe_count and i >= self.pipe_count):

@@ -52,7 +52,7 @@ class LaneGraph:
         tree: Sequence[tuple[int, int]] = (),
         hydraulics: HydraulicPlan | None = None,
         kind: ArrayLike = (),
-        tolerance: float = 1e-3,
+        tolerance: float = ...,
     ) -> None: ...
     def work(self) -> Work: ...
     def step(
