@@ -11,7 +11,6 @@ from uem.twin_core.thermal.rings import Rings
 Array = NDArray[np.float64]
 
 NO_FLOWS_FOUND: Final[int]
-PRODUCERS: Final[frozenset[int]]
 
 class Arrays:
     def __init__(

@@ -292,19 +292,21 @@ cdef class Units:
     cdef readonly Py_ssize_t states  # numbers of all units together
     cdef readonly Py_ssize_t commands
     cdef readonly Py_ssize_t results
-    cdef int[::1] kind
-    cdef double[::1] parameter
+    cdef readonly int[::1] kind
+    cdef readonly signed char[::1] produces  # [count] whether it warms the water
+    cdef readonly double[::1] parameter
     cdef double[::1] initial
-    cdef Py_ssize_t[::1] parameter_first
-    cdef Py_ssize_t[::1] state_first
-    cdef Py_ssize_t[::1] command_first
-    cdef Py_ssize_t[::1] result_first
-    cdef signed char[::1] is_sum  # [results] over a step, else a mean
+    cdef readonly Py_ssize_t[::1] parameter_first
+    cdef readonly Py_ssize_t[::1] state_first
+    cdef readonly Py_ssize_t[::1] command_first
+    cdef readonly Py_ssize_t[::1] result_first
+    cdef readonly signed char[::1] is_sum  # [results] over a step, else a mean
 
     def __init__(self, kinds, parameters, states, command_counts, is_sum):
         """Per unit its kind, parameters, initial state, number of commands, and for every result whether it is a sum."""
         self.count = len(kinds)
         self.kind = np.array(kinds, dtype=np.intc)
+        self.produces = np.array([kind in PRODUCERS for kind in kinds], dtype=np.int8)
         self.parameter, self.parameter_first = self.joined(parameters)
         self.initial, self.state_first = self.joined(states)
         self.command_first = np.cumsum([0, *command_counts], dtype=np.intp)
@@ -388,9 +390,7 @@ cdef class Graph:
         self.between = np.array([start, end], dtype=np.intc).T.copy()
         self.hydraulics = hydraulics
         self.has_pressures = hydraulics is not None
-        self.produces = np.array(
-            [False] * (self.edges - units.count) + [kind in PRODUCERS for kind in np.asarray(units.kind)], dtype=np.int8
-        )
+        self.produces = np.concatenate([np.zeros(self.edges - units.count, dtype=np.int8), units.produces])
         self.tolerance = tolerance
         self.kind = np.array(kind, dtype=np.intp)
         self.records = 3 * self.edges + 2 * self.nodes + units.states

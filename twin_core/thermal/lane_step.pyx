@@ -318,10 +318,9 @@ cdef class LaneGraph:
     cdef Py_ssize_t* result_first
     cdef Py_ssize_t* is_sum
 
-    def __init__(self, Rings pipes, Py_ssize_t nodes, start, end, source, held, kinds, parameters, states,
-                 command_counts, is_sum, produces, tree=(), HydraulicPlan hydraulics=None, kind=(),
-                 double tolerance=FLOW_TOLERANCE):
-        """As Graph; the units as lists, `produces` (edges,) tells which of them warm the water."""
+    def __init__(self, Rings pipes, Py_ssize_t nodes, start, end, source, held, units, tree=(),
+                 HydraulicPlan hydraulics=None, kind=(), double tolerance=FLOW_TOLERANCE):
+        """As Graph."""
         cdef Arena kept
         kept = self.kept = Arena(64 * len(start))
         self.pipes, self.nodes, self.edges, self.pipe_count = pipes, nodes, len(start), pipes.count
@@ -341,19 +340,18 @@ cdef class LaneGraph:
         ends = np.concatenate([start, end]).astype(np.intp)
         self.beside = integers(kept, np.argsort(ends, kind="stable") % self.edges)
         self.beside_first = integers(kept, np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]))
+        produces = [False] * (self.edges - units.count) + list(units.produces)
         self.in_ring = integers(kept, rings_through(nodes, start, end, produces))
-        self.units = len(kinds)
-        self.unit_kind = integers(kept, kinds)
-        self.parameter = np.array([value for row in parameters for value in row] + [0.0], dtype=np.float64)
-        self.parameter_first = integers(kept, np.cumsum([0, *map(len, parameters)]))
-        self.state_first = integers(kept, np.cumsum([0, *map(len, states)]))
-        if max(command_counts, default=0) > MOST_COMMANDS:
-            raise InvalidInput(f"a unit of {max(command_counts)} commands; {MOST_COMMANDS} are possible")
-        self.command_first = integers(kept, np.cumsum([0, *command_counts]))
-        self.commands = self.command_first[self.units]
-        self.result_first = integers(kept, np.cumsum([0, *map(len, is_sum)]))
-        self.is_sum = integers(kept, [one for some in is_sum for one in some])
-        self.states, self.results = self.state_first[self.units], self.result_first[self.units]
+        self.units, self.states = units.count, units.states
+        self.commands, self.results = units.commands, units.results
+        self.unit_kind = integers(kept, units.kind)
+        self.parameter = np.append(units.parameter, 0.0)  # never without a number
+        self.parameter_first = integers(kept, units.parameter_first)
+        self.state_first, self.command_first = integers(kept, units.state_first), integers(kept, units.command_first)
+        self.result_first, self.is_sum = integers(kept, units.result_first), integers(kept, units.is_sum)
+        most = max(np.diff(units.command_first), default=0)
+        if most > MOST_COMMANDS:
+            raise InvalidInput(f"a unit of {most} commands; {MOST_COMMANDS} are possible")
 
     def work(self):
         """Room for one thread to work in."""

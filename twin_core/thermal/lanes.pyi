@@ -4,7 +4,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uem.twin_core.thermal.graph import Arrays, InputArrays, Work
+from uem.twin_core.thermal.graph import Arrays, InputArrays, Units, Work
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.rings import Rings
 from uem.twin_core.thermal.run import Courses
@@ -43,12 +43,7 @@ class LaneGraph:
         end: ArrayLike,
         source: Sequence[bool],
         held: Sequence[bool],
-        kinds: Sequence[int],
-        parameters: Sequence[ArrayLike],
-        states: Sequence[ArrayLike],
-        command_counts: Sequence[int],
-        is_sum: Sequence[Sequence[bool]],
-        produces: Sequence[bool],
+        units: Units,
         tree: Sequence[tuple[int, int]] = (),
         hydraulics: HydraulicPlan | None = None,
         kind: ArrayLike = (),

@@ -21,7 +21,7 @@ from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, Unkno
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal import lanes, water
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
-from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, PRODUCERS, Arrays, Graph, InputArrays, Units, Work
+from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, InputArrays, Units, Work
 from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.lanes import LaneGraph
@@ -563,42 +563,26 @@ class NetworkPlan:
         hydraulics = None if imposed else hydraulic_graph(network, {u.name: u.nominal_flow_kg_s for u in self._units})
         geometries = [geometry for geometry, _ in made]
         twin = [number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes]
-        kinds: list[int] = [unit.kind for unit in self._units]
-        parameters = [unit.parameters for unit in self._units]
-        states = [unit.state for unit in self._units]
-        commands = [len(unit.command) for unit in self._units]
-        is_sum = [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units]
+        units = Units(
+            [unit.kind for unit in self._units],
+            [unit.parameters for unit in self._units],
+            [unit.state for unit in self._units],
+            [len(unit.command) for unit in self._units],
+            [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
+        )
         start, end = self._ends[:, 0], self._ends[:, 1]
         tree = _outwards(self._ends, len(self.nodes), self.source) if imposed else []
         plan = HydraulicPlan(hydraulics) if hydraulics is not None else None
         kind = hydraulics.kind if hydraulics is not None else ()
         pipes = Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries)
         shares = [share for _, share in made]
-        units = Units(kinds, parameters, states, commands, is_sum)
         graph = Graph(
             pipes, len(self.nodes), start, end, source, held, twin, shares, units, tree, hydraulics=plan, kind=kind
         )
         # Pipes that share a casing are stepped one member after the other.
         if not isinstance(pipes, Rings) or self.members == 1 or any(i >= 0 for i in twin):
             return graph, None
-        produces = [False] * (len(self._ends) - len(kinds)) + [one in PRODUCERS for one in kinds]
-        beside = LaneGraph(
-            pipes,
-            len(self.nodes),
-            start,
-            end,
-            source,
-            held,
-            kinds,
-            parameters,
-            states,
-            commands,
-            is_sum,
-            produces,
-            tree,
-            hydraulics=plan,
-            kind=kind,
-        )
+        beside = LaneGraph(pipes, len(self.nodes), start, end, source, held, units, tree, hydraulics=plan, kind=kind)
         return graph, beside
 
     def inputs(self) -> NetworkInputs:
