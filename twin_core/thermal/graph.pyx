@@ -30,17 +30,8 @@ from uem.twin_core.thermal.units.limits cimport COLDEST, HOTTEST
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.thermal.units.dispatch import UnitKind
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define UEM_PREFETCH(p) __builtin_prefetch(p, 1)
-    #else
-    #define UEM_PREFETCH(p)
-    #endif
-    #define UEM_TOUCH(p) ((void) *(const volatile char*) (p))
-    """
-    void UEM_PREFETCH(const void*) noexcept nogil
-    void UEM_TOUCH(const void*) noexcept nogil
+cdef extern from "lanes.h" nogil:
+    void bring_near "uem_bring"(const double*, int)
 
 cdef enum:
     AHEAD = 3  # ways, whose pipes are brought near before they are needed
@@ -1003,17 +994,12 @@ cdef class Graph:
                     self.pass_on(w, m, way, mass, temp, dt)
 
     cdef inline void fetch(self, const Member* m, const Way* way) noexcept nogil:
-        """Bring near what a pipe is: a processor may skip what it is told to fetch from a page that it has lost sight of,
-        but not what is read."""
-        cdef Py_ssize_t line
+        """Bring near what a pipe is."""
         if way.lines == 0:
             return
-        UEM_TOUCH(m.row + way.offset)
-        for line in range(1, way.lines):
-            UEM_PREFETCH(m.row + way.offset + LINE * line)
+        bring_near(m.row + way.offset, LINE * way.lines)
         if self.pipe:
-            UEM_TOUCH(&self.pipe[way.edge])
-            UEM_PREFETCH(<const double*> &self.pipe[way.edge] + LINE)
+            bring_near(<const double*> &self.pipe[way.edge], 2 * LINE)
 
     cdef void load_ways(self, Work w, const Member* m) noexcept nogil:
         """Put beside each other what every way needs: here one does not wait for the next, in the transport it would."""
