@@ -5,9 +5,9 @@ pumps, units, each in the order of the network; a flow is positive from start to
 
 Water goes through the edges in topological order of their present flows (Kahn). A cycle, as supply and return always
 are one, is cut at a producer, whose outlet hardly depends on its inlet: it takes in its flow at the temperature of the
-inner step before, and owes the heat by which that was wrong. A cycle without producers is cut at a pipe whose outflow in
-this inner step is water that is in it already: it releases first and admits when its inlet is mixed; where there is none,
-at another edge that owes heat. Cuts are part of the state: a step depends on nothing else.
+inner step before, and owes the heat by which that was wrong. A cycle without producers is cut at a pipe whose outflow
+in this inner step is water that is in it already: it releases first and admits when its inlet is mixed; where there is
+none, at another edge that owes heat. Cuts are part of the state: a step depends on nothing else.
 """
 
 cimport cython
@@ -294,7 +294,7 @@ cdef class Units:
     cdef readonly signed char[::1] is_sum  # [results] over a step, else a mean
 
     def __init__(self, kinds, parameters, states, command_counts, is_sum):
-        """Per unit its kind, parameters, initial state, number of commands, and for every result whether it is a sum."""
+        """Per unit its kind, parameters, initial state, number of commands, and whether each result is a sum."""
         self.count = len(kinds)
         self.kind = np.array(kinds, dtype=np.intc)
         self.produces = np.array([kind in PRODUCERS for kind in kinds], dtype=np.int8)
@@ -325,7 +325,9 @@ cdef class Units:
             m.command + self.command_first[i], temp,
         )
 
-    cdef void advance(self, Py_ssize_t i, Member* m, double temp, double mass, double dt, double* result) noexcept nogil:
+    cdef void advance(
+        self, Py_ssize_t i, Member* m, double temp, double mass, double dt, double* result
+    ) noexcept nogil:
         advance_unit(
             self.kind[i], &self.parameter[self.parameter_first[i]], m.unit_state + self.state_first[i],
             m.command + self.command_first[i], temp, mass, dt, result,
@@ -404,7 +406,8 @@ cdef class Graph:
             raise InvalidInput("the parts of a graph do not fit each other")
         self.ends = <Ends*> &self.between[0, 0]
         at = np.argsort(ends, kind="stable")
-        self.neighbours = np.array([at % self.edges, np.concatenate([end, start])[at], np.repeat([1, -1], self.edges)[at]], np.intc).T.copy()
+        others, signs = np.concatenate([end, start])[at], np.repeat([1, -1], self.edges)[at]
+        self.neighbours = np.array([at % self.edges, others, signs], np.intc).T.copy()
         self.beside = <Beside*> &self.neighbours[0, 0]
         self.beside_first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=nodes))]).astype(np.intc)
 
@@ -593,7 +596,7 @@ cdef class Graph:
 
     cdef bint ask(self, Work w, const Member* m, bint first) noexcept nogil:
         """What flows units want and how warm the water is; whether that is new since flows were last worked out."""
-        cdef Py_ssize_t i, edge
+        cdef Py_ssize_t i, edge, node
         cdef bint is_new = first
         cdef double value
         for i in range(self.edges):
@@ -603,7 +606,8 @@ cdef class Graph:
             w.new_temp[i] = value
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
-            value = self.units.wanted(i, m, m.node_temp[self.ends[edge].start if m.flow[edge] >= 0.0 else self.ends[edge].end])
+            node = self.ends[edge].start if m.flow[edge] >= 0.0 else self.ends[edge].end
+            value = self.units.wanted(i, m, m.node_temp[node])
             is_new |= fabs(value - w.setting[edge]) > SAME_FLOW * fabs(value)
             w.new_wish[i] = value
         if is_new:
@@ -903,7 +907,9 @@ cdef class Graph:
             done += 1
             for k in range(self.beside_first[node], self.beside_first[node + 1]):
                 beside = &self.beside[k]
-                if w.new_sign[beside.edge] == -beside.sign and w.new_cut[beside.edge] == WHOLE and w.waiting[beside.other]:
+                if not w.waiting[beside.other]:
+                    continue
+                if w.new_sign[beside.edge] == -beside.sign and w.new_cut[beside.edge] == WHOLE:
                     w.remaining[beside.other] -= 1
                     if w.remaining[beside.other] == 0:
                         w.ready[ends] = beside.other
@@ -1002,7 +1008,7 @@ cdef class Graph:
             bring_near(<const double*> &self.pipe[way.edge], 2 * LINE)
 
     cdef void load_ways(self, Work w, const Member* m) noexcept nogil:
-        """Put beside each other what every way needs: here one does not wait for the next, in the transport it would."""
+        """Put side by side what every way needs: here one does not wait for the next, in the transport it would."""
         cdef Py_ssize_t i
         cdef Way* way
         for i in range(w.first[self.nodes]):
