@@ -561,7 +561,7 @@ def usual_cycle(fixed):
 
 
 cdef class Engine:
-    """A compiled plan; see plan.py, which fills the arrays."""
+    """A compiled plan; see compile.py, which fills the arrays."""
 
     cdef Sim _sim  # pointers of the plan; those of the state are set per call
     cdef object _kept
