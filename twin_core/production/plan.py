@@ -52,7 +52,7 @@ class Quality:
     found: NDArray[np.int64]  # taken out because of an inspection
     escaped: NDArray[np.int64]  # left the factory
     gone: NDArray[np.int64]  # thrown away for another reason, or in an assembly that counts as flawed already
-    until_known_s: Array  # mean time from the flaw to the result, of those found; NaN if none was
+    until_known_s: Array  # mean time from flaw to result (0: that came first), of those found; NaN if none
     false_alarms: NDArray[np.int64]  # sound parts taken out, by the machine that inspected them
     refused: NDArray[np.int64]  # parts that a machine took out before it worked on them, by that machine
 

@@ -6,7 +6,8 @@ cdef bint take_out(Sim* sim, Py_ssize_t s, Part* part) noexcept nogil:
         return False
     if part.flaw >= 0:
         sim.quality[part.flaw].found += 1
-        sim.quality[part.flaw].until_known += part.known - part.flawed
+        if part.known > part.flawed:  # else it was known, by a false alarm, before it was flawed
+            sim.quality[part.flaw].until_known += part.known - part.flawed
     else:
         sim.quality[part.inspector].alarms += 1
     part.flaw = -1

@@ -92,6 +92,23 @@ def test_a_bad_part_is_taken_out_by_whoever_takes_or_finishes_it_next(delay_s, w
     assert found.made[0, 2] == int(where in ("last", "escaped"))
 
 
+@pytest.mark.parametrize(("delay_s", "until_known_s"), [(10.5, 0.0), (11.5, 0.5)])
+def test_no_result_is_known_before_the_flaw_that_it_finds(delay_s, until_known_s):
+    """All results are false alarms of sound parts; the last machine makes the first part flawed at 14 s."""
+    base = line(delay_s, defects=1.0)
+    saw, gate, last = base.machines
+    alarmed = replace(gate, inspection=Inspection(false_alarms=1.0, delay_s=delay_s))
+    after = Machine(name="after", cycle=deterministic(1.0), takes=("c",))
+    machines = (replace(saw, defects=0.0), alarmed, replace(last, gives=("c",)), after)
+    plan = FactoryPlan(replace(base, machines=machines, buffers=(*base.buffers, Buffer(name="c", delay_s=2.0))))
+    run = plan.initial_run()
+    plan.run(run, 16.05)
+    quality = plan.ledger(run).quality
+    assert quality.found[0, 2] > 0
+    assert quality.false_alarms.sum() == 0
+    assert quality.until_known_s[0, 2] == pytest.approx(until_known_s)
+
+
 @pytest.mark.parametrize("delay_s", [9.0, 10.5])
 def test_bad_parts_are_worked_over_where_there_is_an_output_for_them(delay_s):
     base = line(delay_s, rejects="bad")
