@@ -15,6 +15,7 @@ block is a copy of the factory: snapshot, restore and fork are copies, and a rep
 its own.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, NAN, floor, isnan
 from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -285,11 +286,10 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
     settle(sim)
 
 
-cdef void run_to(Sim* sim, double until) noexcept nogil:
-    """Handle every event before `until`."""
+cdef bint run_some(Sim* sim, double until) noexcept nogil:
+    """Handle the events before `until`, at most AT_ONCE of them; whether it stands at `until` now."""
     cdef Py_ssize_t s
-    cdef int64_t events = 0, left = AT_ONCE, end = bits_of(until)
-    cdef double then = -1.0
+    cdef int64_t left = AT_ONCE, end = bits_of(until)
     cdef Agenda agenda = sim.agenda
     cdef int64_t due
     cdef bint queued
@@ -320,17 +320,25 @@ cdef void run_to(Sim* sim, double until) noexcept nogil:
                 break
         left -= 1
         if left == 0:
-            if sim.now == then:
-                sim.head.fault = TOO_MANY_AT_ONCE
-                break
-            events += AT_ONCE
+            sim.head.events += AT_ONCE
+            if sim.now > sim.head.now:
+                sim.head.now = sim.now
+                return False
+            sim.head.fault = TOO_MANY_AT_ONCE
             left = AT_ONCE
-            then = sim.now
+            break
     sim.now = until
     sim.head.now = until
-    sim.head.events += events + AT_ONCE - left
+    sim.head.events += AT_ONCE - left
     for s in range(sim.heating.n):
         follow_scans(&sim.heating, s, until)
+    return True
+
+
+cdef void run_to(Sim* sim, double until) noexcept nogil:
+    """Handle every event before `until`."""
+    while not run_some(sim, until):
+        pass
 
 
 cdef void store_new(Sim* sim, Py_ssize_t b) noexcept nogil:
@@ -794,11 +802,18 @@ cdef class Engine:
         reseed(&sim, &self._keys[0], seed, replication)
 
     def run(self, unsigned char[::1] block, double until):
-        """Handle every event before `until`; the number of a fault, 0 for none."""
+        """Handle every event before `until`; the number of a fault, 0 for none.
+
+        A signal whose handler raises stops it between two events; from there it can run on.
+        """
         self._check(block)
         cdef Sim sim = self._on(&block[0])
-        with nogil:
-            run_to(&sim, until)
+        cdef bint there = False
+        while not there:
+            with nogil:
+                there = run_some(&sim, until)
+            if not there:
+                PyErr_CheckSignals()
         return sim.head.fault
 
     def clear_ledger(self, unsigned char[::1] block):

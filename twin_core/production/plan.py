@@ -205,7 +205,7 @@ class FactoryPlan:
         run.block[:] = snapshot
 
     def run(self, run: FactoryRun, until_s: float) -> None:
-        """Handle every event before `until_s`.
+        """Handle every event before `until_s`; an interrupt (Ctrl-C) stops it between two of them.
 
         Raises:
             InvalidInput: `until_s` is not finite or before the run's moment.

@@ -1,7 +1,9 @@
 """The event engine: conservation, the ledger, bits, conventions, and answers known exactly."""
 
+import _thread
 import math
 import runpy
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -665,6 +667,22 @@ def test_events_at_one_moment_without_end_are_told():
     run.view["head"]["now"] = 1.0  # where 1e-300 s is no time at all
     with pytest.raises(ModelFailure, match="without end"):
         plan.run(run, 2.0)
+
+
+def test_an_interrupt_stops_a_long_run_between_events_and_it_runs_on_bit_by_bit():
+    plan = FactoryPlan(Factory(machines=(Machine(name="m", cycle=deterministic(1.0)),)))
+    run, whole = plan.initial_run(), plan.initial_run()
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        plan.run(run, 4e9)
+    timer.join()
+    assert 0.0 < run.now_s < 4e9
+    end_s = run.now_s + 100.5
+    plan.run(run, end_s)
+    plan.run(whole, end_s)
+    assert plan.ledger(run).made[0, 0] == math.floor(end_s)
+    np.testing.assert_array_equal(run.block, whole.block)
 
 
 # ---- batches that wait only so long ----
