@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from math import ceil, isfinite
 
 import numpy as np
@@ -38,8 +39,8 @@ LONGEST_PART_S = 60.0
 MOST_OF_CONTENT = 0.5  # of what a loop holds, that may flow through its exchanger in a part
 SHORTEST_PART_S = 0.1
 ROWS = 6  # numbers of a loop in the state
-_MAGIC = b"UEMC"
-_HEADER = struct.Struct("<4sI")
+_MAGIC = b"UEM2"
+_HEADER = struct.Struct("<4sI8s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,26 +247,33 @@ class CoupledPlan:
         runs = [plan.to_bytes(run) for plan, run in zip(self.factories, state.runs, strict=True)]
         pieces = [state.heat.to_bytes(), *runs, state.loops.tobytes(), state.hall_j.tobytes()]
         body = b"".join(len(piece).to_bytes(8, "little") + piece for piece in pieces)
-        return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
+        return _HEADER.pack(_MAGIC, zlib.crc32(body), self._layout()) + body
 
     def state_from_bytes(self, data: bytes) -> CoupledState:
         """The state that `to_bytes` wrote; InvalidInput if it is damaged or of another network or factories."""
         name = self.network.name
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise InvalidInput(f"network {name}: these bytes are no state of it and its factories")
+        _, checksum, layout = _HEADER.unpack_from(data)
         body = data[_HEADER.size :]
-        if zlib.crc32(body) != _HEADER.unpack_from(data)[1]:
+        if zlib.crc32(body) != checksum:
             raise InvalidInput(f"network {name}: the saved state of network and factories is damaged")
+        if layout != self._layout():
+            raise InvalidInput(f"network {name}: the saved state is of other factories or heat")
         pieces, at = [], 0
         while at < len(body):
             size = int.from_bytes(body[at : at + 8], "little")
             pieces.append(body[at + 8 : at + 8 + size])
             at += 8 + size
-        if len(pieces) != len(self.factories) + 3 or len(pieces[-2]) != 8 * ROWS * len(self._streams):
-            raise InvalidInput(f"network {name}: the saved state is of other factories")
         runs = [plan.from_bytes(piece) for plan, piece in zip(self.factories, pieces[1:-2], strict=True)]
         loops = np.frombuffer(pieces[-2]).reshape(ROWS, -1).copy()
         return CoupledState(self.network.state_from_bytes(pieces[0]), runs, loops, np.frombuffer(pieces[-1]).copy())
+
+    def _layout(self) -> bytes:
+        """Which factories and loops the numbers are of, and how many each has."""
+        loops = [(stream.name, stream.loop.unit, stream.loop.utility) for stream in self._streams]
+        told = ([site.name for site in self.sites], loops, ROWS)
+        return blake2b(repr(told).encode(), digest_size=8).digest()
 
 
 def _share_a_utility(one: _Stream, other: _Stream) -> bool:

@@ -146,6 +146,9 @@ def test_damaged_bytes_and_those_of_other_factories_are_refused(plan):
         plan.state_from_bytes(b"nothing")
     with pytest.raises(InvalidInput, match="other factories"):
         CoupledPlan(RING, []).state_from_bytes(saved)
+    for other in (with_loop(utility=""), replace(SHOP, heat=(replace(SHOP.heat[0], name="other"),))):
+        with pytest.raises(InvalidInput, match="other factories"):
+            CoupledPlan(RING, [other]).state_from_bytes(saved)
 
 
 def test_a_step_that_fails_leaves_everything_as_it_was(plan):
