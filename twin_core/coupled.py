@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, UnknownName
-from uem.twin_core.plant.factory import FactorySite, HeatLoop
+from uem.twin_core.plant.factory import FactorySite, HeatLoop, shared_exchangers
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import WasteHeatExchanger
 from uem.twin_core.production.heat import HeatMeter
@@ -85,7 +85,12 @@ class CoupledPlan:
     """A network and the factories whose heat it takes; constant, shared by all states."""
 
     def __init__(self, network: Network, sites: Sequence[FactorySite], fidelity: str = "full") -> None:
-        """Streams to other networks are not followed; InvalidInput where a loop holds too little to be stepped."""
+        """Streams to other networks are not followed.
+
+        InvalidInput where a loop holds too little to be stepped, or two of them go to one exchanger.
+        """
+        for problem in shared_exchangers(sites):
+            raise InvalidInput(f"network {network.name}: {problem}")
         self.network = NetworkPlan(network, fidelity=fidelity)
         self.sites = tuple(sites)
         self.factories = tuple(FactoryPlan(site.factory) for site in sites)

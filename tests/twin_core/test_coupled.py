@@ -272,6 +272,13 @@ def test_a_loop_that_holds_next_to_nothing_is_refused_with_the_remedy():
         CoupledPlan(RING, [with_loop(content_j_k=1e3)])
 
 
+def test_two_streams_at_one_exchanger_are_refused_since_its_heat_would_be_counted_twice():
+    (stream,) = SHOP.heat
+    twice = replace(SHOP, heat=(stream, replace(stream, name="other", shares={})))
+    with pytest.raises(InvalidInput, match="unit waste-heat takes heat quench-loop of hardening-shop already"):
+        CoupledPlan(RING, [twice])
+
+
 def test_fumes_of_a_furnace_warm_the_loop_and_none_of_it_is_lost():
     furnace = Furnace(
         recipe=(Segment(to_k=900.0, duration_s=2000.0), Segment(to_k=900.0, duration_s=2000.0, hold=True)),

@@ -6,7 +6,7 @@ a waste-heat exchanger of a network; what that does not take a recooler throws a
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from uem.twin_core.errors import InvalidTerritory
@@ -168,6 +168,22 @@ class FactorySite:
         for (machine, state), share in given.items():
             if share > 1 + 1e-12:
                 yield f"heat of {machine}, {state}: shares add up to {share:g}; at most 1, the rest warms the hall"
+
+
+def shared_exchangers(sites: Iterable[FactorySite]) -> Iterator[str]:
+    """Heat that goes where other heat goes already: an exchanger finds one loop."""
+    taken: dict[tuple[str, str], str] = {}
+    for site in sites:
+        for stream in site.heat:
+            if stream.loop is None:
+                continue
+            place = stream.loop.network, stream.loop.unit
+            if place in taken:
+                yield (
+                    f"factory {site.name}, heat {stream.name}: unit {stream.loop.unit} takes heat {taken[place]} "
+                    f"already; give it an exchanger of its own"
+                )
+            taken[place] = f"{stream.name} of {site.name}"
 
 
 def _under(key: str, problem: str) -> str:

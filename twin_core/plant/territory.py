@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import Tag
-from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.factory import FactorySite, shared_exchangers
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import WasteHeatExchanger
@@ -114,8 +114,8 @@ class Territory:
 
     def _heat_problems(self) -> Iterator[str]:
         """Heat that goes where there is no exchanger, or where other heat goes already."""
+        yield from shared_exchangers(self.factories)
         networks = {network.name: network for network in self.networks}
-        taken: dict[tuple[str, str], str] = {}
         for site in self.factories:
             for stream in site.heat:
                 loop, where = stream.loop, f"factory {site.name}, heat {stream.name}"
@@ -129,10 +129,6 @@ class Territory:
                 if loop.unit not in fitting:
                     known = ", ".join(fitting) or "none"
                     yield f"{where}: {loop.unit!r} is no waste-heat exchanger of {loop.network}; there are {known}"
-                if (loop.network, loop.unit) in taken:
-                    other = taken[loop.network, loop.unit]
-                    yield f"{where}: unit {loop.unit} takes heat {other} already; give it an exchanger of its own"
-                taken[loop.network, loop.unit] = f"{stream.name} of {site.name}"
 
     def _used_tags(self) -> Iterator[tuple[str, str, str]]:
         for network in self.networks:
