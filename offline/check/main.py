@@ -64,26 +64,23 @@ def main(argv: list[str] | None = None) -> int:
                 _show(*item)
             for its in made:
                 _show_factory(*its)
-        found = [f for _, some, _ in checked for f in some] + [f for _, some, _ in made for f in some]
+        found = [f for _, some, _ in (*checked, *made) for f in some]
         done.code = int(any(f.severity is Severity.ERROR for f in found))
     return done.code
 
 
 def _document(network: Network, found: list[Finding], figures: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "network": network.name,
-        "counts": {str(s): sum(f.severity is s for f in found) for s in _ORDER},
-        "findings": [f._asdict() | {"severity": str(f.severity)} for f in found],
-        "design": figures or None,
-    }
+    return {"network": network.name, **_told(found), "design": figures or None}
 
 
 def _factory_document(site: FactorySite, found: list[Finding], figures: dict[str, Any]) -> dict[str, Any]:
+    return {"factory": site.name, **_told(found), "week": figures or None}
+
+
+def _told(found: list[Finding]) -> dict[str, Any]:
     return {
-        "factory": site.name,
         "counts": {str(s): sum(f.severity is s for f in found) for s in _ORDER},
         "findings": [f._asdict() | {"severity": str(f.severity)} for f in found],
-        "week": figures or None,
     }
 
 
