@@ -1,5 +1,6 @@
 """What does not fit together in a factory, and what a week of it shows."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -41,10 +42,10 @@ def ends(factory: Factory) -> Iterator[Finding]:
             text = f"no machine gives to it; after {buffer.initial} parts its machines starve for ever"
             yield Finding(Severity.ERROR, "ends", element, text, "name it in `gives` of a machine, or give a source")
         if buffer.name not in taken and buffer.name in given:
-            text = "no machine takes from it; when it is full its machines are blocked for ever"
-            yield Finding(
-                Severity.ERROR, "ends", element, text, 'name it in `takes`, or give to "", out of the factory'
-            )
+            severity, text = Severity.ERROR, "no machine takes from it; once full its machines are blocked for ever"
+            if buffer.capacity is None or buffer.longest_s < math.inf:  # there is always a place, in time
+                severity, text = Severity.WARNING, "no machine takes from it; what it gets never leaves the factory"
+            yield Finding(severity, "ends", element, text, 'name it in `takes`, or give to "", out of the factory')
         if buffer.name not in taken and buffer.name not in given:
             yield Finding(Severity.WARNING, "ends", element, "no machine uses it", "leave it out")
 

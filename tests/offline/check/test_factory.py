@@ -25,6 +25,10 @@ def machines(name, **fields):
     return tuple(replace(m, **fields) if m.name == name else m for m in SHOP.machines)
 
 
+def buffers(name, **fields):
+    return tuple(replace(b, **fields) if b.name == name else b for b in SHOP.buffers)
+
+
 def test_the_shipped_shop_is_sound_and_its_week_is_told(capsys):
     assert main(["quartier", "--no-design", "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)["factories"]
@@ -71,6 +75,18 @@ def test_a_share_of_an_electric_furnace_is_one_of_its_heating():
 MISTAKES = [
     (changed(machines=machines("washer", gives=())), "error", "buffer baskets", "starve for ever"),
     (changed(machines=machines("grinder", takes=())), "error", "buffer tempered", "blocked for ever"),
+    (
+        changed(machines=machines("grinder", takes=()), buffers=buffers("tempered", capacity=None)),
+        "warning",
+        "buffer tempered",
+        "never leaves the factory",
+    ),
+    (
+        changed(machines=machines("grinder", takes=()), buffers=buffers("tempered", longest_s=7200.0)),
+        "warning",
+        "buffer tempered",
+        "never leaves the factory",
+    ),
     (changed(buffers=(*SHOP.buffers, Buffer(name="spare", capacity=1))), "warning", "buffer spare", "no machine uses"),
     (changed(utilities=(Utility(name="cooling", limit=100.0),)), "error", "machine furnaces", "never begins"),
     (
@@ -100,7 +116,7 @@ def test_a_mistake_is_found_by_name(site, severity, element, text):
 
 def test_a_machine_that_never_gets_enough_is_an_error_of_the_week():
     site = changed(
-        buffers=tuple(replace(b, capacity=30) if b.name == "hardened" else b for b in SHOP.buffers),
+        buffers=buffers("hardened", capacity=30),
         machines=machines("lathes", scrap=1.0),
     )
     found, _ = factory.findings(site)
