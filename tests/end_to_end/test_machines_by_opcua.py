@@ -4,12 +4,10 @@ import asyncio
 import runpy
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.simulator.recording import read_recording
 from uem.hardware_adapters.simulator.server import PlantServer, columns_of, with_speed
@@ -26,18 +24,6 @@ NAMES = _SHOPS["NAMES"]
 HOURS = 3.0
 # What the plant is in truth: another seed than any forecast, a slower mill, other failures and repairs.
 TRUTH = line(cycles_s=(50.0, 72.0, 55.0, 52.0), to_fail_s=2400.0, to_repair_s=450.0, scrap=0.03)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    """Certificates of simulator and gateway that trust each other."""
-    folder = tmp_path_factory.mktemp("pki")
-    simulator, gateway = CertificateStore(folder, "simulator"), CertificateStore(folder, "gateway")
-    simulator.ensure()
-    gateway.ensure()
-    simulator.trust(gateway.certificate)
-    gateway.trust(simulator.certificate)
-    return SimpleNamespace(simulator=simulator, gateway=gateway)
 
 
 async def followed(known, plant_name, asset, speed, pki):
@@ -77,9 +63,9 @@ def shop(tmp_path_factory):
     return folder, plan
 
 
-async def test_a_line_is_followed_by_its_packml_states_and_counters_and_learned_from(shop, pki):
+async def test_a_line_is_followed_by_its_packml_states_and_counters_and_learned_from(shop, shared_pki):
     folder, plan = shop
-    twin, snapshots = await followed(load(folder), "hall", "line", HOURS * 3600.0 / 8.0, pki)
+    twin, snapshots = await followed(load(folder), "hall", "line", HOURS * 3600.0 / 8.0, shared_pki)
     end_s = (snapshots[-1].plant_time_ns - snapshots[0].plant_time_ns) / 1e9
     assert end_s > HOURS * 3600.0 - 120.0
     told = plan.initial_run(seed=11)
@@ -102,9 +88,9 @@ async def test_a_line_is_followed_by_its_packml_states_and_counters_and_learned_
     assert ledger.time_s[0, :, STATES.index("down")].sum() > 0.0
 
 
-async def test_the_cleaning_machine_is_within_2_percent_by_state_and_its_bath_within_0_3_k(pki):
+async def test_the_cleaning_machine_is_within_2_percent_by_state_and_its_bath_within_0_3_k(shared_pki):
     pongau = load("pongau")
-    twin, snapshots = await followed(pongau, "machine", "washer", 20.0, pki)
+    twin, snapshots = await followed(pongau, "machine", "washer", 20.0, shared_pki)
     recording = next(plant.recording for plant in pongau.plants if plant.name == "machine")
     measured = read_measured(Path(recording.path))
     assert len(snapshots) > 0.99 * len(measured.time_s)

@@ -10,7 +10,6 @@ import grpc
 import pytest
 
 from uem.hardware_adapters import supervise
-from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.simulator.recording import read_recording
 from uem.hardware_adapters.simulator.server import PlantServer, columns_of
 from uem.hardware_adapters.spool import Spool
@@ -89,18 +88,6 @@ def rows():
         expected.append(("hall/power", t, 1500.0, 0))
         expected.append(("hall/state", t, *state))
     return expected
-
-
-@pytest.fixture(scope="session")
-def shared_pki(tmp_path_factory):
-    """Certificates of simulator and gateway that trust each other; making keys takes time, so once for all."""
-    pki = tmp_path_factory.mktemp("pki")
-    simulator, gateway = CertificateStore(pki, "simulator"), CertificateStore(pki, "gateway")
-    simulator.ensure()
-    gateway.ensure()
-    simulator.trust(gateway.certificate)
-    gateway.trust(simulator.certificate)
-    return SimpleNamespace(path=pki, simulator=simulator, gateway=gateway)
 
 
 @pytest.fixture
