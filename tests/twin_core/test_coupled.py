@@ -1,6 +1,8 @@
 """Factories and the network that takes their heat: nothing is lost at the border, alarms come back, forks are exact."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput, TwinError, UnknownName
 from uem.twin_core.plant.factory import FactorySite, HeatStream
 from uem.twin_core.plant.network import Network
-from uem.twin_core.production.furnace import Furnace, Segment
 from uem.twin_core.production.model import Buffer, Factory, batch_furnace
 from uem.twin_core.production.plan import STATES
 
+PLAIN = runpy.run_path(str(Path(__file__).with_name("production") / "furnaces.py"))["PLAIN"]
 QUARTIER = load("quartier")
 RING = QUARTIER.networks[0]
 SHOP = QUARTIER.factories[0]
@@ -280,19 +282,7 @@ def test_two_streams_at_one_exchanger_are_refused_since_its_heat_would_be_counte
 
 
 def test_fumes_of_a_furnace_warm_the_loop_and_none_of_it_is_lost():
-    furnace = Furnace(
-        recipe=(Segment(to_k=900.0, duration_s=2000.0), Segment(to_k=900.0, duration_s=2000.0, hold=True)),
-        power_w=600e3,
-        heating="fuel",
-        fumes_kg_per_j=4e-7,
-        chamber_j_per_k=5e5,
-        lining_j_per_k=4e6,
-        lining_w_per_k=400.0,
-        wall_w_per_k=80.0,
-        part_j_per_k=30e3,
-        part_w_per_k=20.0,
-        levels_k=(368.15,),
-    )
+    furnace = replace(PLAIN, heating="fuel", fumes_kg_per_j=4e-7, levels_k=(368.15,))
     works = Factory(
         machines=(batch_furnace("kiln", furnace, takes=("in",), batch=(10, 10)),),
         buffers=(Buffer(name="in", initial=500),),

@@ -1,7 +1,9 @@
 """What does not fit together in a factory is found before it is believed."""
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +12,11 @@ from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
 from uem.territories.load import load
 from uem.twin_core.plant.factory import FactorySite, HeatStream
-from uem.twin_core.production.furnace import Furnace, Segment
+from uem.twin_core.production.furnace import Segment
 from uem.twin_core.production.model import Buffer, Factory, Utility, batch_furnace, exponential
 
+_SHARED = Path(__file__).resolve().parents[2] / "twin_core" / "production" / "furnaces.py"
+PLAIN = runpy.run_path(str(_SHARED))["PLAIN"]
 SITE = load("quartier").factories[0]
 SHOP = SITE.factory
 
@@ -40,16 +44,10 @@ def test_the_shipped_shop_is_sound_and_its_week_is_told(capsys):
     assert "factory hardening-shop: 0 errors" in capsys.readouterr().out
 
 
-OVEN = Furnace(
+OVEN = replace(
+    PLAIN,
     recipe=(Segment(to_k=1173.15, duration_s=3600.0), Segment(to_k=1173.15, duration_s=1800.0, hold=True)),
     recipes={"cool": (Segment(to_k=573.15, duration_s=3600.0),)},
-    power_w=400e3,
-    chamber_j_per_k=4e5,
-    lining_j_per_k=8e6,
-    lining_w_per_k=300.0,
-    wall_w_per_k=60.0,
-    part_j_per_k=25e3,
-    part_w_per_k=15.0,
     load_s=120.0,
 )
 

@@ -1,8 +1,10 @@
 """Furnaces: closed forms against matrix exponentials and an ODE solver, the balance of heat, bits, events."""
 
 import math
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,24 +32,15 @@ from uem.twin_core.production.model import (
 )
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
+PLAIN = runpy.run_path(str(Path(__file__).with_name("furnaces.py")))["PLAIN"]
 GAS_KG_PER_J = (1 + 1.1 * 17.2) / 50e6  # fumes of methane with a tenth more air than it needs
 
-BURNT = Furnace(
-    recipe=(
-        Segment(to_k=1173.0, duration_s=7200.0),
-        Segment(to_k=1173.0, duration_s=3600.0, hold=True),
-        Segment(to_k=700.0, duration_s=3605.0, cooling=True),
-    ),
-    power_w=400e3,
+BURNT = replace(
+    PLAIN,
+    recipe=(*PLAIN.recipe, Segment(to_k=700.0, duration_s=3605.0, cooling=True)),
     heating="fuel",
     efficiency=0.95,
     fumes_kg_per_j=GAS_KG_PER_J,
-    chamber_j_per_k=4e5,
-    lining_j_per_k=8e6,
-    lining_w_per_k=300.0,
-    wall_w_per_k=60.0,
-    part_j_per_k=25e3,
-    part_w_per_k=15.0,
     carrier_j_per_k=1e5,
     carrier_w_per_k=40.0,
     load_s=300.0,

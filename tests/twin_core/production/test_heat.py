@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.plant.factory import FactorySite, HeatStream
-from uem.twin_core.production.furnace import Furnace, Segment
+from uem.twin_core.production.furnace import Segment
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.model import Buffer, Factory, batch_furnace
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 _LINES = runpy.run_path(str(Path(__file__).with_name("lines.py")))
 factories = _LINES["factories"]
+PLAIN = runpy.run_path(str(Path(__file__).with_name("furnaces.py")))["PLAIN"]
 
 
 def warmed(factory):
@@ -73,17 +74,11 @@ def test_unknown_machines_and_states_are_named():
 
 
 def test_the_heat_of_a_furnace_above_a_level_goes_into_a_stream():
-    furnace = Furnace(
+    furnace = replace(
+        PLAIN,
         recipe=(Segment(to_k=900.0, duration_s=3000.0), Segment(to_k=600.0, duration_s=2000.0, cooling=True)),
-        power_w=300e3,
         heating="fuel",
         fumes_kg_per_j=4e-7,
-        chamber_j_per_k=4e5,
-        lining_j_per_k=4e6,
-        lining_w_per_k=200.0,
-        wall_w_per_k=40.0,
-        part_j_per_k=20e3,
-        part_w_per_k=12.0,
         cooling_w_per_k=500.0,
         levels_k=(333.15, 428.15),
     )
