@@ -54,8 +54,7 @@ sources = [{ machine = "saw", shares = { busy = 0.5 } }]
 
 @pytest.fixture
 def file(tmp_path):
-    def write(*changes):
-        text = SHOP
+    def write(*changes, text=SHOP):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new, 1)
@@ -67,9 +66,9 @@ def file(tmp_path):
 
 @pytest.fixture
 def problems(file):
-    def of(*changes):
+    def of(*changes, text=SHOP):
         with pytest.raises(InvalidTerritory) as told:
-            load(file(*changes))
+            load(file(*changes, text=text))
         return list(told.value.problems)
 
     return of
@@ -241,17 +240,8 @@ WORKS = WORKS.replace("DAY", '{ law = "exponential", mean_s = 86400.0 }')
 WORKS = WORKS.replace("HOUR", '{ law = "deterministic", mean_s = 3600.0 }')
 
 
-def works(tmp_path, *changes):
-    text = WORKS
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new, 1)
-    (tmp_path / "territory.toml").write_text(text)
-    return load(tmp_path)
-
-
-def test_furnaces_wear_routes_and_inspections_of_a_file_are_those_that_python_would_write(tmp_path):
-    site = works(tmp_path).factories[0]
+def test_furnaces_wear_routes_and_inspections_of_a_file_are_those_that_python_would_write(file):
+    site = load(file(text=WORKS)).factories[0]
     press, kiln, gate, _ = site.factory.machines
     furnace = kiln.furnace
     assert furnace.segments("plate")[2] == Segment(to_k=673.15, duration_s=900.0, cooling=True)
@@ -299,7 +289,6 @@ WORKS_MISTAKES = [
 
 
 @pytest.mark.parametrize(("changes", "text"), WORKS_MISTAKES, ids=[text for _, text in WORKS_MISTAKES])
-def test_a_mistake_in_what_only_some_factories_have_is_told_too(changes, text, tmp_path):
-    with pytest.raises(InvalidTerritory) as told:
-        works(tmp_path, *changes)
-    assert any(text in problem for problem in told.value.problems), told.value.problems
+def test_a_mistake_in_what_only_some_factories_have_is_told_too(changes, text, problems):
+    found = problems(*changes, text=WORKS)
+    assert any(text in problem for problem in found), found
