@@ -1,4 +1,4 @@
-"""Factories that the tests of production share, built by hand and at random."""
+"""What the tests of production share: factories, built by hand and at random; how far means are off."""
 
 import math
 
@@ -43,6 +43,11 @@ def series(cycles, capacities, failures=None, crews=(), **machine):
 
 def breaks(to_fail, to_repair, **more):
     return Failure(to_fail=exponential(to_fail), to_repair=exponential(to_repair), **more)
+
+
+def z(samples, exact):
+    """Standard errors between the mean of independent samples and the exact value."""
+    return (samples.mean() - exact) / (samples.std(ddof=1) / math.sqrt(len(samples)))
 
 
 _WEAR = Degradation(

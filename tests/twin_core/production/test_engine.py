@@ -34,12 +34,7 @@ from uem.twin_core.production.model import (
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 _LINES = runpy.run_path(str(Path(__file__).with_name("lines.py")))
-breaks, factories, series = (_LINES[name] for name in ("breaks", "factories", "series"))
-
-
-def z(samples, exact):
-    """Standard errors between the mean of independent samples and the exact value."""
-    return (samples.mean() - exact) / (samples.std(ddof=1) / math.sqrt(len(samples)))
+breaks, factories, series, z = (_LINES[name] for name in ("breaks", "factories", "series", "z"))
 
 
 # ---- what holds for any factory ----

@@ -1,7 +1,8 @@
 """Wear by stages, jobs on condition and crews by skill: Markov chains solved exactly, and the order of events."""
 
-import math
+import runpy
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from uem.twin_core.production.model import (
 )
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
+z = runpy.run_path(str(Path(__file__).with_name("lines.py")))["z"]
+
 
 def stationary(start, moves):
     """Probabilities of a Markov chain; `moves(state)` yields (rate, next state)."""
@@ -41,10 +44,6 @@ def stationary(start, moves):
         q[i, i] -= rate
     found = np.linalg.lstsq(np.vstack([q.T, np.ones(n)]), np.append(np.zeros(n), 1.0), rcond=None)[0]
     return dict(zip(states, found, strict=True))
-
-
-def z(samples, exact):
-    return (samples.mean() - exact) / (samples.std(ddof=1) / math.sqrt(len(samples)))
 
 
 def share(probabilities, of):
