@@ -176,6 +176,8 @@ def run(
     steps, per_interval = _steps(hours, step_s, every_s)
     if not 0.0 <= settle_hours <= MOST_SETTLE_HOURS:
         raise InvalidInput(f"{settle_hours} h to settle: 0 to {MOST_SETTLE_HOURS:g} h are possible")
+    if not 0.0 <= begin_hour <= 168.0:
+        raise InvalidInput(f"begin at hour {begin_hour:g} of the week: 0 to 168 are possible")
     sites = factories.sites_of(known, found) if with_factories else ()
     coupled = CoupledPlan(found, sites, fidelity) if sites else None
     plan = coupled.network if coupled else NetworkPlan(found, fidelity=fidelity)
@@ -190,8 +192,6 @@ def run(
         for _ in range(max(1, round(settle_hours * 3600.0 / 300.0))):
             plan.step(state, 300.0, given)
         state = plan.initial_state(state.node_temp_k)
-    if not 0.0 <= begin_hour <= 168.0:
-        raise InvalidInput(f"begin at hour {begin_hour:g} of the week: 0 to 168 are possible")
     together = coupled.initial_state(state.node_temp_k, seed) if coupled else None
     if coupled and together:
         for factory, its_run in zip(coupled.factories, together.runs, strict=True):
