@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from uem.offline.check.finding import Finding, Severity
+from uem.offline.factories import WEEK_S, at_hour
 from uem.twin_core.errors import ModelFailure
 from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.production.furnace import Furnace
@@ -15,7 +16,6 @@ from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.model import Buffer, Factory, batch_furnace, flows
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
-WEEK_S: Final = 604_800.0
 STOPPED: Final = 0.02  # part of the time without a utility
 _HEATED_STATES: Final = ("busy", "starved", "blocked", "warming_up")  # of a furnace
 SHORT_K: Final = 5.0  # of what a recipe asks for
@@ -126,10 +126,9 @@ def week(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
     """A week of production with the first random numbers: who stands, who limits, how much heat there is."""
     plan = FactoryPlan(site.factory)
     run = plan.initial_run(seed=1)
-    begin_s = 0.0 if site.factory.orders else WEEK_S
     try:
-        plan.run(run, begin_s)
-        plan.clear_ledger(run)
+        at_hour(plan, run, 0.0)
+        begin_s = run.now_s
         meter = HeatMeter(plan, site.heat)
         heat_w = np.array([meter.advance(run, begin_s + 900.0 * (k + 1)) for k in range(round(WEEK_S / 900.0))]) / 900.0
     except ModelFailure as error:
