@@ -6,8 +6,6 @@ from pydantic import Field
 
 from uem.territories.schema_base import Celsius, Flag, Model, Name, NotNegative, Number, Positive
 
-Share = Annotated[Number, Field(ge=0.0, le=1.0)]
-
 
 class Segment(Model):
     """A piece of a recipe: the chamber is led to a temperature, or held there."""
