@@ -95,7 +95,6 @@ class Shadow:
         self.watched = tuple(name for name, tags in site.machine_tags.items() if tags.state_tag)
         self._index = {name: m for m, name in enumerate(self.machines)}
         self._first = np.cumsum([0, *(machine.slots for machine in site.factory.machines)])
-        self._power_w = np.array([[m.power_w.get(state, 0.0) for state in STATES] for m in site.factory.machines])
         self._capacity = {buffer.name: buffer.capacity for buffer in site.factory.buffers}
         self._buffer_index = {name: b for b, name in enumerate(self._capacity)}
         self.mean_s = {name: self.machines[name].cycle.mean for name in self.watched}  # that the plan has
@@ -129,7 +128,7 @@ class Shadow:
         for name, (good, scrap) in made.items():
             seen[name].good, seen[name].scrap = good, scrap
         self.state = ShadowState(run, seen, dict(levels))
-        self.state.energy_j = np.zeros_like(self._power_w)
+        self.state.energy_j = np.zeros_like(self.plan.power_w)
         known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
         self.plan.inject(run, levels=known)
         self.state.level_offset = {b: level - self._came(b) for b, level in known.items() if self._is_counted(b)}
@@ -154,7 +153,7 @@ class Shadow:
         for name, row in rows.items():
             m = self._index[name]
             spent[m] = 0.0
-            spent[m, row] = self._power_w[m, row] * dt_s
+            spent[m, row] = self.plan.power_w[m, row] * dt_s
         self.state.energy_j += spent
 
     def believe(self, mean_s: Mapping[str, float]) -> None:
@@ -183,13 +182,13 @@ class Shadow:
         shown = self.state.run.view["server"]["shown"]
         found = np.array(
             [
-                self._power_w[m, shown[self._first[m] : self._first[m + 1]].astype(int)].sum()
+                self.plan.power_w[m, shown[self._first[m] : self._first[m + 1]].astype(int)].sum()
                 for m in range(len(self.machines))
             ]
         )
         for name in self.watched:
             if self.state.seen[name].state is not None:
-                found[self._index[name]] = self._power_w[self._index[name], self._row(name)]
+                found[self._index[name]] = self.plan.power_w[self._index[name], self._row(name)]
         return found
 
     def level(self, buffer: str) -> int:

@@ -165,7 +165,8 @@ class FactoryPlan:
         self.buffers = tuple(buffer.name for buffer in factory.buffers)
         self._owner = np.repeat(np.arange(len(factory.machines)), [m.slots for m in factory.machines])
         self._first = np.searchsorted(self._owner, np.arange(len(factory.machines)))
-        self._power_w = np.array([[m.power_w.get(state, 0.0) for state in STATES] for m in factory.machines])
+        # By machine and state, (machines, states); the heating of furnaces is not in it.
+        self.power_w = np.array([[m.power_w.get(state, 0.0) for state in STATES] for m in factory.machines])
         for machine in factory.machines:
             for state in machine.power_w:
                 if state not in STATES:
@@ -501,7 +502,7 @@ class FactoryPlan:
         spent[rows, slots, server["shown"]] += self._field(blocks, "head")["now"] - server["since"]
         spent[:, :, STATES.index("busy")] += server["worked"]  # see Sim.spent
         time_s = self._by_machine(spent)
-        energy_j = time_s * self._power_w
+        energy_j = time_s * self.power_w
         furnaces = furnace.ledger(self._furnaces, self._engine.furnaces(blocks), self._field(blocks, "furnace"))
         for f, (name, _) in enumerate(self._furnaces):
             if furnaces.electric[f]:
