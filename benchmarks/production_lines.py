@@ -1,6 +1,6 @@
 """Lines of machines for the benchmarks: fixed cycle of 60 s, buffers between, failures after 6,000 s of work."""
 
-from uem.twin_core.production.model import Buffer, Factory, Failure, Law, Machine, deterministic, exponential
+from uem.twin_core.plant.production import Buffer, Factory, Failure, Law, Machine, deterministic, exponential
 
 CYCLE_S, TO_FAIL_S, TO_REPAIR_S, PLACES = 60.0, 6000.0, 600.0, 10
 WEEK_S = 7 * 86400.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from uem.twin_core.production.furnace import Furnace, Segment
-from uem.twin_core.production.model import Buffer, Factory, batch_furnace, exponential
+from uem.twin_core.plant.furnace import Furnace, Segment
+from uem.twin_core.plant.production import Buffer, Factory, batch_furnace, exponential
 from uem.twin_core.production.plan import FactoryPlan, FactoryRun
 
 Compare = Callable[..., None]

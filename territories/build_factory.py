@@ -11,9 +11,9 @@ from uem.territories import schema_furnace
 from uem.territories.schema_base import Model
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.plant import furnace, production
 from uem.twin_core.plant.factory import FactorySite, HeatLoop, HeatStream, MachineTags
 from uem.twin_core.plant.problem import Problem
-from uem.twin_core.production import furnace, model
 
 S_PER_H = 3600.0
 W_PER_KW = 1e3
@@ -38,14 +38,14 @@ def factory(table: schema.Factory) -> FactorySite:
     """
     problems = [*_loose_ends(table)]
     try:
-        built = model.Factory(
+        built = production.Factory(
             name=table.name,
             machines=tuple(_machine(machine) for machine in table.machines),
             buffers=tuple(_buffer(buffer) for buffer in table.buffers),
-            crews=tuple(model.Crew(**crew.model_dump()) for crew in table.crews),
+            crews=tuple(production.Crew(**crew.model_dump()) for crew in table.crews),
             calendars=tuple(_calendar(calendar) for calendar in table.calendars),
             utilities=tuple(
-                model.Utility(name=u.name, limit=math.inf if u.limit is None else u.limit) for u in table.utilities
+                production.Utility(name=u.name, limit=math.inf if u.limit is None else u.limit) for u in table.utilities
             ),
             routes=tuple(_route(route) for route in table.routes),
             follows=table.follows,
@@ -82,10 +82,10 @@ def factory(table: schema.Factory) -> FactorySite:
         raise InvalidTerritory(error.where, [_of_the_file(problem) for problem in error.problems]) from None
 
 
-def law(table: schema.Law) -> model.Law:
+def law(table: schema.Law) -> production.Law:
     """A law of times."""
-    make = getattr(model, table.law)
-    made: model.Law = make(*(getattr(table, key) for key in schema.LAWS[table.law]))
+    make = getattr(production, table.law)
+    made: production.Law = make(*(getattr(table, key) for key in schema.LAWS[table.law]))
     return made
 
 
@@ -102,7 +102,7 @@ def _loose_ends(table: schema.Factory) -> Iterator[str]:
         for side in ("takes", "gives"):
             for flow in getattr(machine, side):
                 name = flow if isinstance(flow, str) else flow.buffer
-                if name != model.OUT:
+                if name != production.OUT:
                     yield from unknown(f"{key}.{side}", "buffer", name, table.buffers)
         for kind in ("failures", "degradations"):
             for k, failure in enumerate(getattr(machine, kind)):
@@ -126,16 +126,16 @@ def _loose_ends(table: schema.Factory) -> Iterator[str]:
             yield from unknown(f"heat[{i}].utility", "utility", heat.utility, table.utilities)
 
 
-def _machine(machine: schema.FactoryMachine) -> model.Machine:
+def _machine(machine: schema.FactoryMachine) -> production.Machine:
     same = ("name", "take_rule", "give_rule", "slots", "batch", "scrap", "calendar", "pauses", "loses", "arrives")
     others = ("defects", "rejects", "product")
     sleep, inspection = machine.sleep, machine.inspection
     if machine.furnace is not None:
-        made = model.batch_furnace(machine.name, _furnace(machine.furnace))
+        made = production.batch_furnace(machine.name, _furnace(machine.furnace))
     else:
         assert machine.cycle is not None  # the schema asks for one of the two
         recipes = {product: law(cycle) for product, cycle in machine.recipes.items()}
-        made = model.Machine(name=machine.name, cycle=law(machine.cycle), recipes=recipes)
+        made = production.Machine(name=machine.name, cycle=law(machine.cycle), recipes=recipes)
     return replace(
         made,
         batch_wait_s=math.inf if machine.batch_wait_s is None else machine.batch_wait_s,
@@ -143,10 +143,10 @@ def _machine(machine: schema.FactoryMachine) -> model.Machine:
         gives=tuple(_flow(flow) for flow in machine.gives),
         failures=tuple(_failure(failure) for failure in machine.failures),
         degradations=tuple(_degradation(wear) for wear in machine.degradations),
-        inspection=None if inspection is None else model.Inspection(**inspection.model_dump()),
+        inspection=None if inspection is None else production.Inspection(**inspection.model_dump()),
         sleep=None
         if sleep is None
-        else model.Sleep(after_s=sleep.after_s, warm_up=law(sleep.warm_up), parts=sleep.parts),
+        else production.Sleep(after_s=sleep.after_s, warm_up=law(sleep.warm_up), parts=sleep.parts),
         power_w={state: power * W_PER_KW for state, power in machine.power_kw.items()},
         uses=dict(machine.uses),
         orders=tuple(_order(order) for order in machine.orders),
@@ -155,12 +155,12 @@ def _machine(machine: schema.FactoryMachine) -> model.Machine:
     )
 
 
-def _flow(flow: str | schema.Flow) -> str | model.Flow:
-    return flow if isinstance(flow, str) else model.Flow(**flow.model_dump())
+def _flow(flow: str | schema.Flow) -> str | production.Flow:
+    return flow if isinstance(flow, str) else production.Flow(**flow.model_dump())
 
 
-def _failure(failure: schema.Failure) -> model.Failure:
-    return model.Failure(
+def _failure(failure: schema.Failure) -> production.Failure:
+    return production.Failure(
         to_fail=law(failure.to_fail),
         to_repair=law(failure.to_repair),
         kind=failure.kind,
@@ -170,8 +170,8 @@ def _failure(failure: schema.Failure) -> model.Failure:
     )
 
 
-def _degradation(wear: schema.Degradation) -> model.Degradation:
-    return model.Degradation(
+def _degradation(wear: schema.Degradation) -> production.Degradation:
+    return production.Degradation(
         stages=tuple(law(stage) for stage in wear.stages),
         to_repair=law(wear.to_repair),
         to_maintain=None if wear.to_maintain is None else law(wear.to_maintain),
@@ -205,16 +205,16 @@ def _recipe(segments: Sequence[schema_furnace.Segment]) -> tuple[furnace.Segment
     )
 
 
-def _route(route: schema.Route) -> model.Route:
+def _route(route: schema.Route) -> production.Route:
     steps = [schema.Step(buffer=step) if isinstance(step, str) else step for step in route.steps]
-    return model.Route(
+    return production.Route(
         product=route.product,
-        steps=tuple(model.Step(buffer=s.buffer, cycle=None if s.cycle is None else law(s.cycle)) for s in steps),
+        steps=tuple(production.Step(buffer=s.buffer, cycle=None if s.cycle is None else law(s.cycle)) for s in steps),
     )
 
 
-def _order(order: schema.Order) -> model.Order:
-    return model.Order(
+def _order(order: schema.Order) -> production.Order:
+    return production.Order(
         name=order.name,
         product=order.product,
         quantity=order.quantity,
@@ -224,14 +224,14 @@ def _order(order: schema.Order) -> model.Order:
     )
 
 
-def _buffer(buffer: schema.Buffer) -> model.Buffer:
+def _buffer(buffer: schema.Buffer) -> production.Buffer:
     rest = buffer.model_dump(exclude={"longest_s", "level_tag"})
-    return model.Buffer(longest_s=math.inf if buffer.longest_s is None else buffer.longest_s, **rest)
+    return production.Buffer(longest_s=math.inf if buffer.longest_s is None else buffer.longest_s, **rest)
 
 
-def _calendar(calendar: schema.Calendar) -> model.Calendar:
+def _calendar(calendar: schema.Calendar) -> production.Calendar:
     shifts = tuple((begin * S_PER_H, end * S_PER_H) for begin, end in calendar.shifts_h)
-    return model.Calendar(name=calendar.name, period_s=calendar.period_h * S_PER_H, shifts=shifts)
+    return production.Calendar(name=calendar.name, period_s=calendar.period_h * S_PER_H, shifts=shifts)
 
 
 def _heat(heat: schema.Heat) -> HeatStream:

@@ -24,8 +24,6 @@ CORE_ORDER = [
     ("twin",),
 ]
 CORE_LEVEL = {name: level for level, names in enumerate(CORE_ORDER) for name in names}
-# What a factory is made of stands beside the engine that runs it, and counts as plant for who imports it.
-AT_PLANT = "uem.twin_core.production.model"
 
 # part -> prefixes below `uem.` that it may import (its own part is checked separately)
 MAY = {
@@ -202,10 +200,7 @@ def upward_in_the_core(part, key, text):
     for name in imports(key, text):
         if below(name, ["uem.twin_core"]):
             other = name.split(".")
-            is_plant = pieces[2] == "plant" and below(name, [AT_PLANT])
-            if len(other) == 2 or (
-                other[2] != pieces[2] and not is_plant and CORE_LEVEL[other[2]] >= CORE_LEVEL[pieces[2]]
-            ):
+            if len(other) == 2 or (other[2] != pieces[2] and CORE_LEVEL[other[2]] >= CORE_LEVEL[pieces[2]]):
                 yield f"{key} imports {name}"
 
 
@@ -277,7 +272,6 @@ def test_relative_imports_are_refused(text):
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("twin_core/plant/factory.py", "from uem.twin_core.production.model import Factory"),
         ("hardware_adapters/metrics.py", "from uem import __version__"),
         ("hardware_adapters/spool.py", "from uem.twin_core import measurements, units"),
         ("hardware_adapters/simulator/server.py", "from uem.twin_core.twin import make_twin"),

@@ -11,9 +11,9 @@ from uem.offline.check.finding import Finding, Severity
 from uem.offline.factories import WEEK_S, at_hour
 from uem.twin_core.errors import ModelFailure
 from uem.twin_core.plant.factory import FactorySite
-from uem.twin_core.production.furnace import Furnace
+from uem.twin_core.plant.furnace import Furnace
+from uem.twin_core.plant.production import Buffer, Factory, batch_furnace, flows
 from uem.twin_core.production.heat import HeatMeter
-from uem.twin_core.production.model import Buffer, Factory, batch_furnace, flows
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 STOPPED: Final = 0.02  # part of the time without a utility

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.offline.validate.production_tables import Params, interarrival_scv
-from uem.twin_core.production import model
+from uem.twin_core.plant import production
+from uem.twin_core.plant.production import OUT, Buffer, Crew, Factory, Failure, Flow, Law, Machine, Sleep
 from uem.twin_core.production.lines import bernoulli
-from uem.twin_core.production.model import OUT, Buffer, Crew, Factory, Failure, Flow, Law, Machine, Sleep
 from uem.twin_core.production.plan import FactoryPlan, Ledger
 
 Array = NDArray[np.float64]
@@ -87,7 +87,7 @@ def line_factory(params: Params) -> Factory:
     machines = tuple(
         Machine(
             name=f"m{k + 1}",
-            cycle=model.exponential(1.0 / rates[k]),
+            cycle=production.exponential(1.0 / rates[k]),
             takes=tuple(f"b{j + 1}" for j in range(n - 1) if into[j] == k),
             gives=(f"b{k + 1}",) if k < n - 1 else (),
             failures=_failures(params, k, ("crew",) if crew else ()),
@@ -108,8 +108,8 @@ def _failures(params: Params, k: int, crews: tuple[str, ...]) -> tuple[Failure, 
     rate = params.get("failure_rate", [])
     if not rate or rate[k] == 0:
         return ()
-    repair = model.exponential(1.0 / params["repair_rate"][k])
-    return (Failure(to_fail=model.exponential(1.0 / rate[k]), to_repair=repair, crews=crews),)
+    repair = production.exponential(1.0 / params["repair_rate"][k])
+    return (Failure(to_fail=production.exponential(1.0 / rate[k]), to_repair=repair, crews=crews),)
 
 
 def _read_line(ledger: Ledger) -> Figures:
@@ -136,12 +136,12 @@ def _read_line(ledger: Ledger) -> Figures:
 
 def _repair_crew(params: Params) -> Model:
     failure = Failure(
-        to_fail=model.exponential(1.0 / params["failure_rate"]),
-        to_repair=model.exponential(1.0 / params["repair_rate"]),
+        to_fail=production.exponential(1.0 / params["failure_rate"]),
+        to_repair=production.exponential(1.0 / params["repair_rate"]),
         crews=("crew",),
     )
     n, workers = params["machines"], params["crew"]
-    machine = Machine(name="m", cycle=model.deterministic(math.inf), slots=n, failures=(failure,))
+    machine = Machine(name="m", cycle=production.deterministic(math.inf), slots=n, failures=(failure,))
     factory = Factory(machines=(machine,), crews=(Crew(name="crew", workers=workers),))
 
     def read(ledger: Ledger) -> Figures:
@@ -169,7 +169,7 @@ def _jackson(params: Params) -> Model:
         stations.append(
             Machine(
                 name=f"s{k + 1}",
-                cycle=model.exponential(1.0 / params["mu"][k]),
+                cycle=production.exponential(1.0 / params["mu"][k]),
                 takes=(f"q{k + 1}",),
                 gives=tuple(onward),
                 give_rule="chance",
@@ -177,8 +177,8 @@ def _jackson(params: Params) -> Model:
             )
         )
         if params["gamma"][k] > 0:
-            between = model.exponential(1.0 / params["gamma"][k])
-            sources.append(model.source(f"in{k + 1}", between, [f"q{k + 1}"]))
+            between = production.exponential(1.0 / params["gamma"][k])
+            sources.append(production.source(f"in{k + 1}", between, [f"q{k + 1}"]))
     buffers = tuple(Buffer(name=f"q{k + 1}") for k in range(n))
 
     def read(ledger: Ledger) -> Figures:
@@ -204,7 +204,7 @@ def _closed(params: Params) -> Model:
     machines = [
         Machine(
             name=f"s{k + 1}",
-            cycle=model.exponential(params["demands"][k]),
+            cycle=production.exponential(params["demands"][k]),
             takes=(f"q{k + 1}",),
             gives=(after[k],),
             slots=params["servers"][k],
@@ -213,7 +213,9 @@ def _closed(params: Params) -> Model:
     ]
     buffers = [Buffer(name=f"q{k + 1}", initial=pallets if k == 0 else 0) for k in range(n)]
     if think > 0:
-        thinker = Machine(name="think", cycle=model.exponential(think), takes=("thinks",), gives=("q1",), slots=pallets)
+        thinker = Machine(
+            name="think", cycle=production.exponential(think), takes=("thinks",), gives=("q1",), slots=pallets
+        )
         machines.append(thinker)
         buffers.append(Buffer(name="thinks"))
 
@@ -270,7 +272,7 @@ def _station(
     server = Machine(
         name="server", cycle=cycle, takes=("queue",), slots=slots, failures=failures, batch=(batch, batch), sleep=sleep
     )
-    arrivals = model.source("arrivals", between, ["queue"], loses=places is not None)
+    arrivals = production.source("arrivals", between, ["queue"], loses=places is not None)
     return Factory(machines=(server, arrivals), buffers=(Buffer(name="queue", capacity=places),))
 
 
@@ -294,13 +296,13 @@ def _read_queue(ledger: Ledger, slots: int = 1, batch: int = 1) -> dict[str, tup
 def _mmc(params: Params) -> Model:
     slots = params.get("servers", 1)
     factory = _station(
-        model.exponential(1.0 / params["arrival"]), model.exponential(1.0 / params["service"]), slots=slots
+        production.exponential(1.0 / params["arrival"]), production.exponential(1.0 / params["service"]), slots=slots
     )
     return of_factory(factory, partial(_read_queue, slots=slots), "utilisation")
 
 
 def _mm1k(params: Params) -> Model:
-    laws = model.exponential(1.0 / params["arrival"]), model.exponential(1.0 / params["service"])
+    laws = production.exponential(1.0 / params["arrival"]), production.exponential(1.0 / params["service"])
 
     def read(ledger: Ledger) -> Figures:
         queue = _read_queue(ledger)
@@ -313,24 +315,24 @@ def _mm1k(params: Params) -> Model:
 def law(name: str, mean: float, scv: float) -> Law:
     """A law by the name that the tables give it; what they do not name, by its mean and variation."""
     if name == "deterministic" or scv == 0:
-        return model.deterministic(mean)
+        return production.deterministic(mean)
     if name == "lognormal":
-        return model.lognormal(mean, scv)
+        return production.lognormal(mean, scv)
     if name.startswith("hyperexp"):
-        return model.hyperexponential(mean, scv)
+        return production.hyperexponential(mean, scv)
     if name.startswith("erlang"):
-        return model.erlang(mean, int(name.removeprefix("erlang").strip("-_ ")))
-    return model.exponential(mean) if scv == 1 else model.gamma(mean, scv)
+        return production.erlang(mean, int(name.removeprefix("erlang").strip("-_ ")))
+    return production.exponential(mean) if scv == 1 else production.gamma(mean, scv)
 
 
 def _mg1(params: Params) -> Model:
     cycle = law(params["service"], params["service_mean"], params["service_scv"])
-    return of_factory(_station(model.exponential(1.0 / params["arrival"]), cycle), _read_queue, "utilisation")
+    return of_factory(_station(production.exponential(1.0 / params["arrival"]), cycle), _read_queue, "utilisation")
 
 
 def _gim1(params: Params) -> Model:
     between = law(params["interarrival"], 1.0 / params["arrival"], interarrival_scv(params))
-    return of_factory(_station(between, model.exponential(1.0 / params["service"])), _read_queue, "utilisation")
+    return of_factory(_station(between, production.exponential(1.0 / params["service"])), _read_queue, "utilisation")
 
 
 def _priorities(params: Params) -> Model | None:
@@ -342,7 +344,8 @@ def _priorities(params: Params) -> Model | None:
     queues = tuple(f"q{k + 1}" for k in range(n))
     server = Machine(name="server", cycle=cycle, takes=queues, take_rule="first")
     sources = (
-        model.source(f"in{k + 1}", model.exponential(1.0 / params["arrivals"][k]), [queues[k]]) for k in range(n)
+        production.source(f"in{k + 1}", production.exponential(1.0 / params["arrivals"][k]), [queues[k]])
+        for k in range(n)
     )
     factory = Factory(machines=(server, *sources), buffers=tuple(Buffer(name=name) for name in queues))
 
@@ -358,9 +361,9 @@ def _priorities(params: Params) -> Model | None:
 
 def _outages(params: Params) -> Model:
     repair = law("", params["mttr"], params["repair_scv"])
-    failure = Failure(to_fail=model.exponential(params["mttf"]), to_repair=repair)
+    failure = Failure(to_fail=production.exponential(params["mttf"]), to_repair=repair)
     cycle = law("", params["t0"], params["scv0"])
-    factory = _station(model.exponential(1.0 / params["arrival"]), cycle, failures=(failure,))
+    factory = _station(production.exponential(1.0 / params["arrival"]), cycle, failures=(failure,))
 
     def read(ledger: Ledger) -> Figures:
         busy, down = ledger.share("busy")[:, 0], ledger.share("down")[:, 0]
@@ -373,15 +376,15 @@ def _outages(params: Params) -> Model:
 
 
 def _batch(params: Params) -> Model:
-    laws = model.exponential(1.0 / params["arrival"]), model.exponential(1.0 / params["cycle_rate"])
+    laws = production.exponential(1.0 / params["arrival"]), production.exponential(1.0 / params["cycle_rate"])
     return of_factory(
         _station(*laws, batch=params["batch"]), partial(_read_queue, batch=params["batch"]), "utilisation"
     )
 
 
 def _switched(params: Params) -> Model:
-    sleep = Sleep(after_s=0.0, warm_up=model.exponential(1.0 / params["warmup_rate"]))
-    laws = model.exponential(1.0 / params["arrival"]), model.exponential(1.0 / params["service"])
+    sleep = Sleep(after_s=0.0, warm_up=production.exponential(1.0 / params["warmup_rate"]))
+    laws = production.exponential(1.0 / params["arrival"]), production.exponential(1.0 / params["service"])
     watts = params["kW"]
 
     def read(ledger: Ledger) -> Figures:

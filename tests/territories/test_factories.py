@@ -6,8 +6,8 @@ import pytest
 
 from uem.territories.load import find, load
 from uem.twin_core.errors import InvalidTerritory
-from uem.twin_core.production import model
-from uem.twin_core.production.furnace import Segment
+from uem.twin_core.plant import production
+from uem.twin_core.plant.furnace import Segment
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.plan import FactoryPlan
 
@@ -79,14 +79,14 @@ def test_a_file_is_the_factory_that_python_would_write(file):
     saw, mill = site.factory.machines
     assert site.calendar_epoch_ns == 1_704_063_600 * 10**9
     assert saw.power_w == {"busy": 6000.0, "starved": 500.0}
-    assert saw.failures[0].to_fail == model.weibull(6000.0, 1.5)
-    assert saw.failures[0].to_repair == model.lognormal(600.0, 1.0)
-    assert saw.recipes == {"B": model.triangular(10.0, 20.0, 60.0)}
+    assert saw.failures[0].to_fail == production.weibull(6000.0, 1.5)
+    assert saw.failures[0].to_repair == production.lognormal(600.0, 1.0)
+    assert saw.recipes == {"B": production.triangular(10.0, 20.0, 60.0)}
     assert saw.changeover_s == {("A", "B"): 300.0}
     assert [(o.due_s, o.release_s) for o in saw.orders] == [(7200.0, 0.0), (math.inf, 3600.0)]
-    assert mill.cycle == model.empirical([50.0, 55.0])
-    assert mill.takes == (model.Flow(buffer="b", amount=2),)
-    assert mill.sleep.warm_up == model.deterministic(30.0)
+    assert mill.cycle == production.empirical([50.0, 55.0])
+    assert mill.takes == (production.Flow(buffer="b", amount=2),)
+    assert mill.sleep.warm_up == production.deterministic(30.0)
     assert site.factory.calendars[0].shifts == ((21600.0, 50400.0), (54000.0, 79200.0))
     assert site.factory.buffers[0].longest_s == math.inf
     plan = FactoryPlan(site.factory)
@@ -249,13 +249,13 @@ def test_furnaces_wear_routes_and_inspections_of_a_file_are_those_that_python_wo
     assert (furnace.chamber_j_per_k, furnace.exhaust_j_per_kgk) == (400e3, 1100.0)
     assert furnace.fumes_kg_per_j == pytest.approx(4e-7)
     assert furnace.levels_k == (333.15, 428.15)
-    assert kiln.cycle == model.deterministic(6300.0)
-    assert kiln.degradations[0].stages == (model.exponential(604800.0), model.exponential(86400.0))
-    assert kiln.degradations[0].to_maintain == model.deterministic(3600.0)
+    assert kiln.cycle == production.deterministic(6300.0)
+    assert kiln.degradations[0].stages == (production.exponential(604800.0), production.exponential(86400.0))
+    assert kiln.degradations[0].to_maintain == production.deterministic(3600.0)
     assert (kiln.degradations[0].threshold, kiln.degradations[0].skill) == (1, "oven")
-    assert gate.inspection == model.Inspection(finds=0.9)
+    assert gate.inspection == production.Inspection(finds=0.9)
     assert (press.product, press.defects, gate.rejects) == ("plate", 0.1, "bad")
-    assert site.factory.routes[0].steps[1] == model.Step(buffer="fired", cycle=model.exponential(70.0))
+    assert site.factory.routes[0].steps[1] == production.Step(buffer="fired", cycle=production.exponential(70.0))
     assert site.factory.crews[0].skills == ("oven",)
     plan = FactoryPlan(site.factory)
     run = plan.initial_run()

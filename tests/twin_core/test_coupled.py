@@ -12,7 +12,7 @@ from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput, TwinError, UnknownName
 from uem.twin_core.plant.factory import FactorySite, HeatStream
 from uem.twin_core.plant.network import Network
-from uem.twin_core.production.model import Buffer, Factory, batch_furnace
+from uem.twin_core.plant.production import Buffer, Factory, batch_furnace
 from uem.twin_core.production.plan import STATES
 
 PLAIN = runpy.run_path(str(Path(__file__).with_name("production") / "furnaces.py"))["PLAIN"]

@@ -22,10 +22,10 @@ from uem.twin_core.follow.shadow import Shadow, ShadowState, foreseen
 from uem.twin_core.follow.writer import Writer
 from uem.twin_core.measurements import NS_PER_S, is_good
 from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.production import lognormal
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.indicators import PACKML, PackML
 from uem.twin_core.production.learning import ExponentialBelief, LognormalBelief
-from uem.twin_core.production.model import lognormal
 from uem.twin_core.production.plan import STATES, FactoryPlan
 from uem.twin_core.state import Columns, Signal, Source
 

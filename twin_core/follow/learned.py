@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass, replace
 
 from uem.twin_core.follow.shadow import BUSY, DOWN
+from uem.twin_core.plant.production import Machine
 from uem.twin_core.production.indicators import PackML
 from uem.twin_core.production.learning import DriftAlarm, ExponentialBelief, LognormalBelief, MachineBelief, Spell
-from uem.twin_core.production.model import Machine
 
 MEMORY = 200.0  # observations that a belief is worth at most
 WORTH_AFTER_DRIFT = 3.0

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.production import OUT, Failure, Law, Machine, deterministic, exponential, flows
 from uem.twin_core.production.indicators import PACKML, PackML
-from uem.twin_core.production.model import OUT, Failure, Law, Machine, deterministic, exponential, flows
 from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun
 
 Array = NDArray[np.float64]

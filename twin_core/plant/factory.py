@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.plant.problem import Problem
-from uem.twin_core.production.model import Factory
+from uem.twin_core.plant.production import Factory
 
 MOST_TEMP_K = 1773.15
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uem.twin_core.plant.furnace import Furnace
+from uem.twin_core.plant.production import OUT, Degradation, Factory, Failure, Flow, Law, Machine, flows
 from uem.twin_core.production import engine, furnace
 from uem.twin_core.production.laws import KINDS, LAW
-from uem.twin_core.production.model import OUT, Degradation, Factory, Failure, Flow, Law, Machine, flows
 
 
 def stream_keys(factory: Factory) -> NDArray[np.uint64]:
@@ -55,7 +56,7 @@ class Compiler:
         self.buffer_index = {buffer.name: b for b, buffer in enumerate(factory.buffers)}
         self.crew_index = {crew.name: c for c, crew in enumerate(factory.crews)}
         self.servers: list[dict[str, float]] = []
-        self.furnaces: list[tuple[int, furnace.Furnace, int]] = []
+        self.furnaces: list[tuple[int, Furnace, int]] = []
         self.takes: list[tuple[float, int, int]] = []
         self.gives: list[tuple[float, int, int]] = []
         self.modes: list[tuple[int, ...]] = []

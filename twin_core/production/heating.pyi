@@ -8,7 +8,6 @@ SEGMENT_PLAN: Final[np.dtype[np.void]]
 FURNACE_PLAN: Final[np.dtype[np.void]]
 FURNACE: Final[np.dtype[np.void]]
 KINDS: Final[dict[str, int]]
-MOST_LEVELS: Final[int]
 AT: Final[dict[str, Any]]
 N_READ: Final[int]
 

@@ -21,6 +21,7 @@ from libc.stdint cimport int32_t
 
 import numpy as np
 
+from uem.twin_core.plant.furnace import MOST_LEVELS
 from uem.twin_core.production.bath cimport mean_of_decay, mean_of_mean
 
 # Seconds of a recipe that are none: what rounding leaves of a segment.
@@ -339,8 +340,8 @@ SIZES = {
 }
 assert all(ours == theirs for ours, theirs in SIZES.values()), SIZES
 assert N_SUMS == 25
+assert MOST_LEVELS == LEVELS
 KINDS = {"ramp": RAMP, "hold": HOLD, "door": DOOR}
-MOST_LEVELS = LEVELS
 # Where each number stands in what `Engine.furnaces` gives: excess temperatures, stored heat, sums.
 AT = {
     "temperature": slice(0, NODES),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.production.model import Factory
+from uem.twin_core.plant.production import Factory
 from uem.twin_core.production.plan import STATES, Ledger
 
 Array = NDArray[np.float64]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.plant.production import OUT, Crew, Factory, Machine, flows
 from uem.twin_core.production.analytic.decomposition import decomposed_fluid_line
 from uem.twin_core.production.analytic.design import bottlenecks
 from uem.twin_core.production.analytic.lines import ExponentialLine, line_figures
-from uem.twin_core.production.model import OUT, Crew, Factory, Machine, flows
 
 Array = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.plant.production import OUT, Factory, Flow, Law, Machine, flows
 from uem.twin_core.production import recursion, slotted
 from uem.twin_core.production.compile import stream_keys
 from uem.twin_core.production.laws import KINDS, LAW
-from uem.twin_core.production.model import OUT, Factory, Flow, Law, Machine, flows
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]

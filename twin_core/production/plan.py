@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
+from uem.twin_core.plant.production import Factory
 from uem.twin_core.production import engine, furnace
 from uem.twin_core.production.compile import Compiler, layout_digest, stream_keys
-from uem.twin_core.production.model import Factory
 
 Array = NDArray[np.float64]
 STATES = engine.STATES

@@ -12,8 +12,8 @@ from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
 from uem.territories.load import load
 from uem.twin_core.plant.factory import FactorySite, HeatStream
-from uem.twin_core.production.furnace import Segment
-from uem.twin_core.production.model import Buffer, Factory, Utility, batch_furnace, exponential
+from uem.twin_core.plant.furnace import Segment
+from uem.twin_core.plant.production import Buffer, Factory, Utility, batch_furnace, exponential
 
 _SHARED = Path(__file__).resolve().parents[2] / "twin_core" / "production" / "furnaces.py"
 PLAIN = runpy.run_path(str(_SHARED))["PLAIN"]

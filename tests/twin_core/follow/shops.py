@@ -7,8 +7,8 @@ import numpy as np
 
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.twin_core.plant.factory import FactorySite, HeatStream, MachineTags
+from uem.twin_core.plant.production import Buffer, Factory, Failure, Machine, exponential, gamma
 from uem.twin_core.production.indicators import PACKML
-from uem.twin_core.production.model import Buffer, Factory, Failure, Machine, exponential, gamma
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 EPOCH_NS = 1_704_067_200 * 10**9  # Monday

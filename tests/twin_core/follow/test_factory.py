@@ -12,8 +12,8 @@ from uem.twin_core.follow.factory import FactoryFollower
 from uem.twin_core.follow.learned import Learned
 from uem.twin_core.measurements import GOOD, UNCERTAIN_LAST_USABLE_VALUE, Samples, is_good
 from uem.twin_core.plant.factory import MachineTags
+from uem.twin_core.plant.production import Crew, exponential
 from uem.twin_core.production.indicators import PackML
-from uem.twin_core.production.model import Crew, exponential
 from uem.twin_core.production.plan import STATES
 from uem.twin_core.twin import make_twin
 

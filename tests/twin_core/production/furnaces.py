@@ -1,6 +1,6 @@
 """A furnace that tests share; those that need more of it replace what they need."""
 
-from uem.twin_core.production.furnace import Furnace, Segment
+from uem.twin_core.plant.furnace import Furnace, Segment
 
 # Electric, without doors, carrier or exhaust.
 PLAIN = Furnace(

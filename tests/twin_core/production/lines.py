@@ -4,7 +4,7 @@ import math
 
 from hypothesis import strategies as st
 
-from uem.twin_core.production.model import (
+from uem.twin_core.plant.production import (
     OUT,
     Buffer,
     Calendar,

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uem.twin_core.errors import InvalidInput, InvalidTerritory, ModelFailure, UnknownName
-from uem.twin_core.production.lines import Tandem, bernoulli
-from uem.twin_core.production.model import (
+from uem.twin_core.plant.production import (
     OUT,
     Buffer,
     Calendar,
@@ -31,6 +30,7 @@ from uem.twin_core.production.model import (
     exponential,
     source,
 )
+from uem.twin_core.production.lines import Tandem, bernoulli
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 _LINES = runpy.run_path(str(Path(__file__).with_name("lines.py")))

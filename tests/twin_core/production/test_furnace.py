@@ -15,9 +15,8 @@ from scipy.linalg import expm
 from scipy.optimize import brentq
 
 from uem.twin_core.errors import InvalidInput, InvalidTerritory, UnknownName
-from uem.twin_core.production.furnace import Furnace, Segment
-from uem.twin_core.production.indicators import SINKS, HeatSplit, heat_j, indicators
-from uem.twin_core.production.model import (
+from uem.twin_core.plant.furnace import Furnace, Segment
+from uem.twin_core.plant.production import (
     Buffer,
     Factory,
     Failure,
@@ -30,6 +29,7 @@ from uem.twin_core.production.model import (
     order_book,
     source,
 )
+from uem.twin_core.production.indicators import SINKS, HeatSplit, heat_j, indicators
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 PLAIN = runpy.run_path(str(Path(__file__).with_name("furnaces.py")))["PLAIN"]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.plant.factory import FactorySite, HeatStream
-from uem.twin_core.production.furnace import Segment
+from uem.twin_core.plant.furnace import Segment
+from uem.twin_core.plant.production import Buffer, Factory, batch_furnace
 from uem.twin_core.production.heat import HeatMeter
-from uem.twin_core.production.model import Buffer, Factory, batch_furnace
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 _LINES = runpy.run_path(str(Path(__file__).with_name("lines.py")))

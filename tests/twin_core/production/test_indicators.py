@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.plant.production import deterministic, exponential
 from uem.twin_core.production.indicators import INJECTED, PACKML, SINKS, HeatSplit, PackML, heat_j, indicators
-from uem.twin_core.production.model import deterministic, exponential
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 _LINES = runpy.run_path(str(Path(__file__).with_name("lines.py")))

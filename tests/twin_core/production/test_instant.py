@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.production.instant import DECOMPOSED, EXACT, instant_answer
-from uem.twin_core.production.model import (
+from uem.twin_core.plant.production import (
     Buffer,
     Crew,
     Factory,
@@ -16,6 +15,7 @@ from uem.twin_core.production.model import (
     exponential,
     lognormal,
 )
+from uem.twin_core.production.instant import DECOMPOSED, EXACT, instant_answer
 from uem.twin_core.production.plan import FactoryPlan
 
 

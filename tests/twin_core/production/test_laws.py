@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from uem.twin_core.production import laws, model
+from uem.twin_core.plant import production
+from uem.twin_core.production import laws
 
 N = 100_000
 EXAMPLES = {
-    "exponential": (model.exponential(3.0), stats.expon(scale=3.0)),
-    "erlang": (model.erlang(6.0, 4), stats.gamma(4, scale=1.5)),
-    "gamma": (model.gamma(5.0, 0.3), stats.gamma(1 / 0.3, scale=1.5)),
-    "gamma below shape 1": (model.gamma(5.0, 2.0), stats.gamma(0.5, scale=10.0)),
+    "exponential": (production.exponential(3.0), stats.expon(scale=3.0)),
+    "erlang": (production.erlang(6.0, 4), stats.gamma(4, scale=1.5)),
+    "gamma": (production.gamma(5.0, 0.3), stats.gamma(1 / 0.3, scale=1.5)),
+    "gamma below shape 1": (production.gamma(5.0, 2.0), stats.gamma(0.5, scale=10.0)),
     "lognormal": (
-        model.lognormal(2.0, 2.0),
+        production.lognormal(2.0, 2.0),
         stats.lognorm(math.sqrt(math.log(3)), scale=2.0 / math.sqrt(3)),
     ),
-    "weibull": (model.weibull(4.0, 2.5), stats.weibull_min(2.5, scale=4.0 / math.gamma(1.4))),
-    "uniform": (model.uniform(2.0, 5.0), stats.uniform(2.0, 3.0)),
-    "triangular": (model.triangular(1.0, 2.0, 6.0), stats.triang(0.2, 1.0, 5.0)),
+    "weibull": (production.weibull(4.0, 2.5), stats.weibull_min(2.5, scale=4.0 / math.gamma(1.4))),
+    "uniform": (production.uniform(2.0, 5.0), stats.uniform(2.0, 3.0)),
+    "triangular": (production.triangular(1.0, 2.0, 6.0), stats.triang(0.2, 1.0, 5.0)),
 }
 
 
@@ -37,17 +38,17 @@ def test_times_follow_the_law(law, distribution):
 
 
 def test_a_deterministic_law_draws_nothing_else():
-    assert set(draw(model.deterministic(7.0), 100)) == {7.0}
+    assert set(draw(production.deterministic(7.0), 100)) == {7.0}
 
 
 def test_measured_times_come_equally_often():
-    values, counts = np.unique(draw(model.empirical([1.0, 2.0, 4.0])), return_counts=True)
+    values, counts = np.unique(draw(production.empirical([1.0, 2.0, 4.0])), return_counts=True)
     assert list(values) == [1.0, 2.0, 4.0]
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
 def test_two_exponentials_have_the_mean_and_variance_that_were_asked_for():
-    law = model.hyperexponential(2.0, 5.0)
+    law = production.hyperexponential(2.0, 5.0)
     times = draw(law, 1_000_000)
     assert times.mean() == pytest.approx(2.0, rel=0.02)
     assert times.var() / times.mean() ** 2 == pytest.approx(5.0, rel=0.1)
@@ -56,19 +57,19 @@ def test_two_exponentials_have_the_mean_and_variance_that_were_asked_for():
 @pytest.mark.parametrize(
     "law",
     [
-        model.deterministic(0.0),
-        model.exponential(-1.0),
-        model.exponential(math.inf),
-        model.erlang(1.0, 0),
-        model.gamma(1.0, 0.0),
-        model.lognormal(-1.0, 1.0),
-        model.weibull(1.0, 0.0),
-        model.weibull(1.0, 1e-3),
-        model.uniform(3.0, 2.0),
-        model.triangular(1.0, 5.0, 4.0),
-        model.empirical([]),
-        model.empirical([1.0, -2.0]),
-        model.hyperexponential(1.0, 0.5),
+        production.deterministic(0.0),
+        production.exponential(-1.0),
+        production.exponential(math.inf),
+        production.erlang(1.0, 0),
+        production.gamma(1.0, 0.0),
+        production.lognormal(-1.0, 1.0),
+        production.weibull(1.0, 0.0),
+        production.weibull(1.0, 1e-3),
+        production.uniform(3.0, 2.0),
+        production.triangular(1.0, 5.0, 4.0),
+        production.empirical([]),
+        production.empirical([1.0, -2.0]),
+        production.hyperexponential(1.0, 0.5),
     ],
     ids=str,
 )

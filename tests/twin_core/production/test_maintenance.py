@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from uem.twin_core.errors import InvalidInput, InvalidTerritory
-from uem.twin_core.production.instant import instant_answer
-from uem.twin_core.production.lines import Tandem
-from uem.twin_core.production.model import (
+from uem.twin_core.plant.production import (
     Buffer,
     Calendar,
     Crew,
@@ -23,6 +21,8 @@ from uem.twin_core.production.model import (
     exponential,
     source,
 )
+from uem.twin_core.production.instant import instant_answer
+from uem.twin_core.production.lines import Tandem
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
 z = runpy.run_path(str(Path(__file__).with_name("lines.py")))["z"]

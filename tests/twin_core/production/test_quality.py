@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uem.twin_core.errors import InvalidTerritory
-from uem.twin_core.production.model import (
+from uem.twin_core.plant.production import (
     Buffer,
     Factory,
     Failure,

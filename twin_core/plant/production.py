@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uem.twin_core.errors import InvalidTerritory
-from uem.twin_core.production.furnace import Furnace
+from uem.twin_core.plant.furnace import Furnace
 
 OUT = ""  # as the name of a buffer: out of the factory
 MOST_FOLLOWED = 10_000_000  # parts, of 64 bytes each and more
