@@ -729,7 +729,7 @@ class NetworkPlan:
         """
         if steps < 1 or every < 1:
             raise InvalidInput(f"network {self.name}: records of {steps} steps, after every {every}; 1 at least")
-        slots = self._kept_slots()
+        slots = self._kept_slots() if keep else {}
         for name in keep:
             if name not in slots:
                 raise UnknownName("quantity", name, slots)
@@ -745,10 +745,12 @@ class NetworkPlan:
             things = getattr(self, kind + "s")
             found[f"{kind}_flow_kg_s"] = Slot(4, tuple(next(edge) for _ in things), things)
         found["pipe_outlet_temp_k"] = Slot(5, tuple(range(len(self.pipes))), self.pipes)
-        results = [(name, unit.name) for unit in self._units for name in unit.result_names]
-        for name, _ in dict.fromkeys(results):
-            columns = [k for k, (other, _) in enumerate(results) if other == name]
-            found[name] = Slot(6, tuple(columns), tuple(results[k][1] for k in columns))
+        results: dict[str, list[tuple[int, str]]] = {}
+        named = ((name, unit.name) for unit in self._units for name in unit.result_names)
+        for column, (name, unit_name) in enumerate(named):
+            results.setdefault(name, []).append((column, unit_name))
+        for name, told in results.items():
+            found[name] = Slot(6, tuple(column for column, _ in told), tuple(unit_name for _, unit_name in told))
         return found
 
     def run(
@@ -788,7 +790,7 @@ class NetworkPlan:
             records = self.records(steps, {})
         elif records.steps != steps or records._out.shape[2] != self.members:
             raise InvalidInput(f"network {self.name}: these records are of another run")
-        slots = inputs._slots(self.nodes, self.valves, self.pumps)
+        slots = inputs._slots(self.nodes, self.valves, self.pumps) if course else {}
         bounds = [limits for _, _, limits, _ in ALLOWED]
         try:
             given = courses(slots, bounds, course or {}, steps, self.members)
