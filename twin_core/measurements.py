@@ -6,6 +6,7 @@ Times are int64 nanoseconds UTC. Values are SI. Quality is the 32-bit OPC UA Sta
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,33 @@ class Tag:
             raise InvalidInput("a tag needs a name")
         if not self.low < self.high:
             raise InvalidInput(f"tag {self.name}: low {self.low} must be below high {self.high}")
+
+
+class GapReason(StrEnum):
+    """Why samples are missing."""
+
+    LINK_DOWN = "link_down"  # the plant was out of reach and could not give what it had kept
+    SOURCE_RESTARTED = "source_restarted"  # the plant's server lost what it had kept
+    QUEUE_OVERFLOW = "queue_overflow"  # a queue of the plant or ours was full
+    SPOOL_FULL = "spool_full"  # no room on our disk
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An interval in which samples of a tag may be lost: after `start_ns` and before `end_ns`, both exclusive.
+
+    They are the source times of the last sample before and of the first one after it, so that both are known to be
+    there and nothing between them is.
+    """
+
+    tag: str
+    start_ns: int
+    end_ns: int
+    reason: GapReason
+
+    def __post_init__(self) -> None:
+        if not self.start_ns < self.end_ns:
+            raise InvalidInput(f"tag {self.tag}: a gap from {self.start_ns} to {self.end_ns} ns has no inside")
 
 
 @dataclass(frozen=True, slots=True)

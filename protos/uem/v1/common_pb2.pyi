@@ -19,6 +19,35 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _GapReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GapReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GapReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GAP_REASON_UNSPECIFIED: _GapReason.ValueType  # 0
+    GAP_REASON_LINK_DOWN: _GapReason.ValueType  # 1
+    """The plant was out of reach and could not give what it had kept."""
+    GAP_REASON_SOURCE_RESTARTED: _GapReason.ValueType  # 2
+    """The plant's server lost what it had kept."""
+    GAP_REASON_QUEUE_OVERFLOW: _GapReason.ValueType  # 3
+    """A queue of the plant or of the gateway was full."""
+    GAP_REASON_SPOOL_FULL: _GapReason.ValueType  # 4
+    """The gateway had no room on its disk."""
+
+class GapReason(_GapReason, metaclass=_GapReasonEnumTypeWrapper): ...
+
+GAP_REASON_UNSPECIFIED: GapReason.ValueType  # 0
+GAP_REASON_LINK_DOWN: GapReason.ValueType  # 1
+"""The plant was out of reach and could not give what it had kept."""
+GAP_REASON_SOURCE_RESTARTED: GapReason.ValueType  # 2
+"""The plant's server lost what it had kept."""
+GAP_REASON_QUEUE_OVERFLOW: GapReason.ValueType  # 3
+"""A queue of the plant or of the gateway was full."""
+GAP_REASON_SPOOL_FULL: GapReason.ValueType  # 4
+"""The gateway had no room on its disk."""
+Global___GapReason: _TypeAlias = GapReason  # noqa: Y015
+
 class _Source:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -94,3 +123,35 @@ class Samples(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Samples: _TypeAlias = Samples  # noqa: Y015
+
+@_typing.final
+class Gap(_message.Message):
+    """An interval in which samples of a tag may be lost: after `start_time_ns` and before `end_time_ns`, both exclusive,
+    which are the source times of its neighbours.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_NS_FIELD_NUMBER: _builtins.int
+    END_TIME_NS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    start_time_ns: _builtins.int
+    end_time_ns: _builtins.int
+    reason: Global___GapReason.ValueType
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+        start_time_ns: _builtins.int = ...,
+        end_time_ns: _builtins.int = ...,
+        reason: Global___GapReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_ns", b"end_time_ns", "reason", b"reason", "start_time_ns", b"start_time_ns", "tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gap: _TypeAlias = Gap  # noqa: Y015

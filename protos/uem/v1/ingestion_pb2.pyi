@@ -56,6 +56,7 @@ class IngestRequest(_message.Message):
     PRODUCER_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
     producer: _builtins.str
     """Stays the same over restarts of the sender as long as its sequence goes on."""
     sequence: _builtins.int
@@ -64,16 +65,21 @@ class IngestRequest(_message.Message):
     def samples(self) -> _common_pb2.Samples:
         """At most 65,536 rows."""
 
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Gap]:
+        """Gaps that are known by now; they are committed with the samples. At most 65,536."""
+
     def __init__(
         self,
         *,
         producer: _builtins.str = ...,
         sequence: _builtins.int = ...,
         samples: _common_pb2.Samples | None = ...,
+        gaps: _abc.Iterable[_common_pb2.Gap] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["producer", b"producer", "samples", b"samples", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "producer", b"producer", "samples", b"samples", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
