@@ -15,7 +15,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
 # Parts of the package and the folders they live in. `uem.v1` is where protoc's own import lines look.
-PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples"]
+PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples", "monitoring"]
 COMPILED = ["twin_core", "hardware_adapters"]  # have kernels
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
 # Compiled for each of these kinds of processor (lanes with as many numbers as their vectors hold); all have the first.

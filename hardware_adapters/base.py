@@ -7,7 +7,7 @@ and the gateway (`supervise.py`), which is the same for all protocols, opens a n
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import Samples
@@ -38,6 +38,16 @@ class Adapter(Protocol):
 
         Ends when the plant has no more to say. Raises AdapterError when it is lost; what came before is yielded first.
         """
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """An adapter that knows how long it took to turn messages into samples."""
+
+    @property
+    def decode_s(self) -> float:
+        """Seconds so far."""
         ...
 
 

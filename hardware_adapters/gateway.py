@@ -15,7 +15,7 @@ from prometheus_client.core import Metric
 
 from uem.hardware_adapters import process
 from uem.hardware_adapters.inbox import Inbox
-from uem.hardware_adapters.metrics import counter, gauge, info, served
+from uem.hardware_adapters.metrics import counter, gauge, histogram, info, served
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.protocols import PROTOCOLS, endpoints_of
 from uem.hardware_adapters.spool import Spool
@@ -125,6 +125,24 @@ class Gateway:
             "Time since samples of the plant came in last.",
             plant,
             by_plant(k.newest_age_s for k in links),
+        )
+        yield histogram(
+            name + "publish_lag_seconds",
+            "Time from the newest source time of a batch until it was here, by both clocks.",
+            plant,
+            [((k.plant,), k.lag_s) for k in links],
+        )
+        yield counter(
+            name + "decode_seconds_total",
+            "Time that decoding messages of the plant took, where the protocol needs it.",
+            plant,
+            by_plant(k.decode_s for k in links),
+        )
+        yield counter(
+            name + "samples_delivered_total",
+            "Samples that ingestion acknowledged, rejected ones included.",
+            (),
+            [((), float(self._spool.acknowledged_row_count))],
         )
         rejected = [((reason,), float(count)) for reason, count in sorted(self.uplink.rejected.items())]
         yield counter(

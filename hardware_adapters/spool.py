@@ -73,6 +73,7 @@ class Spool:
             StorageError: the file is no spool, is damaged, or another gateway uses it.
         """
         self.path = Path(path)
+        self.acknowledged_row_count = 0  # since the start
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         try:
@@ -170,6 +171,7 @@ class Spool:
             self._db.execute(f"DELETE FROM batch {where}", (sequence,))
             self.batch_count -= batches
             self.row_count -= rows
+            self.acknowledged_row_count += rows
 
         self._guarded(delete)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.hardware_adapters.base import Adapter
+from uem.hardware_adapters.base import Adapter, Decodes
+from uem.hardware_adapters.metrics import Distribution
 from uem.twin_core.errors import AdapterError
-from uem.twin_core.measurements import BAD, Samples
+from uem.twin_core.measurements import BAD, NS_PER_S, Samples
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +49,12 @@ class PlantLink:
         self.repeated = 0
         self.reconnects = 0
         self.missing: dict[str, str] = {}
+        self.lag_s = Distribution()  # from the newest source time of a batch until it is here
         self._make = make
         self._deliver = deliver
         self._adapter: Adapter | None = None
         self._dropped_before = 0
+        self._decode_before_s = 0.0
         self._resends = _Resends()
         self._newest: float | None = None
 
@@ -59,6 +62,11 @@ class PlantLink:
     def dropped(self) -> int:
         """Samples that the adapters know to be lost."""
         return self._dropped_before + (self._adapter.dropped if self._adapter is not None else 0)
+
+    @property
+    def decode_s(self) -> float:
+        """Seconds that the adapters took to decode messages, as far as they know."""
+        return self._decode_before_s + (self._adapter.decode_s if isinstance(self._adapter, Decodes) else 0.0)
 
     @property
     def newest_age_s(self) -> float:
@@ -91,7 +99,7 @@ class PlantLink:
         except Exception:  # a fault of one adapter must not stop the other plants
             _log.exception("plant %s: unexpected fault of its adapter", self.plant)
         finally:
-            self._dropped_before = self.dropped
+            self._dropped_before, self._decode_before_s = self.dropped, self.decode_s
             self._adapter = None
             self.connected = False
         return False
@@ -104,6 +112,8 @@ class PlantLink:
 
     def _pass_on(self, samples: Samples) -> None:
         self._newest = time.monotonic()
+        if len(samples):
+            self.lag_s.observe((time.time_ns() - int(samples.source_time_ns.max())) / NS_PER_S)
         fresh = self._resends.without(samples)
         self.received += len(samples)
         self.repeated += len(samples) - len(fresh)

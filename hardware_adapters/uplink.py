@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 MOST_IN_FLIGHT = 8
 LONGEST_WAIT_S = 2.0  # the service is on this machine: trying costs little, a late twin does
 _READ_AT_ONCE = 16
+_REASONS = ingestion_pb2.RejectionReason.values()  # 0: unspecified
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a fresh channel per try; the shared pool would keep its own back-off
     ("grpc.max_send_message_length", 16 << 20),
@@ -40,7 +41,8 @@ class Uplink:
     def __init__(self, address: str, spool: Spool, *, acknowledge_timeout_s: float = 30.0) -> None:
         """`address` is host:port of the ingestion service; without an acknowledgement in time the line is cut."""
         self.connected = False
-        self.rejected: Counter[str] = Counter()
+        # Every reason from the start: a counter that appears with its first count shows no increase.
+        self.rejected: Counter[str] = Counter(dict.fromkeys(map(_reason, filter(None, _REASONS)), 0))
         self.duplicate_batches = 0
         self.refused_batches = 0
         self._address = address

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from uem import __version__
 from uem.services import logs, server
 from uem.services.bus import LatestBus, SampleBus
 from uem.services.health import Checks
@@ -105,6 +106,7 @@ async def serve(options: argparse.Namespace) -> None:
     territory = load(options.territory)
     state = options.state or Path(".uem") / territory.name
     metrics = Metrics()
+    metrics.gauge("uem_server_info", "Version of the process.", lambda: {(__version__,): 1.0}, ["version"])
     async with contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(serving(territory, state, metrics, options.host, options.port))
         ready = {"ready": True, "process": "serve", "address": running.address}

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UEM = [sys.executable, "-m", "uem.clients.cli"]
 ADDRESS = "127.0.0.1:7650"
+PROMETHEUS = ("promtool ", "prometheus ")
 
 # Commands that run until they are stopped: what is added to end them, or None to check only that they parse.
 ENDLESS = {"uem watch": ["--count", "1"], "uem up examples/pongau --no-plant --state site-state": None}
@@ -69,13 +71,30 @@ def server(started):
 def work(tmp_path_factory):
     """A folder to work in that has the shipped examples."""
     folder = tmp_path_factory.mktemp("work")
-    (folder / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "monitoring"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
 def run(arguments, work, server):
     environment = os.environ | {"UEM_SERVER": server, "PYTHONPATH": ""}
     return subprocess.run(arguments, capture_output=True, text=True, timeout=500, cwd=work, env=environment)
+
+
+def until_ready(arguments, work):
+    """What a Prometheus says until it is ready, or ends; then it is stopped."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdout=pipe, stderr=subprocess.STDOUT, text=True, cwd=work) as process:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "Server is ready" in line:
+                break
+        else:
+            raise AssertionError(said)
+        process.terminate()
+        process.communicate(timeout=60)
+    return said
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uem ")])
@@ -87,6 +106,20 @@ def test_a_documented_uem_command_works(command, server, work):
     assert done.stdout or done.stderr
 
 
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith(PROMETHEUS)])
+def test_a_documented_command_of_prometheus_works(command, work):
+    program, *arguments = shlex.split(command)
+    if shutil.which(program) is None:
+        assert os.environ.get("CI") != "true", f"{program} is missing; on Debian: apt-get install prometheus"
+        pytest.skip(f"{program} is not installed; on Debian: apt-get install prometheus")
+    if program == "prometheus":  # runs until it is stopped
+        said = until_ready([program, *arguments, "--web.listen-address=127.0.0.1:0"], work)
+        assert "Completed loading of configuration file" in said
+        return
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, cwd=work)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make ")])
 def test_a_documented_make_target_exists(command):
     done = subprocess.run([*shlex.split(command), "-n"], capture_output=True, text=True, timeout=120, cwd=ROOT)
@@ -94,7 +127,7 @@ def test_a_documented_make_target_exists(command):
 
 
 def test_every_documented_command_is_of_a_kind_that_is_checked():
-    assert [c for c in commands() if not c.startswith(("uem ", "make "))] == []
+    assert [c for c in commands() if not c.startswith(("uem ", "make ", *PROMETHEUS))] == []
     assert len([c for c in commands() if c.startswith("uem ")]) > 10
     assert set(ENDLESS) <= set(commands())
 
@@ -131,6 +164,13 @@ def test_every_metric_is_documented(process, started):
     page = (ROOT / "docs" / "guide" / "metrics.md").read_text("utf-8")
     assert exported
     assert [name for name in exported if f"`{name}`" not in page] == []
+
+
+def test_every_alert_is_documented():
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "monitoring" / "alerts.yml").read_text("utf-8"))
+    page = (ROOT / "docs" / "guide" / "metrics.md").read_text("utf-8")
+    assert alerts
+    assert [name for name in alerts if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

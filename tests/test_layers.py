@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("uem", "twin_core", "protos", "hardware_adapters", "services", "clients", "territories", "offline", "examples")
+PARTS = (
+    "uem",
+    "twin_core",
+    "protos",
+    "hardware_adapters",
+    "services",
+    "clients",
+    "territories",
+    "offline",
+    "examples",
+    "monitoring",
+)
 
 # Inside the core: downward only.
 CORE_ORDER = [
@@ -31,6 +42,7 @@ MAY = {
     "twin_core": (),
     "protos": (),
     "examples": (),
+    "monitoring": (),
     "territories": ("twin_core", "examples"),
     "offline": ("twin_core", "territories"),
     "hardware_adapters": (
@@ -58,6 +70,7 @@ THIRD_PARTY = {
     "twin_core": {"numpy", "libc", "cython", "cpython"},
     "protos": {"google", "grpc", "grpc_tools"},
     "examples": set(),
+    "monitoring": set(),
     "territories": {"pydantic"},
     "offline": {"numpy", "rich"},
     "hardware_adapters": {

@@ -46,7 +46,7 @@ def wheel(sdist, tmp_path_factory):
 def test_the_source_archive_holds_every_kernel_stub_and_territory(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    parts = ("twin_core", "hardware_adapters", "protos", "services", "territories", "examples")
+    parts = ("twin_core", "hardware_adapters", "protos", "services", "territories", "examples", "monitoring")
     tracked = run("git", "-c", "safe.directory=*", "ls-files", *parts, cwd=ROOT).split()
     missing = [name for name in tracked if name not in names]
     assert not missing
@@ -63,6 +63,7 @@ def test_the_wheel_puts_one_name_into_site_packages_and_works_from_there(wheel, 
     assert any(name.endswith("examples/pongau/territory.toml") for name in names)
     assert any("examples/pongau/LICENSES/" in name for name in names)
     assert "uem/v1/twin.proto" in names
+    assert {f"uem/monitoring/{name}" for name in ("prometheus.yml", "alerts.yml", "dashboard.json")} <= set(names)
     program = (
         "import uem; territory = uem.load('pongau');"
         "from uem.twin_core.thermal import water;"

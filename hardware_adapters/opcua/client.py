@@ -95,6 +95,11 @@ class OpcUaAdapter:
         not_sent = self._publisher.lost if self._publisher is not None else 0
         return self._queue.dropped + self._lost_at_server + not_sent
 
+    @property
+    def decode_s(self) -> float:
+        """Seconds that it took so far to decode what the server published."""
+        return self._publisher.decode_s if self._publisher is not None else 0.0
+
     async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(self._connect_timeout_s):

@@ -12,6 +12,7 @@ from uem.services.ingestion.checks import Checker, Refused
 from uem.services.ingestion.convert import Reason, reason_name
 from uem.services.metrics import Metrics
 from uem.twin_core.measurements import BAD, NS_PER_S, Samples, Tag
+from uem.v1.ingestion_pb2 import RejectionReason
 
 MOST_IN_FLIGHT = 64  # batches of all streams together that wait for their commit
 LOG_EVERY_NS = 60 * NS_PER_S
@@ -46,6 +47,8 @@ class Worker:
         self._batches = metrics.counter(name + "batches_total", "Batches committed.")
         self._duplicates = metrics.counter(name + "duplicate_batches_total", "Batches that had been committed before.")
         self._refused = metrics.counter(name + "refused_samples_total", "Samples refused, by reason.", ["reason"])
+        for reason in filter(None, RejectionReason.values()):
+            self._refused.add(0, reason_name(reason))  # a counter that appears with its first count shows no increase
         metrics.gauge(
             name + "newest_source_time_seconds",
             "Source time of the newest committed sample, seconds since 1970.",

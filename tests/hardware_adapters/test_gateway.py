@@ -148,6 +148,10 @@ async def test_the_metrics_are_what_promtool_accepts_and_count_the_truth(
     assert values["uem_gateway_refused_batches_total"] == 2
     assert values["uem_gateway_refused_samples"] == 0
     assert values["uem_gateway_spool_batches"] >= 1
+    assert values["uem_gateway_samples_delivered_total"] == 0
+    assert 0 < values['uem_gateway_decode_seconds_total{plant="hall"}'] < 30
+    assert 1 <= values['uem_gateway_publish_lag_seconds_count{plant="hall"}'] <= 6
+    assert values['uem_gateway_rejected_samples_total{reason="bad_time"}'] == 0
     assert values["uem_gateway_certificate_expiry_seconds"] > 0
     assert 0 <= values['uem_gateway_newest_sample_age_seconds{plant="hall"}'] < 30
     if promtool := shutil.which("promtool"):

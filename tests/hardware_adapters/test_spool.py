@@ -67,7 +67,7 @@ def test_only_what_is_acknowledged_leaves(path):
         spool.acknowledge(2)
         assert [(sequence, len(samples)) for sequence, samples in spool.read(0, 10)] == [(3, 3)]
         spool.acknowledge(2)
-        assert (spool.batch_count, spool.row_count) == (1, 3)
+        assert (spool.batch_count, spool.row_count, spool.acknowledged_row_count) == (1, 3, 3)
     with Spool(path) as spool:
         assert (spool.batch_count, spool.row_count) == (1, 3)
 

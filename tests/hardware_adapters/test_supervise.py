@@ -2,6 +2,7 @@ import asyncio
 import itertools
 import math
 import random
+import time
 
 import pytest
 
@@ -80,6 +81,19 @@ async def test_equal_values_at_a_new_time_and_new_values_at_an_equal_time_are_ke
         Scripted([batch, samples(("a", 2, 1.0, 0)), samples(("a", 2, 3.0, 0)), samples(("a", 2, 3.0, 64))])
     )
     assert rows == [("a", 1, 1.0, 0), ("a", 2, 1.0, 0), ("a", 2, 3.0, 0), ("a", 2, 3.0, 64)]
+
+
+async def test_lag_is_from_the_newest_source_time_of_a_batch_and_decoding_adds_up_over_adapters():
+    class Decoding(Scripted):
+        decode_s = 0.25
+
+    now_ns = time.time_ns()
+    batches = [samples(("a", now_ns - 9 * 10**9, 1.0, 0), ("a", now_ns - 7 * 10**9, 1.0, 0)), samples(("b", 1, 1.0, 0))]
+    link, _ = await played(Decoding(batches, AdapterError("cut")), Scripted([]), Decoding([]))
+    counts = dict(zip(link.lag_s.bounds, link.lag_s.counts, strict=False))
+    assert (counts[5.0], counts[10.0] + counts[60.0], link.lag_s.counts[-1]) == (0, 1, 1)
+    link, _ = await played(Decoding([], AdapterError("cut")), Scripted([], AdapterError("cut")), Decoding([]))
+    assert link.decode_s == 0.5
 
 
 async def test_a_batch_that_is_only_repeated_is_not_delivered():

@@ -157,7 +157,7 @@ async def test_rejections_are_counted_by_reason_and_said_once_per_tag(spool, unt
     spool.append(batch(5))
     async with serving(service) as server, sending(server.address, spool) as uplink:
         await until(lambda: spool.batch_count == 0)
-        assert uplink.rejected == {"not_finite": 4, "reason_99": 2}
+        assert +uplink.rejected == {"not_finite": 4, "reason_99": 2}
     assert sum("refuses samples of tag" in record.message for record in caplog.records) == 2
 
 
