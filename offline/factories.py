@@ -33,7 +33,8 @@ def refuse_what_heat_sets(inputs: Iterable[Input], sites: Sequence[FactorySite])
     loops = {stream.loop.unit: f"{site.name}/{stream.name}" for site in sites for stream in site.heat if stream.loop}
     for item in inputs:
         for unit, stream in loops.items():
-            if item.si_name in ("stream_temp_k", f"unit/{unit}/stream_temp_k"):
+            told = ("stream_temp_k", "source_temp_k")  # of the loop, to an exchanger, to a heat pump
+            if item.si_name in told or item.si_name in {f"unit/{unit}/{key}" for key in told}:
                 raise InvalidInput(f"input {item.name}: heat {stream} sets it; leave it out, or run without factories")
 
 

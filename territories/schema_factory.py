@@ -271,13 +271,13 @@ class FurnaceHeat(Model):
 
 
 class Heat(Model):
-    """Heat of machines in a loop of water (or oil) that warms an exchanger of a network; the rest is recooled."""
+    """Heat of machines in a loop of water (or oil) that an exchanger or heat pump takes; the rest is recooled."""
 
     name: Name
     sources: tuple[HeatShares, ...] = ()
     furnaces: tuple[FurnaceHeat, ...] = ()
     network: str = ""
-    unit: Annotated[str, Field(description="a waste-heat exchanger of the network; none: nobody uses the heat")] = ""
+    unit: Annotated[str, Field(description="a waste-heat exchanger or heat pump of the network; none: unused")] = ""
     content_m3: Annotated[Positive | None, Field(description="of the loop; needed with a unit")] = None
     content_kj_m3k: Annotated[Positive, Field(description="heat capacity; the default is water at 80 degC")] = 4080.0
     temp_c: Annotated[Celsius | None, Field(description="at the beginning; needed with a unit")] = None

@@ -8,7 +8,7 @@ A step over [t, t + dt) in parts of at most `LONGEST_PART_S`, each of them:
 
     1. the factories run to the end of the part; every stream gives its exact heat Q
     2. Q warms its loop of content C:                      T = T + Q / C
-    3. the network steps; the exchanger finds the loop at T and takes Q_x, as much as its bypass lets through
+    3. the network steps; the exchanger, or the heat pump, finds the loop at T and takes Q_x, as much as it can
     4. what is above the recooler's set point is thrown away as far as it can: Q_d = min(C (T - Q_x / C - T_r), P dt)
     5. T = T - (Q_x + Q_d) / C; above the alarm the factory's utility falls short, from the next part on
 
@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil, isfinite
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,13 @@ from numpy.typing import NDArray
 from uem.twin_core.errors import InvalidInput, UnknownName
 from uem.twin_core.plant.factory import FactorySite, HeatLoop, shared_exchangers
 from uem.twin_core.plant.network import Network
-from uem.twin_core.plant.units import WasteHeatExchanger
+from uem.twin_core.plant.units import HeatPump, WasteHeatExchanger
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.plan import FactoryPlan, FactoryRun
 from uem.twin_core.thermal.network import NetworkInputs, NetworkPlan, NetworkState
 
 Array = NDArray[np.float64]
+_Exchanger: TypeAlias = WasteHeatExchanger | HeatPump
 
 LONGEST_PART_S = 60.0
 MOST_OF_CONTENT = 0.5  # of what a loop holds, that may flow through its exchanger in a part
@@ -41,6 +43,18 @@ SHORTEST_PART_S = 0.1
 ROWS = 6  # numbers of a loop in the state
 _MAGIC = b"UEM2"
 _HEADER = struct.Struct("<4sI8s")
+
+
+class _Keys(NamedTuple):
+    """Commands by which a unit is told of the loop, and the result that says what it took from it."""
+
+    temp_k: str
+    flow_kg_s: str
+    taken_j: str
+
+
+_EXCHANGER = _Keys("stream_temp_k", "stream_flow_kg_s", "heat_j")
+_HEAT_PUMP = _Keys("source_temp_k", "source_flow_kg_s", "source_heat_j")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class _Stream:
     row: int  # among the streams of the site
     name: str  # factory/stream
     loop: HeatLoop
+    keys: "_Keys"
     most_flow_kg_s: float  # of the loop through its exchanger
     flow_w_k: float  # heat capacity rate of that
     normal_limit: float  # of the utility that the alarm takes
@@ -95,15 +110,16 @@ class CoupledPlan:
         self.sites = tuple(sites)
         self.factories = tuple(FactoryPlan(site.factory) for site in sites)
         self._meters = tuple(HeatMeter(plan, site.heat) for plan, site in zip(self.factories, self.sites, strict=True))
-        exchangers = {unit.name: unit for unit in network.units if isinstance(unit, WasteHeatExchanger)}
+        exchangers = {unit.name: unit for unit in network.units if isinstance(unit, (WasteHeatExchanger, HeatPump))}
         self._streams = tuple(
             _Stream(
                 site=s,
                 row=k,
                 name=f"{site.name}/{stream.name}",
                 loop=stream.loop,
+                keys=_HEAT_PUMP if isinstance(unit, HeatPump) else _EXCHANGER,
                 most_flow_kg_s=_most_flow_kg_s(unit),
-                flow_w_k=_most_flow_kg_s(unit) * unit.stream_heat_capacity_j_kgk,
+                flow_w_k=_flow_w_k(unit),
                 normal_limit=next((u.limit for u in site.factory.utilities if u.name == stream.loop.utility), 0.0),
             )
             for s, site in enumerate(self.sites)
@@ -160,12 +176,12 @@ class CoupledPlan:
     def _check_flows(self, inputs: NetworkInputs) -> None:
         """A part in which more flows than planned could take more heat out of a loop than it holds."""
         for stream in self._streams:
-            flow_kg_s = float(inputs.unit_commands[stream.loop.unit]["stream_flow_kg_s"].max())
+            flow_kg_s = float(inputs.unit_commands[stream.loop.unit][stream.keys.flow_kg_s].max())
             if flow_kg_s > stream.most_flow_kg_s:
                 raise InvalidInput(
-                    f"network {self.network.name}, unit {stream.loop.unit}: stream_flow_kg_s {flow_kg_s:g} is more than"
-                    f" the {stream.most_flow_kg_s:g} kg/s that the loop of {stream.name} is stepped for: change the"
-                    f" unit's own flow"
+                    f"network {self.network.name}, unit {stream.loop.unit}: {stream.keys.flow_kg_s} {flow_kg_s:g} is"
+                    f" more than the {stream.most_flow_kg_s:g} kg/s that the loop of {stream.name} is stepped for:"
+                    f" change the unit's own flow"
                 )
 
     def set_limit(self, state: CoupledState, factory: str, utility: str, limit: float) -> None:
@@ -198,10 +214,10 @@ class CoupledPlan:
         produced_j = np.array([given[stream.site][stream.row] for stream in self._streams])
         state.temp_k += produced_j / self._content_j_k
         for k, stream in enumerate(self._streams):
-            inputs.unit_commands[stream.loop.unit]["stream_temp_k"][:] = state.temp_k[k]
+            inputs.unit_commands[stream.loop.unit][stream.keys.temp_k][:] = state.temp_k[k]
         self.network.step(state.heat, dt_s, inputs)
         results = self.network.unit_results(state.heat)
-        taken_j = np.array([results[stream.loop.unit]["heat_j"][0] for stream in self._streams])
+        taken_j = np.array([results[stream.loop.unit][stream.keys.taken_j][0] for stream in self._streams])
         state.temp_k -= taken_j / self._content_j_k
         dumped_j = np.zeros(len(self._streams))
         for k, stream in enumerate(self._streams):
@@ -285,12 +301,21 @@ def _share_a_utility(one: _Stream, other: _Stream) -> bool:
     return one.site == other.site and one.loop.utility == other.loop.utility
 
 
-def _exchanger(exchangers: Mapping[str, WasteHeatExchanger], loop: HeatLoop) -> WasteHeatExchanger:
+def _exchanger(exchangers: Mapping[str, _Exchanger], loop: HeatLoop) -> _Exchanger:
     if loop.unit not in exchangers:
-        raise UnknownName("waste-heat exchanger", loop.unit, exchangers)
+        raise UnknownName("waste-heat exchanger or heat pump", loop.unit, exchangers)
     return exchangers[loop.unit]
 
 
-def _most_flow_kg_s(unit: WasteHeatExchanger) -> float:
+def _most_flow_kg_s(unit: _Exchanger) -> float:
     """The most that may go through the exchanger; parts are as short as it asks for."""
+    if isinstance(unit, HeatPump):
+        return unit.source_flow_kg_s
     return max(unit.stream_flow_kg_s or 0.0, unit.nominal_stream_flow_kg_s)
+
+
+def _flow_w_k(unit: _Exchanger) -> float:
+    """Heat capacity rate of that."""
+    if isinstance(unit, HeatPump):
+        return _most_flow_kg_s(unit) * unit.source_heat_capacity_j_kgk
+    return _most_flow_kg_s(unit) * unit.stream_heat_capacity_j_kgk

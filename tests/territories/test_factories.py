@@ -165,7 +165,9 @@ def test_an_exchanger_takes_the_heat_of_one_loop(tmp_path):
     with pytest.raises(InvalidTerritory, match="unit waste-heat takes heat quench-loop of hardening-shop already"):
         load(tmp_path)
     (tmp_path / "territory.toml").write_text(text.replace('unit = "waste-heat"', 'unit = "boiler"'))
-    with pytest.raises(InvalidTerritory, match="'boiler' is no waste-heat exchanger of ring; there are waste-heat"):
+    with pytest.raises(
+        InvalidTerritory, match="'boiler' is no waste-heat exchanger or heat pump of ring; there are waste-heat"
+    ):
         load(tmp_path)
 
 

@@ -13,6 +13,7 @@ from uem.twin_core.errors import InvalidInput, TwinError, UnknownName
 from uem.twin_core.plant.factory import FactorySite, HeatStream
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.production import Buffer, Factory, batch_furnace
+from uem.twin_core.plant.units import FlowControl, HeatPump
 from uem.twin_core.production.plan import STATES
 
 PLAIN = runpy.run_path(str(Path(__file__).with_name("production") / "furnaces.py"))["PLAIN"]
@@ -303,3 +304,35 @@ def test_fumes_of_a_furnace_warm_the_loop_and_none_of_it_is_lost():
     plan.step(state, 600.0, inputs)
     plan.step(again, 600.0, inputs)
     assert same(plan, state, again)
+
+
+def test_a_loop_is_the_source_of_a_heat_pump_and_gives_what_that_takes_from_it():
+    pump = HeatPump(
+        name="waste-heat",
+        start="factory-return",
+        end="factory",
+        flow_control=FlowControl.PUMPED,
+        nominal_heat_w=150e3,
+        supply_temp_k=353.15,
+        source_flow_kg_s=2.0,
+        lowest_source_temp_k=293.15,
+    )
+    network = replace(RING, units=tuple(pump if unit.name == "waste-heat" else unit for unit in RING.units))
+    plan = CoupledPlan(network, [with_loop(temp_k=318.15, recool_temp_k=323.15)])
+    state, inputs = at_work(plan), winter(plan)
+    taken_j = electricity_j = heat_j = 0.0
+    for _ in range(60):
+        plan.step(state, 60.0, inputs)
+        results = plan.network.unit_results(state.heat)["waste-heat"]
+        taken_j += results["source_heat_j"][0]
+        electricity_j += results["electricity_j"][0]
+        heat_j += results["heat_j"][0]
+        assert inputs.unit_commands["waste-heat"]["source_temp_k"][0] == pytest.approx(state.temp_k[0], abs=5.0)
+    assert taken_j > 100e6
+    assert state.taken_j[0] == pytest.approx(taken_j, rel=1e-12)
+    assert taken_j + electricity_j == pytest.approx(heat_j, rel=1e-9)
+    balance_j = state.produced_j - state.taken_j - state.dumped_j - plan.stored_j(state)
+    assert abs(balance_j[0]) < 1e-9 * state.produced_j[0]
+    inputs.unit_commands["waste-heat"]["source_flow_kg_s"][:] = 3.0
+    with pytest.raises(InvalidInput, match="source_flow_kg_s 3 is more than the 2 kg/s"):
+        plan.step(state, 60.0, inputs)

@@ -1,7 +1,7 @@
 """A factory where it stands: its machines, the heat that they give off, what is measured of it.
 
 Heat is a share of the electric power that a machine takes in a state. It warms the water of a loop, which gives it to
-a waste-heat exchanger of a network; what that does not take a recooler throws away, as far as it can.
+a waste-heat exchanger or a heat pump of a network; what that does not take a recooler throws away, as far as it can.
 """
 
 import math
@@ -25,7 +25,7 @@ class HeatLoop:
     """
 
     network: str
-    unit: str  # a waste-heat exchanger
+    unit: str  # a waste-heat exchanger, or a heat pump whose source it is
     content_j_k: float  # heat capacity of what is in the loop
     temp_k: float  # at the beginning
     recool_w: float = 0.0

@@ -9,7 +9,7 @@ from uem.twin_core.measurements import Tag
 from uem.twin_core.plant.factory import FactorySite, shared_exchangers
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
-from uem.twin_core.plant.units import WasteHeatExchanger
+from uem.twin_core.plant.units import HeatPump, WasteHeatExchanger
 
 Asset = Network | Machine | FactorySite
 
@@ -125,10 +125,11 @@ class Territory:
                     yield f"{where}: network {loop.network!r} does not exist; there are {', '.join(networks) or 'none'}"
                     continue
                 units = networks[loop.network].units
-                fitting = [unit.name for unit in units if isinstance(unit, WasteHeatExchanger)]
+                fitting = [unit.name for unit in units if isinstance(unit, (WasteHeatExchanger, HeatPump))]
                 if loop.unit not in fitting:
                     known = ", ".join(fitting) or "none"
-                    yield f"{where}: {loop.unit!r} is no waste-heat exchanger of {loop.network}; there are {known}"
+                    what = f"no waste-heat exchanger or heat pump of {loop.network}"
+                    yield f"{where}: {loop.unit!r} is {what}; there are {known}"
 
     def _used_tags(self) -> Iterator[tuple[str, str, str]]:
         for network in self.networks:
