@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Without setuptools' advice to packagers; errors are still shown.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BUF_VERSION := 1.75.0
+NODE_OPCUA_VERSION := 2.186.4
 SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
 .DELETE_ON_ERROR:
 .PHONY: run dev test fuzz lint protos bench docs clean check-prerequisites
@@ -15,7 +16,7 @@ run: $(VENV)/.run ## install, compile and start the main job
 
 dev: $(VENV)/.dev ## everything for work on the project
 
-test: $(VENV)/.test ## all tests with coverage
+test: $(VENV)/.test $(VENV)/.node-opcua ## all tests with coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
@@ -81,4 +82,10 @@ $(VENV)/.bench: $(VENV)/bin/python $(SOURCES)
 $(VENV)/.buf:
 	@command -v npm >/dev/null || { echo "make lint needs npm for buf. On Debian: apt-get install nodejs npm" >&2; exit 1; }
 	npm install --silent --no-fund --no-audit --prefix $(VENV) @bufbuild/buf@$(BUF_VERSION)
+	@touch $@
+
+# The plant of an independent OPC UA stack that tests read from. Its packages have no scripts to run.
+$(VENV)/.node-opcua: | $(VENV)/bin/python
+	@command -v npm >/dev/null || { echo "make test needs npm for node-opcua. On Debian: apt-get install nodejs npm" >&2; exit 1; }
+	npm install --silent --no-fund --no-audit --ignore-scripts --prefix $(VENV) node-opcua@$(NODE_OPCUA_VERSION)
 	@touch $@
