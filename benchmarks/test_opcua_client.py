@@ -18,7 +18,7 @@ from asyncua import Client, ua
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.simulator.server import PlantServer
-from uem.twin_core.measurements import Tag
+from uem.twin_core.measurements import Samples, Tag
 from uem.twin_core.plant.territory import Plant, TagBinding
 
 TAGS = 1000
@@ -77,7 +77,7 @@ async def ours_s(endpoint: str, pki: Path, publishes: int) -> float:
             if not began:
                 began = time.thread_time()
                 continue
-            rows += len(samples)
+            rows += len(samples) if isinstance(samples, Samples) else 0
             if rows >= publishes * TAGS:
                 return (time.thread_time() - began) / rows
     raise AssertionError("the server has ended")

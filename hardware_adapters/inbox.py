@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from uem.hardware_adapters.spool import Spool
 from uem.twin_core.errors import StorageError
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import Gap, Samples
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Inbox:
         self._is_dropping = False
         self._closed = False
 
-    def put(self, plant: str, samples: Samples) -> None:
+    def put(self, plant: str, samples: Samples, gaps: Sequence[Gap] = ()) -> None:
         """Take samples in; when there is no room left they are dropped and counted."""
         if self.pending_rows + len(samples) > self._most_pending_rows:
             if not self._is_dropping:

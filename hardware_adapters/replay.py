@@ -20,6 +20,7 @@ class ReplayAdapter:
         """Nothing is read yet; a batch holds `rows_per_batch` rows of the recording with all their tags."""
         self.missing: dict[str, str] = {}
         self.dropped = 0
+        self.connected = True
         self._recording = recording
         self._bindings = tuple(bindings)
         self._rows_per_batch = rows_per_batch

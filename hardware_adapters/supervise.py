@@ -4,20 +4,22 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uem.hardware_adapters.base import Adapter, Decodes
+from uem.hardware_adapters.base import Adapter, Break, Decodes
+from uem.hardware_adapters.continuity import Continuity
 from uem.hardware_adapters.metrics import Distribution
 from uem.twin_core.errors import AdapterError
-from uem.twin_core.measurements import BAD, NS_PER_S, Samples
+from uem.twin_core.measurements import BAD, NS_PER_S, Gap, GapReason, Samples
 
 _log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 16.0
+
+Deliver = Callable[[str, Samples, Sequence[Gap]], None]
 
 
 class Backoff:
@@ -40,14 +42,14 @@ class Backoff:
 class PlantLink:
     """One plant: its adapter, as often as it takes, and what is counted about it."""
 
-    def __init__(self, plant: str, make: Callable[[], Adapter], deliver: Callable[[str, Samples], None]) -> None:
-        """`make` gives a fresh adapter; `deliver` takes the name of the plant and its samples."""
+    def __init__(self, plant: str, make: Callable[[], Adapter], deliver: Deliver) -> None:
+        """`make` gives a fresh adapter; `deliver` takes the name of the plant, its samples and the gaps they close."""
         self.plant = plant
-        self.connected = False
         self.received = 0
         self.bad_quality = 0
         self.repeated = 0
         self.reconnects = 0
+        self.gaps = 0
         self.missing: dict[str, str] = {}
         self.lag_s = Distribution()  # from the newest source time of a batch until it is here
         self._make = make
@@ -55,8 +57,14 @@ class PlantLink:
         self._adapter: Adapter | None = None
         self._dropped_before = 0
         self._decode_before_s = 0.0
-        self._resends = _Resends()
+        self._is_open = False
+        self._continuity = Continuity()
         self._newest: float | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the plant is within reach, as its adapter says."""
+        return self._is_open and self._adapter is not None and self._adapter.connected
 
     @property
     def dropped(self) -> int:
@@ -86,12 +94,15 @@ class PlantLink:
         """One adapter from open to close; whether the plant has ended."""
         try:
             async with self._make() as self._adapter:
-                self.connected = True
+                self._is_open = True
                 _log.info("plant %s: connected", self.plant)
                 self._report_missing(self._adapter.missing)
-                async for samples in self._adapter.batches():
-                    backoff.reset()
-                    self._pass_on(samples)
+                async for found in self._adapter.batches():
+                    if isinstance(found, Break):
+                        self._continuity.break_off(found)
+                    else:
+                        backoff.reset()
+                        self._pass_on(found)
                 _log.info("plant %s: no more samples", self.plant)
                 return True
         except AdapterError as error:
@@ -101,7 +112,8 @@ class PlantLink:
         finally:
             self._dropped_before, self._decode_before_s = self.dropped, self.decode_s
             self._adapter = None
-            self.connected = False
+            self._is_open = False
+            self._continuity.break_off(Break(GapReason.LINK_DOWN))
         return False
 
     def _report_missing(self, missing: dict[str, str]) -> None:
@@ -114,51 +126,10 @@ class PlantLink:
         self._newest = time.monotonic()
         if len(samples):
             self.lag_s.observe((time.time_ns() - int(samples.source_time_ns.max())) / NS_PER_S)
-        fresh = self._resends.without(samples)
+        fresh, gaps = self._continuity.follow(samples)
         self.received += len(samples)
         self.repeated += len(samples) - len(fresh)
         self.bad_quality += int(np.count_nonzero(fresh.quality & BAD))
-        if len(fresh):
-            self._deliver(self.plant, fresh)
-
-
-class _Resends:
-    """Leaves out what a server sends again: a new subscription starts with the value that the old one ended with."""
-
-    def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
-        self._time = np.empty(0, np.int64)
-        self._value = np.empty(0)
-        self._quality = np.empty(0, np.uint32)
-
-    def without(self, samples: Samples) -> Samples:
-        """The rows that are not equal, time included, to the newest known one of their tag."""
-        if samples.names != self._names:
-            self._follow(samples.names)
-        tag = samples.tag
-        same = (
-            (samples.source_time_ns == self._time[tag])
-            & (samples.quality == self._quality[tag])
-            & _equal(samples.value, self._value[tag])
-        )
-        self._time[tag] = samples.source_time_ns
-        self._value[tag] = samples.value
-        self._quality[tag] = samples.quality
-        return samples.take(~same) if same.any() else samples
-
-    def _follow(self, names: tuple[str, ...]) -> None:
-        """Start anew under another dictionary of names, keeping what is known of those that stay."""
-        old = {name: at for at, name in enumerate(self._names)}
-        time_ns = np.full(len(names), np.iinfo(np.int64).min)
-        value, quality = np.zeros(len(names)), np.zeros(len(names), np.uint32)
-        for at, name in enumerate(names):
-            if name in old:
-                time_ns[at], value[at] = self._time[old[name]], self._value[old[name]]
-                quality[at] = self._quality[old[name]]
-        self._names, self._time, self._value, self._quality = names, time_ns, value, quality
-
-
-def _equal(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Elementwise equality in which NaN equals NaN."""
-    equal: NDArray[np.bool_] = (a == b) | (np.isnan(a) & np.isnan(b))
-    return equal
+        self.gaps += len(gaps)
+        if len(fresh) or gaps:
+            self._deliver(self.plant, fresh, gaps)

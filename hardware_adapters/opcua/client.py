@@ -18,7 +18,7 @@ from asyncua.crypto import security_policies
 from asyncua.crypto.uacrypto import CertProperties
 from asyncua.ua.ua_binary import struct_from_binary
 
-from uem.hardware_adapters.base import SampleQueue
+from uem.hardware_adapters.base import Break, SampleQueue
 from uem.hardware_adapters.opcua.certificates import CertificateStore, parse
 from uem.hardware_adapters.opcua.notifications import NO_TIME, Notification
 from uem.hardware_adapters.opcua.publishing import Publisher
@@ -90,6 +90,11 @@ class OpcUaAdapter:
         self._loop_task: asyncio.Task[None] | None = None
 
     @property
+    def connected(self) -> bool:
+        """Whether the publish loop runs."""
+        return self._loop_task is not None and not self._loop_task.done()
+
+    @property
     def dropped(self) -> int:
         """Rows dropped here, and losses that the server reported (at least one row each)."""
         not_sent = self._publisher.lost if self._publisher is not None else 0
@@ -123,7 +128,7 @@ class OpcUaAdapter:
     async def __aexit__(self, *exc: object) -> None:
         await self._close()
 
-    def batches(self) -> AsyncIterator[Samples]:
+    def batches(self) -> AsyncIterator[Samples | Break]:
         """Samples as the server publishes them; AdapterError when it is lost or silent for too long."""
         return self._queue.batches()
 

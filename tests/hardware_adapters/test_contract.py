@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from uem.hardware_adapters.base import SampleQueue
+from uem.hardware_adapters.base import Break, SampleQueue
 from uem.hardware_adapters.contract import CHECKS, Case, every_row_arrives_once_and_in_order
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.replay import ReplayAdapter
 from uem.twin_core.errors import AdapterError, UnknownTag
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import GapReason, Samples
 
 
 async def _nothing():
@@ -96,9 +96,9 @@ async def test_a_slow_reader_loses_the_oldest_batches_and_they_are_counted():
     for n in range(5):
         queue.put(Samples.from_rows([("a", n, float(n), 0)]))
     queue.end()
-    assert [row async for batch in queue.batches() for row in batch.rows()] == [
-        ("a", n, float(n), 0) for n in (2, 3, 4)
-    ]
+    batches = [batch async for batch in queue.batches()]
+    assert batches.pop(0) == Break(GapReason.QUEUE_OVERFLOW, frozenset({"a"}))
+    assert [row for batch in batches for row in batch.rows()] == [("a", n, float(n), 0) for n in (2, 3, 4)]
     assert queue.dropped == 2
 
 

@@ -7,10 +7,11 @@ import time
 import pytest
 
 from uem.hardware_adapters import supervise
+from uem.hardware_adapters.base import Break
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.supervise import Backoff, PlantLink
 from uem.twin_core.errors import AdapterError
-from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Samples
+from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason, Samples
 
 
 class Scripted:
@@ -19,6 +20,7 @@ class Scripted:
     def __init__(self, batches, error=None, missing=None, refuses=None):
         self.missing = missing or {}
         self.dropped = 2
+        self.connected = True
         self._batches, self._error, self._refuses = batches, error, refuses
 
     async def __aenter__(self):
@@ -43,7 +45,7 @@ def samples(*rows):
 async def played(*adapters):
     """Run a link over scripted adapters; the link and the rows it delivered."""
     rows, left = [], list(adapters)
-    link = PlantLink("hall", lambda: left.pop(0), lambda plant, batch: rows.extend(batch.rows()))
+    link = PlantLink("hall", lambda: left.pop(0), lambda plant, batch, _: rows.extend(batch.rows()))
     async with asyncio.timeout(60):
         await link.run()
     return link, rows
@@ -73,6 +75,23 @@ async def test_a_lost_plant_is_opened_again_and_what_it_repeats_is_left_out(capl
     assert not link.connected
     assert 0 <= link.newest_age_s < 60
     assert any("cut" in record.message for record in caplog.records)
+
+
+async def test_what_may_be_lost_while_no_adapter_was_open_is_a_gap_of_each_tag_that_went_on():
+    gaps, left = (
+        [],
+        [
+            Scripted([samples(("a", 1, 1.0, 0), ("b", 1, 1.0, 0))], AdapterError("cut")),
+            Scripted(
+                [samples(("b", 1, 1.0, 0), ("a", 5, 2.0, 0), ("a", 6, 3.0, 0)), Break(GapReason.SOURCE_RESTARTED)]
+            ),
+        ],
+    )
+    link = PlantLink("hall", lambda: left.pop(0), lambda plant, batch, found: gaps.extend(found))
+    async with asyncio.timeout(60):
+        await link.run()
+    assert gaps == [Gap("a", 1, 5, GapReason.LINK_DOWN)]
+    assert link.gaps == 1
 
 
 async def test_equal_values_at_a_new_time_and_new_values_at_an_equal_time_are_kept():
@@ -142,7 +161,7 @@ async def test_cut_after_cut_also_while_it_recovers_the_plant_comes_back(
                 await hall.server.write(n * 1_000_000_000, [0.0, 0.0, float(n)], [0, 0, 0])
                 await asyncio.sleep(0.01)
 
-        link = PlantLink("hall", make, lambda plant, batch: rows.extend(batch.rows()))
+        link = PlantLink("hall", make, lambda plant, batch, _: rows.extend(batch.rows()))
         tasks = [asyncio.create_task(link.run()), asyncio.create_task(count())]
         for cut in itertools.count(1):
             await asyncio.sleep(chance.choice([0.02, 0.1, 0.3]))
@@ -162,6 +181,6 @@ async def test_cut_after_cut_also_while_it_recovers_the_plant_comes_back(
 
 
 def test_before_the_first_sample_there_is_no_age():
-    link = PlantLink("hall", lambda: None, lambda plant, batch: None)
+    link = PlantLink("hall", lambda: None, lambda plant, batch, gaps: None)
     assert math.isnan(link.newest_age_s)
     assert link.dropped == 0
