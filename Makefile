@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BUF_VERSION := 1.75.0
 NODE_OPCUA_VERSION := 2.186.4
-SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
+SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters protos -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
 .DELETE_ON_ERROR:
 .PHONY: run dev test fuzz lint protos bench docs clean check-prerequisites
 
@@ -44,7 +44,7 @@ docs: $(VENV)/.bench ## regenerate the tables in README and docs
 
 clean: ## remove what the other commands made
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.* bench.json *.egg-info
-	find twin_core hardware_adapters -name '*.so' -delete
+	find twin_core hardware_adapters protos -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 check-prerequisites:

@@ -16,7 +16,7 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).resolve().parent
 # Parts of the package and the folders they live in. `uem.v1` is where protoc's own import lines look.
 PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples", "monitoring"]
-COMPILED = ["twin_core", "hardware_adapters"]  # have kernels
+COMPILED = ["twin_core", "hardware_adapters", "protos"]  # have kernels
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
 # Compiled for each of these kinds of processor (lanes with as many numbers as their vectors hold); all have the first.
 BY_LEVEL = [Path("twin_core/thermal/lane_step.pyx"), Path("twin_core/thermal/pipe_step.pyx")]
@@ -58,7 +58,7 @@ def extensions() -> list[Extension]:
     sources = [path.relative_to(ROOT) for path in paths]
     if not sources:
         raise SystemExit(
-            f"setup.py: no .pyx file under {' and '.join(COMPILED)}: this source tree is incomplete, nothing was built"
+            f"setup.py: no .pyx file under {', '.join(COMPILED)}: this source tree is incomplete, nothing was built"
         )
     found = [extension(source) for source in sources if source not in BY_LEVEL]
     for source in BY_LEVEL:
@@ -79,8 +79,9 @@ def extension(source: Path, name: Path | None = None, flags: Sequence[str] = (),
     # Additions that are contracted differ from processor to processor. UEM_CFLAGS is for instrumented builds, such as
     # "-fsanitize=address".
     usual = ["-O0", "-g"] if DEBUG else ["-O3", "-fno-math-errno", "-ffp-contract=off"]
+    module = (name or source).with_suffix("").as_posix().removeprefix("protos/uem/").replace("/", ".")
     return Extension(
-        "uem." + ".".join((name or source).with_suffix("").parts),
+        f"uem.{module}",
         [source.as_posix()],
         include_dirs=[numpy.get_include(), "twin_core/thermal"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), ("UEM_LANES", str(lanes))],

@@ -68,7 +68,7 @@ OPTIONAL = {
 THIRD_PARTY = {
     "uem": set(),
     "twin_core": {"numpy", "libc", "cython", "cpython"},
-    "protos": {"google", "grpc", "grpc_tools"},
+    "protos": {"google", "grpc", "grpc_tools", "numpy", "cython", "libc", "cpython"},
     "examples": set(),
     "monitoring": set(),
     "territories": {"pydantic"},

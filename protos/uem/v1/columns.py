@@ -1,0 +1,86 @@
+"""Messages with packed columns <-> bytes, with the columns as numpy arrays.
+
+The generated classes hold a number per value. Here only what is left of a message goes through its class: the kernel
+`wire` copies the columns. The bytes are those that protobuf writes, and all that protobuf reads is read, with the same
+result or the same error; what is written in an unusual way (a column in chunks or value by value, groups, a part in
+pieces) is left to protobuf as a whole.
+"""
+
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import EncodeError, Message
+from numpy.typing import NDArray
+
+from uem.v1 import history_pb2, ingestion_pb2, twin_pb2
+from uem.v1.wire import Layout
+
+M = TypeVar("M", bound=Message)
+Columns: TypeAlias = dict[str, NDArray[Any]]
+
+_KINDS = {
+    FieldDescriptor.TYPE_DOUBLE: np.float64,
+    FieldDescriptor.TYPE_FLOAT: np.float32,
+    FieldDescriptor.TYPE_FIXED64: np.uint64,
+    FieldDescriptor.TYPE_SFIXED64: np.int64,
+    FieldDescriptor.TYPE_FIXED32: np.uint32,
+    FieldDescriptor.TYPE_SFIXED32: np.int32,
+}
+
+
+class Columnar(NamedTuple, Generic[M]):
+    """A message without the columns of its part, and these columns by the names of their fields."""
+
+    message: M
+    columns: Columns
+
+
+class Codec(Generic[M]):
+    """Writes and reads messages of one class whose field `part` is a message with columns."""
+
+    def __init__(self, message_type: type[M], part: str) -> None:
+        field = message_type.DESCRIPTOR.fields_by_name[part]
+        fields = sorted(field.message_type.fields, key=lambda f: f.number)
+        columns = [f for f in fields if f.type in _KINDS and f.is_packed]
+        self._type = message_type
+        self._part = part
+        self._kinds = {f.name: np.dtype(_KINDS[f.type]) for f in columns}
+        self._layout = Layout(field.number, [f.number for f in columns], list(self._kinds.values()))
+
+    def encode(self, columnar: Columnar[M]) -> bytes:
+        """The bytes that SerializeToString would give with the columns in the message.
+
+        Raises:
+            ValueError: a message without its part, a column that is missing, unknown, or of another dtype.
+            EncodeError: more than 2 GiB.
+        """
+        message, columns = columnar
+        if columns.keys() != self._kinds.keys():
+            raise ValueError(f"columns {', '.join(columns)}; {self._part} has {', '.join(self._kinds)}")
+        try:
+            return self._layout.put(message.SerializeToString(), [columns[name] for name in self._kinds])
+        except OverflowError as error:
+            raise EncodeError(str(error)) from None
+
+    def decode(self, data: bytes) -> Columnar[M]:
+        """What FromString would read, with the columns beside it; DecodeError if the bytes are no such message."""
+        taken = self._layout.take(data)
+        if taken is None:
+            return self._read_by_protobuf(data)
+        rest, columns = taken
+        return Columnar(self._type.FromString(rest), dict(zip(self._kinds, columns, strict=True)))
+
+    def _read_by_protobuf(self, data: bytes) -> Columnar[M]:
+        message = self._type.FromString(data)
+        part = getattr(message, self._part)
+        columns = {name: np.array(getattr(part, name), kind) for name, kind in self._kinds.items()}
+        if message.HasField(self._part):
+            for name in self._kinds:
+                part.ClearField(name)
+        return Columnar(message, columns)
+
+
+INGEST_REQUEST = Codec(ingestion_pb2.IngestRequest, "samples")
+READ_SAMPLES_RESPONSE = Codec(history_pb2.ReadSamplesResponse, "samples")
+WATCH_STATE_RESPONSE = Codec(twin_pb2.WatchStateResponse, "state")
