@@ -25,13 +25,18 @@ from uem.services.history.sqlite import SqliteStore
 from uem.services.ingestion.servicer import IngestionServicer
 from uem.services.ingestion.worker import Worker
 from uem.services.metrics import Metrics
+from uem.services.twin import convert as twin_convert
+from uem.services.twin.worker import Published
 from uem.twin_core.measurements import Samples, Tag
 from uem.twin_core.plant.territory import TagBinding
-from uem.v1 import history_pb2, history_pb2_grpc, ingestion_pb2, ingestion_pb2_grpc
+from uem.twin_core.state import Snapshot
+from uem.v1 import history_pb2, history_pb2_grpc, ingestion_pb2, ingestion_pb2_grpc, twin_pb2_grpc
+from uem.v1.columns import INGEST_REQUEST, READ_SAMPLES_RESPONSE, WATCH_STATE_RESPONSE, Columnar, read_samples
 
 TAGS = tuple(f"tag/{i}" for i in range(50))
 ROWS = 1_000  # of a batch
 BATCHES = 200  # of a round
+FRAMES = 2_000  # of a round
 T0_NS = 1_700_000_000_000_000_000
 Channels = tuple[Any, Any]  # to the services and to the bare server
 
@@ -48,7 +53,8 @@ class Bare:
     """As little as a server can do: answers every message with a short one, or sends ready bytes."""
 
     def __init__(self) -> None:
-        self.ready = convert.frame(rows_of(0, FRAME_ROWS)).SerializeToString()
+        self.state = WATCH_STATE_RESPONSE.encode(twin_convert.update(published(), 0, 1, "run"))
+        self.ready = READ_SAMPLES_RESPONSE.encode(convert.frame(rows_of(0, FRAME_ROWS)))
 
     async def take(self, requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
         async for _ in requests:
@@ -58,12 +64,36 @@ class Bare:
         for _ in range(int(request)):
             yield self.ready
 
+    async def send_states(self, request: bytes, context: object) -> AsyncIterator[bytes]:
+        for _ in range(FRAMES):
+            yield self.state
+
     def add(self, grpc_server: grpc.aio.Server) -> None:
         handlers = {
             "Take": grpc.stream_stream_rpc_method_handler(self.take),
             "Send": grpc.unary_stream_rpc_method_handler(self.send),
+            "SendStates": grpc.unary_stream_rpc_method_handler(self.send_states),
         }
         grpc_server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
+
+
+def published() -> Published:
+    """A state of ROWS signals."""
+    rng = np.random.default_rng(3)
+    value = rng.normal(350.0, 10.0, ROWS)
+    snapshot = Snapshot("branch", 7, T0_NS, T0_NS, value, rng.uniform(0, 1, ROWS), np.zeros(ROWS, np.uint32), value)
+    return Published(snapshot, T0_NS)
+
+
+class Twins:
+    """Always has one more state."""
+
+    GetAsset = ListAssets = None
+
+    async def WatchState(self, request: object, context: object) -> AsyncIterator[Any]:
+        state = published()
+        for missed in range(FRAMES):
+            yield twin_convert.update(state, missed, 1, "run")
 
 
 async def serve(folder: Path) -> None:
@@ -85,6 +115,9 @@ async def serve(folder: Path) -> None:
             servicer=HistoryServicer(bindings, store),
         ),
     ]
+    services.append(
+        server.Service(name="uem.v1.TwinService", add=twin_pb2_grpc.add_TwinServiceServicer_to_server, servicer=Twins())
+    )
     started = await server.start(services, metrics=metrics)
     bare = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     Bare().add(bare)
@@ -116,8 +149,9 @@ def channels(addresses: dict[str, str]) -> Iterator[Channels]:
 
 def request(producer: str, sequence: int, samples: Samples) -> bytes:
     """The bytes of an IngestRequest; a sender would make them once per batch."""
-    columns = convert.frame(samples).samples
-    return ingestion_pb2.IngestRequest(producer=producer, sequence=sequence, samples=columns).SerializeToString()
+    frame, columns = convert.frame(samples)
+    message = ingestion_pb2.IngestRequest(producer=producer, sequence=sequence, samples=frame.samples)
+    return INGEST_REQUEST.encode(Columnar(message, columns))
 
 
 def best_of(times: int, work: Callable[[], object]) -> float:
@@ -165,15 +199,13 @@ def test_durable_ingest(benchmark: Any, channels: Channels, short: bool, rows: i
 
 def test_acknowledgement_of_a_single_batch(benchmark: Any, channels: Channels) -> None:
     """One batch at a time: the wait for others and the fsync are in it."""
-    stub = ingestion_pb2_grpc.IngestionServiceStub(channels[0])
+    ingest = channels[0].stream_stream("/uem.v1.IngestionService/Ingest")
     sequences = count(1)
 
     def send() -> None:
         sequence = next(sequences)
-        batch = ingestion_pb2.IngestRequest(
-            producer="single", sequence=sequence, samples=convert.frame(rows_of(sequence, 50)).samples
-        )
-        (response,) = stub.Ingest(iter([batch]))
+        (response,) = ingest(iter([request("single", sequence, rows_of(sequence, 50))]))
+        response = ingestion_pb2.IngestResponse.FromString(response)
         assert response.sequence == sequence
 
     benchmark.pedantic(send, rounds=100, warmup_rounds=5)
@@ -185,28 +217,49 @@ def test_history_read(benchmark: Any, channels: Channels, short: bool) -> None:
     ingest = real.stream_stream("/uem.v1.IngestionService/Ingest")
     rows = 50_000
     list(ingest(request("history", i + 1, rows_of(100_000 + i, rows)) for i in range(10)))
-    stub = history_pb2_grpc.HistoryServiceStub(real)
+    stream = read_samples(real)
     start_ns = int(rows_of(100_000, rows).source_time_ns[0])
     question = history_pb2.ReadSamplesRequest(tag_name=TAGS, start_time_ns=start_ns)
 
-    def columns(samples: Any) -> int:
-        return sum(len(np.array(getattr(samples, name))) for name in ("tag", "source_time_ns", "value", "quality"))
-
     def read() -> int:
-        return sum(columns(frame.samples) // 4 for frame in stub.ReadSamples(question))
+        return sum(len(frame.columns["tag"]) for frame in stream(question))
 
     assert benchmark.pedantic(read, rounds=3 if short else 12, warmup_rounds=1) == 10 * rows
-    send = bare.unary_stream("/bench.Bare/Send", response_deserializer=history_pb2.ReadSamplesResponse.FromString)
+    send = bare.unary_stream("/bench.Bare/Send", response_deserializer=READ_SAMPLES_RESPONSE.decode)
     frames = str(-(-10 * rows // FRAME_ROWS)).encode()
-    bare_s = best_of(5, lambda: [columns(frame.samples) for frame in send(frames)])
+    bare_s = best_of(5, lambda: list(send(frames)))
     note_rate(benchmark, 10 * rows, bare_s, "stream of ready bytes")
+
+
+def test_stream_of_states(benchmark: Any, channels: Channels, short: bool) -> None:
+    """Frames of a thousand values with deviation, quality and age, made anew each; next to as many ready frames."""
+    real, bare = channels
+    watch, send = real.unary_stream("/uem.v1.TwinService/WatchState"), bare.unary_stream("/bench.Bare/SendStates")
+    ours_s, bare_s = [], []
+
+    def pair() -> None:
+        ours_s.append(best_of(1, lambda: list(watch(b""))))
+        bare_s.append(best_of(1, lambda: list(send(b""))))
+
+    benchmark.pedantic(pair, rounds=3 if short else 12, warmup_rounds=1)
+    assert (
+        WATCH_STATE_RESPONSE.decode(next(iter(watch(b"")))).columns["value"].tolist()
+        == published().snapshot.value.tolist()
+    )
+    benchmark.extra_info.update(
+        figure=FRAMES * ROWS / min(ours_s),
+        unit="values/s",
+        peer="stream of ready bytes",
+        peer_figure=FRAMES * ROWS / min(bare_s),
+        ratio=min(bare_s) / min(ours_s),
+    )
 
 
 def test_read_of_one_tag(benchmark: Any, channels: Channels) -> None:
     """The newest thousand rows of one tag."""
-    stub = history_pb2_grpc.HistoryServiceStub(channels[0])
+    stream = read_samples(channels[0])
     question = history_pb2.ReadSamplesRequest(tag_name=[TAGS[7]], limit=1000)
-    found = benchmark(lambda: sum(len(frame.samples.tag) for frame in stub.ReadSamples(question)))
+    found = benchmark(lambda: sum(len(frame.columns["tag"]) for frame in stream(question)))
     assert found == 1000
 
 

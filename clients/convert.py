@@ -4,6 +4,7 @@ import numpy as np
 
 from uem.clients.records import Asset, Forecast, Kind, Series, Signal, Source, State, TagInfo
 from uem.v1 import common_pb2, history_pb2, prediction_pb2, twin_pb2
+from uem.v1.columns import WATCH_STATE_RESPONSE, Columnar
 
 _SOURCES = {
     common_pb2.SOURCE_MEASURED: Source.MEASURED,
@@ -40,15 +41,20 @@ def signal(message: twin_pb2.Signal) -> Signal:
     )
 
 
-def state(message: twin_pb2.State, its_asset: Asset, missed: int = 0) -> State:
+def state(message: twin_pb2.State, its_asset: Asset) -> State:
     """A state of `its_asset`; ValueError when its columns do not fit the asset's signals."""
+    return update(WATCH_STATE_RESPONSE.split(twin_pb2.WatchStateResponse(state=message)), its_asset)
+
+
+def update(columnar: Columnar[twin_pb2.WatchStateResponse], its_asset: Asset) -> State:
+    """A state out of a stream; ValueError when its columns do not fit the asset's signals."""
+    message, columns = columnar.message.state, columnar.columns
     if message.signals_revision != its_asset.signals_revision:
         raise ValueError(f"state of {its_asset.name} with other signals than the server lists")
-    columns = (message.value, message.standard_deviation, message.quality, message.age_s)
-    lengths = {len(column) for column in columns}
-    if lengths != {len(its_asset.signals)}:
+    lengths = [len(column) for column in columns.values()]
+    if set(lengths) != {len(its_asset.signals)}:
         raise ValueError(
-            f"state of {its_asset.name} with columns of {', '.join(str(len(c)) for c in columns)} rows "
+            f"state of {its_asset.name} with columns of {', '.join(map(str, lengths))} rows "
             f"for {len(its_asset.signals)} signals"
         )
     return State(
@@ -56,11 +62,11 @@ def state(message: twin_pb2.State, its_asset: Asset, missed: int = 0) -> State:
         message.tick,
         message.plant_time_ns,
         message.published_time_ns,
-        np.array(message.value, np.float64),
-        np.array(message.standard_deviation, np.float64),
-        np.array(message.quality, np.uint32),
-        np.array(message.age_s, np.float64),
-        missed,
+        columns["value"],
+        columns["standard_deviation"],
+        columns["quality"],
+        columns["age_s"],
+        columnar.message.missed_count,
         message.ledger_since_ns,
         message.run_id,
     )

@@ -22,6 +22,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from uem.clients import convert
 from uem.clients.errors import ClientError, clear_errors
 from uem.clients.records import Asset, Forecast, History, Kind, Series, Signal, Source, State, TagInfo
+from uem.v1.columns import read_samples, watch_state
 from uem.v1.history_pb2 import ListTagsRequest, ReadSamplesRequest
 from uem.v1.history_pb2_grpc import HistoryServiceStub
 from uem.v1.prediction_pb2 import GetForecastRequest
@@ -135,10 +136,10 @@ class Client:
     async def _watch_once(self, assets: Sequence[str]) -> AsyncGenerator[State, None]:
         await self.assets()  # a server that was started anew may describe its assets anew
         async with self._errors("watch the states"):
-            stream = self._twin.WatchState(WatchStateRequest(assets=assets))
+            stream = watch_state(self._channel)(WatchStateRequest(assets=assets))
             try:
                 async for answer in stream:
-                    yield convert.state(answer.state, await self._asset_of(answer.state), answer.missed_count)
+                    yield convert.update(answer, await self._asset_of(answer.message.state))
             finally:
                 stream.cancel()
 
@@ -192,14 +193,11 @@ class Client:
         parts: dict[str, list[tuple[Any, Any, Any]]] = {tag: [] for tag in tags}
         request = ReadSamplesRequest(tag_name=tags, start_time_ns=start_ns, end_time_ns=end_ns, limit=limit)
         async with self._errors("read the history"):
-            async for answer in self._history.ReadSamples(request, timeout=60 * self.deadline_s):
-                rows = answer.samples
-                index = np.array(rows.tag, np.uint32)
-                columns = (np.array(rows.source_time_ns), np.array(rows.value), np.array(rows.quality))
-                for number in np.unique(index):
-                    mine = index == number
-                    time, value, quality = (column[mine] for column in columns)
-                    parts[rows.tag_name[number]].append((time, value, quality))
+            async for answer, columns in read_samples(self._channel)(request, timeout=60 * self.deadline_s):
+                for number in np.unique(columns["tag"]):
+                    mine = columns["tag"] == number
+                    time, value, quality = (columns[name][mine] for name in ("source_time_ns", "value", "quality"))
+                    parts[answer.samples.tag_name[number]].append((time, value, quality))
         return {tag: _joined(tag, found) for tag, found in parts.items()}
 
     def _errors(self, what: str) -> Any:

@@ -25,6 +25,7 @@ from uem.services import health as checks_of
 from uem.services.metrics import Metrics
 from uem.services.status import Context, Draining, InvalidField, errors_as_status
 from uem.twin_core.errors import InvalidInput
+from uem.v1 import columns
 
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
 MAX_CALLS = 1000
@@ -209,8 +210,9 @@ class _Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no ty
 
     def _wrap(self, method: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         # Requests are read in here, so that bytes that are no message are refused as every other wrong request is.
-        codec = (None, handler.response_serializer)
-        read = partial(_read_each if handler.request_streaming else _read, handler.request_deserializer)
+        codec = (None, columns.WRITERS.get(method, handler.response_serializer))
+        parse = columns.READERS.get(method, handler.request_deserializer)
+        read = partial(_read_each if handler.request_streaming else _read, parse)
         if handler.request_streaming and handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(self._streaming(method, handler.stream_stream, read), *codec)
         if handler.response_streaming:

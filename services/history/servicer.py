@@ -12,6 +12,7 @@ from uem.twin_core.measurements import Samples
 from uem.twin_core.plant.territory import TagBinding
 from uem.v1 import history_pb2 as pb
 from uem.v1 import history_pb2_grpc
+from uem.v1.columns import Columnar
 
 FRAME_ROWS = 16_384
 MOST_TAGS = 10_000
@@ -29,9 +30,9 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
         self._names = sorted(self._bindings)
         self._store = store
 
-    async def ReadSamples(
+    async def ReadSamples(  # type: ignore[override]  # columns beside their message
         self, request: pb.ReadSamplesRequest, context: Context
-    ) -> AsyncIterator[pb.ReadSamplesResponse]:
+    ) -> AsyncIterator[Columnar[pb.ReadSamplesResponse]]:
         """Frames of at most FRAME_ROWS rows, tag by tag; a tag may go on in the next frame."""
         async with errors_as_status(context):
             tags = self._checked_tags(request.tag_name)

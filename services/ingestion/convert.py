@@ -1,13 +1,13 @@
 """Batches on the wire -> columns, checked as far as their form goes."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
-
-import numpy as np
 
 from uem.services.status import InvalidField
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.measurements import Samples
-from uem.v1 import common_pb2, ingestion_pb2
+from uem.v1 import ingestion_pb2
+from uem.v1.columns import Columns
 
 MOST_ROWS = 65_536
 LONGEST_NAME = 200
@@ -15,29 +15,22 @@ LONGEST_NAME = 200
 MOST_SEQUENCE = 2**62
 
 
-def samples(message: common_pb2.Samples) -> Samples:
-    """The columns of a batch.
+def samples(names: Sequence[str], columns: Columns) -> Samples:
+    """The rows of a batch.
 
     Raises:
         InvalidField: too many rows, columns of unequal length, an index without a name.
     """
-    rows = len(message.tag)
+    rows = len(columns["tag"])
     if rows > MOST_ROWS:
         raise InvalidField("samples.tag", f"{rows} rows; a batch has at most {MOST_ROWS}")
-    if len(message.tag_name) > MOST_ROWS:
-        raise InvalidField("samples.tag_name", f"{len(message.tag_name)} names; a batch has at most {MOST_ROWS}")
-    for field in ("source_time_ns", "value", "quality"):
-        length = len(getattr(message, field))
+    if len(names) > MOST_ROWS:
+        raise InvalidField("samples.tag_name", f"{len(names)} names; a batch has at most {MOST_ROWS}")
+    for field, length in ((name, len(column)) for name, column in columns.items()):
         if length != rows:
             raise InvalidField(f"samples.{field}", f"{length} rows, but samples.tag has {rows}")
     try:
-        return Samples(
-            tuple(message.tag_name),
-            np.array(message.tag, np.uint32),
-            np.array(message.source_time_ns, np.int64),
-            np.array(message.value, np.float64),
-            np.array(message.quality, np.uint32),
-        )
+        return Samples(tuple(names), **columns)
     except InvalidInput as error:
         raise InvalidField("samples.tag", str(error)) from None
 

@@ -9,6 +9,7 @@ from uem.services.ingestion.worker import Taken, Worker
 from uem.services.status import Context, errors_as_status
 from uem.v1 import ingestion_pb2 as pb
 from uem.v1 import ingestion_pb2_grpc
+from uem.v1.columns import Columnar
 
 MOST_IN_FLIGHT = 8  # batches of one stream that wait for their acknowledgement; then its sender is held back
 Pending: TypeAlias = "asyncio.Queue[asyncio.Future[Taken] | Exception | None]"
@@ -20,8 +21,8 @@ class IngestionServicer(ingestion_pb2_grpc.IngestionServiceServicer):
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def Ingest(
-        self, request_iterator: AsyncIterator[pb.IngestRequest], context: Context
+    async def Ingest(  # type: ignore[override]  # columns beside their message
+        self, request_iterator: AsyncIterator[Columnar[pb.IngestRequest]], context: Context
     ) -> AsyncIterator[pb.IngestResponse]:
         """One acknowledgement per batch, after its commit; the first wrong batch ends the stream."""
         async with errors_as_status(context):
@@ -41,13 +42,14 @@ class IngestionServicer(ingestion_pb2_grpc.IngestionServiceServicer):
             last = self._worker.last_sequence(convert.producer(request.producer))
             return pb.GetProducerResponse(last_sequence=last)
 
-    async def _read(self, requests: AsyncIterator[pb.IngestRequest], pending: Pending) -> None:
+    async def _read(self, requests: AsyncIterator[Columnar[pb.IngestRequest]], pending: Pending) -> None:
         """Submit batch after batch; the error that ends it waits in line behind their acknowledgements."""
         error: Exception | None = None
         try:
-            async for request in requests:
+            async for request, columns in requests:
                 producer, sequence = convert.producer(request.producer), convert.sequence(request.sequence)
-                await pending.put(await self._worker.submit(producer, sequence, convert.samples(request.samples)))
+                samples = convert.samples(request.samples.tag_name, columns)
+                await pending.put(await self._worker.submit(producer, sequence, samples))
         except Exception as wrong:
             error = wrong
         await pending.put(error)

@@ -11,6 +11,7 @@ from uem.twin_core.plant.territory import Asset
 from uem.twin_core.state import Signal, Source
 from uem.v1 import common_pb2
 from uem.v1 import twin_pb2 as pb
+from uem.v1.columns import WATCH_STATE_RESPONSE, Columnar
 
 _SOURCES = {
     Source.MEASURED: common_pb2.SOURCE_MEASURED,
@@ -56,18 +57,25 @@ def _signal(signal: Signal) -> pb.Signal:
 
 
 def state(published: Published, signals_revision: int, run_id: str) -> pb.State:
-    """A snapshot as columns of the signals of a revision."""
+    """A snapshot of the signals of a revision."""
+    message, columns = update(published, 0, signals_revision, run_id)
+    for name, column in columns.items():
+        getattr(message.state, name).extend(column.tolist())
+    return message.state
+
+
+def update(
+    published: Published, missed_count: int, signals_revision: int, run_id: str
+) -> Columnar[pb.WatchStateResponse]:
+    """A snapshot of the signals of a revision, for a stream."""
     snapshot = published.snapshot
-    return pb.State(
+    state = pb.State(
         asset=snapshot.asset,
         tick=snapshot.tick,
         plant_time_ns=snapshot.plant_time_ns,
         published_time_ns=published.time_ns,
-        value=snapshot.value.tolist(),
-        standard_deviation=snapshot.standard_deviation.tolist(),
-        quality=snapshot.quality.tolist(),
-        age_s=snapshot.age_s.tolist(),
         ledger_since_ns=snapshot.ledger_since_ns,
         signals_revision=signals_revision,
         run_id=run_id,
     )
+    return WATCH_STATE_RESPONSE.columnar(pb.WatchStateResponse(state=state, missed_count=missed_count), snapshot)

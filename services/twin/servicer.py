@@ -13,6 +13,7 @@ from uem.twin_core.plant.territory import Territory
 from uem.twin_core.twin import AssetTwin
 from uem.v1 import twin_pb2 as pb
 from uem.v1 import twin_pb2_grpc
+from uem.v1.columns import Columnar
 
 MOST_PAGE = 1000
 USUAL_PAGE = 100
@@ -32,7 +33,9 @@ class TwinServicer(twin_pb2_grpc.TwinServiceServicer):
         async with errors_as_status(context):
             asset = self._known(request.asset)
             published = self._states.latest(request.asset)
-            state = None if published is None else self._state(published)
+            state = None
+            if published is not None:
+                state = convert.state(published, asset.signals_revision, self._run_id)
             return pb.GetAssetResponse(asset=asset, state=state)
 
     async def ListAssets(self, request: pb.ListAssetsRequest, context: Context) -> pb.ListAssetsResponse:
@@ -43,19 +46,19 @@ class TwinServicer(twin_pb2_grpc.TwinServiceServicer):
             )
             return pb.ListAssetsResponse(assets=[self._assets[name] for name in page], next_page_token=following)
 
-    async def WatchState(self, request: pb.WatchStateRequest, context: Context) -> AsyncIterator[pb.WatchStateResponse]:
+    async def WatchState(  # type: ignore[override]  # columns beside their message
+        self, request: pb.WatchStateRequest, context: Context
+    ) -> AsyncIterator[Columnar[pb.WatchStateResponse]]:
         """The states of now, then each new one; the newest only for a reader that falls behind."""
         async with errors_as_status(context):
             names = [self._known(name).name for name in request.assets]
             subscription = self._states.subscribe(names)
             try:
                 async for update in subscription:
-                    yield pb.WatchStateResponse(state=self._state(update.value), missed_count=update.missed)
+                    revision = self._assets[update.key].signals_revision
+                    yield convert.update(update.value, update.missed, revision, self._run_id)
             finally:
                 subscription.close()
-
-    def _state(self, published: Published) -> pb.State:
-        return convert.state(published, self._assets[published.snapshot.asset].signals_revision, self._run_id)
 
     def _known(self, name: str) -> pb.Asset:
         try:

@@ -13,6 +13,7 @@ from uem.hardware_adapters.uplink import Uplink, request
 from uem.twin_core.errors import StorageFull
 from uem.twin_core.measurements import Samples
 from uem.v1 import ingestion_pb2
+from uem.v1.columns import INGEST_REQUEST
 
 pytestmark = pytest.mark.usefixtures("_short_waits")
 
@@ -166,7 +167,7 @@ async def test_rejections_are_counted_by_reason_and_said_once_per_tag(spool, unt
 )
 def test_a_batch_goes_over_the_wire_bit_for_bit(rows):
     samples = Samples.from_rows(rows)
-    sent = ingestion_pb2.IngestRequest.FromString(request("me", 7, samples).SerializeToString())
+    sent = ingestion_pb2.IngestRequest.FromString(INGEST_REQUEST.encode(request("me", 7, samples)))
     assert (sent.producer, sent.sequence) == ("me", 7)
     s = sent.samples
     again = [

@@ -80,7 +80,7 @@ def assert_same(found, expected):
 def read_by_protobuf(codec, data):
     """What the generated class reads, or its error."""
     try:
-        return codec._read_by_protobuf(data)
+        return codec.split(codec._type.FromString(data))
     except DecodeError as error:
         return error
 

@@ -12,6 +12,8 @@ from uem.services import health, server
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import InvalidInput, UnknownName
 from uem.v1 import history_pb2, history_pb2_grpc, ingestion_pb2, twin_pb2, twin_pb2_grpc
+from uem.v1.columns import READ_SAMPLES_RESPONSE
+from uem.v1.common_pb2 import Samples
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 HISTORY = "uem.v1.HistoryService"
@@ -31,6 +33,9 @@ async def read_all(call):
     return [response async for response in call]
 
 
+EMPTY = READ_SAMPLES_RESPONSE.split(history_pb2.ReadSamplesResponse(samples=Samples()))
+
+
 class Talkative(history_pb2_grpc.HistoryServiceServicer):
     """Streams until it is stopped; lists tags as its `act` says."""
 
@@ -42,7 +47,7 @@ class Talkative(history_pb2_grpc.HistoryServiceServicer):
 
     async def ReadSamples(self, request, context):
         while True:
-            yield history_pb2.ReadSamplesResponse()
+            yield EMPTY
             await asyncio.sleep(0.01)
 
 

@@ -6,6 +6,7 @@ result or the same error; what is written in an unusual way (a column in chunks 
 pieces) is left to protobuf as a whole.
 """
 
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -41,7 +42,8 @@ class Codec(Generic[M]):
 
     def __init__(self, message_type: type[M], part: str) -> None:
         field = message_type.DESCRIPTOR.fields_by_name[part]
-        fields = sorted(field.message_type.fields, key=lambda f: f.number)
+        assert field.message_type is not None, f"{part} is no message"
+        fields: list[Any] = sorted(field.message_type.fields, key=lambda f: f.number)
         columns = [f for f in fields if f.type in _KINDS and f.is_packed]
         self._type = message_type
         self._part = part
@@ -63,16 +65,12 @@ class Codec(Generic[M]):
         except OverflowError as error:
             raise EncodeError(str(error)) from None
 
-    def decode(self, data: bytes) -> Columnar[M]:
-        """What FromString would read, with the columns beside it; DecodeError if the bytes are no such message."""
-        taken = self._layout.take(data)
-        if taken is None:
-            return self._read_by_protobuf(data)
-        rest, columns = taken
-        return Columnar(self._type.FromString(rest), dict(zip(self._kinds, columns, strict=True)))
+    def columnar(self, message: M, rows: object) -> Columnar[M]:
+        """A message without its columns, and `rows`, whose attributes are columns named as the fields."""
+        return Columnar(message, {name: getattr(rows, name) for name in self._kinds})
 
-    def _read_by_protobuf(self, data: bytes) -> Columnar[M]:
-        message = self._type.FromString(data)
+    def split(self, message: M) -> Columnar[M]:
+        """A message with its columns in the lists of its class -> the message without them, and the columns."""
         part = getattr(message, self._part)
         columns = {name: np.array(getattr(part, name), kind) for name, kind in self._kinds.items()}
         if message.HasField(self._part):
@@ -80,7 +78,49 @@ class Codec(Generic[M]):
                 part.ClearField(name)
         return Columnar(message, columns)
 
+    def decode(self, data: bytes) -> Columnar[M]:
+        """What FromString would read, with the columns beside it; DecodeError if the bytes are no such message."""
+        taken = self._layout.take(data)
+        if taken is None:
+            return self.split(self._type.FromString(data))
+        rest, columns = taken
+        return Columnar(self._type.FromString(rest), dict(zip(self._kinds, columns, strict=True)))
+
 
 INGEST_REQUEST = Codec(ingestion_pb2.IngestRequest, "samples")
 READ_SAMPLES_RESPONSE = Codec(history_pb2.ReadSamplesResponse, "samples")
 WATCH_STATE_RESPONSE = Codec(twin_pb2.WatchStateResponse, "state")
+
+# Streams whose messages a server reads and writes with these codecs, by method.
+READERS: dict[str, Callable[[bytes], Columnar[Any]]] = {"/uem.v1.IngestionService/Ingest": INGEST_REQUEST.decode}
+WRITERS: dict[str, Callable[[Columnar[Any]], bytes]] = {
+    "/uem.v1.HistoryService/ReadSamples": READ_SAMPLES_RESPONSE.encode,
+    "/uem.v1.TwinService/WatchState": WATCH_STATE_RESPONSE.encode,
+}
+
+
+def ingest(channel: Any) -> Any:
+    """The method Ingest of a channel, which takes Columnar requests."""
+    return channel.stream_stream(
+        "/uem.v1.IngestionService/Ingest",
+        request_serializer=INGEST_REQUEST.encode,
+        response_deserializer=ingestion_pb2.IngestResponse.FromString,
+    )
+
+
+def read_samples(channel: Any) -> Any:
+    """The method ReadSamples of a channel, which gives Columnar responses."""
+    return channel.unary_stream(
+        "/uem.v1.HistoryService/ReadSamples",
+        request_serializer=history_pb2.ReadSamplesRequest.SerializeToString,
+        response_deserializer=READ_SAMPLES_RESPONSE.decode,
+    )
+
+
+def watch_state(channel: Any) -> Any:
+    """The method WatchState of a channel, which gives Columnar responses."""
+    return channel.unary_stream(
+        "/uem.v1.TwinService/WatchState",
+        request_serializer=twin_pb2.WatchStateRequest.SerializeToString,
+        response_deserializer=WATCH_STATE_RESPONSE.decode,
+    )

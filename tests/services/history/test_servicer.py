@@ -6,13 +6,16 @@ from uem.services.history import servicer as servicer_module
 from uem.services.ingestion.convert import samples as columns
 from uem.twin_core.measurements import Samples
 from uem.v1 import history_pb2
+from uem.v1.columns import READ_SAMPLES_RESPONSE
 
 FLOW, POWER, SUPPLY = "branch/flow", "washer/power", "branch/supply"
 
 
 async def read(site, *tags, start=0, end=0, limit=0):
     request = history_pb2.ReadSamplesRequest(tag_name=tags, start_time_ns=start, end_time_ns=end, limit=limit)
-    return [columns(response.samples) async for response in site.history.ReadSamples(request, timeout=60)]
+    responses = site.history.ReadSamples(request, timeout=60)
+    parts = [READ_SAMPLES_RESPONSE.split(response) async for response in responses]
+    return [columns(part.message.samples.tag_name, part.columns) for part in parts]
 
 
 def fill(site, samples):

@@ -6,7 +6,8 @@ from uem.services.history import convert as history_convert
 from uem.services.ingestion import convert
 from uem.services.status import InvalidField
 from uem.twin_core.measurements import Samples
-from uem.v1 import common_pb2
+from uem.v1 import common_pb2, ingestion_pb2
+from uem.v1.columns import INGEST_REQUEST, READ_SAMPLES_RESPONSE
 
 ROWS = st.lists(
     st.tuples(
@@ -22,27 +23,14 @@ ROWS = st.lists(
 @given(ROWS)
 def test_columns_survive_the_wire_bit_for_bit(same, rows):
     samples = Samples.from_rows(rows)
-    wire = history_convert.frame(samples).samples.SerializeToString()
-    same(convert.samples(common_pb2.Samples.FromString(wire)), samples)
-
-
-@given(ROWS)
-def test_a_frame_is_the_same_bytes_as_protobuf_makes_from_lists(rows):
-    samples = Samples.from_rows(rows)
-    plain = common_pb2.Samples(
-        tag_name=samples.names,
-        tag=samples.tag.tolist(),
-        source_time_ns=samples.source_time_ns.tolist(),
-        value=samples.value.tolist(),
-        quality=samples.quality.tolist(),
-    )
-    found = history_convert.frame(samples).samples
-    assert found.SerializeToString(deterministic=True) == plain.SerializeToString(deterministic=True)
+    found = READ_SAMPLES_RESPONSE.decode(READ_SAMPLES_RESPONSE.encode(history_convert.frame(samples)))
+    same(convert.samples(found.message.samples.tag_name, found.columns), samples)
 
 
 def message(rows=2, names=("a",), **changed):
     columns = {"tag": [0] * rows, "source_time_ns": [1] * rows, "value": [1.0] * rows, "quality": [0] * rows}
-    return common_pb2.Samples(tag_name=names, **(columns | changed))
+    samples = common_pb2.Samples(tag_name=names, **(columns | changed))
+    return INGEST_REQUEST.split(ingestion_pb2.IngestRequest(samples=samples))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +48,7 @@ def message(rows=2, names=("a",), **changed):
 )
 def test_a_batch_of_wrong_form_names_the_field(wrong, field):
     with pytest.raises(InvalidField) as caught:
-        convert.samples(wrong)
+        convert.samples(wrong.message.samples.tag_name, wrong.columns)
     assert caught.value.field == field
 
 
