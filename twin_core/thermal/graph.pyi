@@ -7,10 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.pipes import Pipes
 from uem.twin_core.thermal.rings import Rings
+from uem.twin_core.thermal.units.dispatch import UnitKind
 
 Array = NDArray[np.float64]
 
 NO_FLOWS_FOUND: Final[int]
+PRODUCERS: Final[frozenset[UnitKind]]
 
 class Arrays:
     def __init__(
@@ -60,7 +62,8 @@ class Graph:
     def __init__(
         self,
         pipes: Pipes | Rings,
-        nodes: int,
+        node_rows: ArrayLike,
+        edge_rows: ArrayLike,
         start: ArrayLike,
         end: ArrayLike,
         source: Sequence[bool],

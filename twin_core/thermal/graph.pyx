@@ -349,6 +349,8 @@ cdef class Graph:
     cdef double[::1] least_kg  # [pipes] less than this moves nothing
     cdef readonly Py_ssize_t nodes
     cdef readonly Py_ssize_t edges
+    cdef int[::1] node_row  # [nodes] in the arrays of inputs and of a state
+    cdef int[::1] edge_row  # [edges]
     cdef readonly Py_ssize_t records  # numbers of a member beside its plugs and walls
     cdef readonly Units units
     cdef int[:, ::1] between  # [edges, 2]
@@ -371,15 +373,16 @@ cdef class Graph:
     cdef signed char[::1] produces  # [edges] whether it is a unit that warms the water
     cdef Py_ssize_t unit_state  # place of the first one in a record
 
-    def __init__(self, pipes, Py_ssize_t nodes, start, end, source, held, twin, twin_share, Units units,
+    def __init__(self, pipes, node_rows, edge_rows, start, end, source, held, twin, twin_share, Units units,
                  tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=FLOW_TOLERANCE):
-        """Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node
+        """`node_rows`, `edge_rows`: where each of them stands in the arrays of inputs and of a state. Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node
         in order from the source the pair of it and the edge to it. `source`, `held` (pressure): per node.
         """
         self.take_pipes(pipes)
         self.units = units
-        self.nodes = nodes
+        nodes = self.nodes = len(node_rows)
         self.edges = len(start)
+        self.node_row, self.edge_row = np.array(node_rows, dtype=np.intc), np.array(edge_rows, dtype=np.intc)
         self.between = np.array([start, end], dtype=np.intc).T.copy()
         self.hydraulics = hydraulics
         self.has_pressures = hydraulics is not None
@@ -538,8 +541,8 @@ cdef class Graph:
         """Lay out what holds during the step."""
         cdef Py_ssize_t i
         for i in range(self.nodes):
-            w.demand[i] = 0.0 if self.source[i] else inputs.demand_kg_s[i, member]
-            w.supply[i] = inputs.supply_temp_k[i, member]
+            w.demand[i] = 0.0 if self.source[i] else inputs.demand_kg_s[self.node_row[i], member]
+            w.supply[i] = inputs.supply_temp_k[self.node_row[i], member]
         for i in range(self.pipe_count + 1):
             w.ambient[i] = inputs.ambient_temp_k[0, member]
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
@@ -554,7 +557,7 @@ cdef class Graph:
         """What commands valves and pumps, and the pressures that are held."""
         cdef Py_ssize_t i, edge = self.pipe_count
         for i in range(self.nodes):
-            w.pressure[i] = inputs.pressure_pa[i, member]
+            w.pressure[i] = inputs.pressure_pa[self.node_row[i], member]
         for i in range(inputs.opening.shape[0]):
             if self.kind[edge] == FLOW:
                 w.setting[edge] = inputs.valve_flow_kg_s[i, member]
@@ -1138,19 +1141,20 @@ cdef class Graph:
 
     cdef void report(self, Work w, Member* m, Arrays state, Py_ssize_t member, Py_ssize_t inner_steps) noexcept nogil:
         """Means over the step. Where nothing moved: the water that stands at that end of the pipe."""
-        cdef Py_ssize_t i, k, edge
+        cdef Py_ssize_t i, k, edge, row
         cdef double before = state.stored_j[member]
         for i in range(self.edges):
-            state.edge_flow_kg_s[i, member] = w.mean_flow[i]
+            state.edge_flow_kg_s[self.edge_row[i], member] = w.mean_flow[i]
         for i in range(self.pipe_count):
             if w.outflow[i].mass > 0.0:
-                state.pipe_outlet_temp_k[i, member] = w.outflow[i].heat / w.outflow[i].mass
+                state.pipe_outlet_temp_k[self.edge_row[i], member] = w.outflow[i].heat / w.outflow[i].mass
             else:
-                state.pipe_outlet_temp_k[i, member] = self.end_temp(m, i, True)
+                state.pipe_outlet_temp_k[self.edge_row[i], member] = self.end_temp(m, i, True)
         for i in range(self.nodes):
-            state.node_pressure_pa[i, member] = m.pressure[i]
-            state.node_unsupplied[i, member] = w.unsupplied[i]
-            state.node_temp_k[i, member] = w.mean_temp[i]
+            row = self.node_row[i]
+            state.node_pressure_pa[row, member] = m.pressure[i]
+            state.node_unsupplied[row, member] = w.unsupplied[i]
+            state.node_temp_k[row, member] = w.mean_temp[i]
         for i in range(self.units.results):
             m.result[i] = w.sum_result[i]
             if inner_steps > 1 and not self.units.is_sum[i]:

@@ -288,6 +288,8 @@ cdef class LaneGraph:
     cdef readonly Py_ssize_t width  # numbers of a member in a block
     cdef Arena kept
     cdef Py_ssize_t pipe_count
+    cdef Py_ssize_t* node_row  # [nodes] in the arrays of inputs and of a state
+    cdef Py_ssize_t* edge_row  # [edges]
     cdef Py_ssize_t* start
     cdef Py_ssize_t* end
     cdef Py_ssize_t* beside_first
@@ -318,12 +320,14 @@ cdef class LaneGraph:
     cdef Py_ssize_t* result_first
     cdef Py_ssize_t* is_sum
 
-    def __init__(self, Rings pipes, Py_ssize_t nodes, start, end, source, held, units, tree=(),
+    def __init__(self, Rings pipes, node_rows, edge_rows, start, end, source, held, units, tree=(),
                  HydraulicPlan hydraulics=None, kind=(), double tolerance=FLOW_TOLERANCE):
         """As Graph."""
         cdef Arena kept
         kept = self.kept = Arena(64 * len(start))
+        nodes = len(node_rows)
         self.pipes, self.nodes, self.edges, self.pipe_count = pipes, nodes, len(start), pipes.count
+        self.node_row, self.edge_row = integers(kept, node_rows), integers(kept, edge_rows)
         self.start, self.end = integers(kept, start), integers(kept, end)
         self.hydraulics, self.has_pressures, self.tolerance = hydraulics, hydraulics is not None, tolerance
         self.memory_width = hydraulics.memory_width if hydraulics is not None else 0
@@ -793,7 +797,7 @@ cdef class LaneGraph:
             for i in range(self.nodes):
                 demand = spread(0.0)
                 if not self.source[i]:
-                    demand = self.given(inputs, b, &inputs.source[DEMAND], i)
+                    demand = self.given(inputs, b, &inputs.source[DEMAND], self.node_row[i])
                 w.any_demand = w.any_demand or any_of(less(spread(0.0), size_of(demand)))
                 w.solving.demand[i] = demand
         if anew:
@@ -972,7 +976,7 @@ cdef class LaneGraph:
         cdef mask solved
         for i in range(self.nodes):
             if self.holds[i]:
-                w.pressure[i] = self.given(inputs, b, &inputs.source[PRESSURE], i)
+                w.pressure[i] = self.given(inputs, b, &inputs.source[PRESSURE], self.node_row[i])
         if not self.lane_hydraulics.able:
             memcpy(w.solving.flow, b.flow, self.edges * sizeof(lane))
         else:
@@ -1015,7 +1019,7 @@ cdef class LaneGraph:
         cdef Found found
         for i in range(self.nodes):
             demand[i] = (<double*> &w.solving.demand[i])[k]
-            fixed[i] = self.of_one(inputs, &inputs.source[PRESSURE], i, b.member[k])
+            fixed[i] = self.of_one(inputs, &inputs.source[PRESSURE], self.node_row[i], b.member[k])
             pressure[i] = (<double*> &b.pressure[i])[k]
         for i in range(self.edges):
             setting[i] = (<double*> &w.solving.setting[i])[k]
@@ -1300,7 +1304,7 @@ cdef class LaneGraph:
         if inputs.inner_steps > 1:
             w.mean_temp[node] = w.mean_temp[node] + (b.node_temp[node] - w.mean_temp[node]) * part
         else:
-            self.tell(w, b, &state.node_temp_k[node, 0], b.node_temp[node])
+            self.tell(w, b, &state.node_temp_k[self.node_row[node], 0], b.node_temp[node])
 
     cdef lane mixed(
         self, LaneWork w, const Inputs* inputs, const Block* b, Py_ssize_t place, Py_ssize_t node
@@ -1338,7 +1342,7 @@ cdef class LaneGraph:
         w.crosses[node] = any_of(less(zero, fed + taken))
         came = zero
         if w.crosses[node] and any_of(less(zero, fed)):
-            temp = self.given(inputs, b, &inputs.source[SUPPLY], node)
+            temp = self.given(inputs, b, &inputs.source[SUPPLY], self.node_row[node])
             mass = mass + fed
             heat = heat + fed * temp
             came = dt * fed * (temp - ENERGY_ZERO)
@@ -1415,7 +1419,7 @@ cdef class LaneGraph:
             return
         if inputs.inner_steps == 1:
             self.tell(
-                w, b, &state.pipe_outlet_temp_k[edge, 0],
+                w, b, &state.pipe_outlet_temp_k[self.edge_row[edge], 0],
                 choose(less(spread(0.0), mass), w.heat_temp[edge], end_temp(record, True)),
             )
         else:
@@ -1503,21 +1507,24 @@ cdef class LaneGraph:
         self.tell_all(w, state, inputs, b)
 
     cdef void tell_all(self, LaneWork w, Arrays state, const Inputs* inputs, const Block* b) noexcept nogil:
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i, k, row
         cdef bint once = inputs.inner_steps == 1
         cdef double part = 1.0 / inputs.inner_steps
         cdef lane mass
         for i in range(self.edges):
-            self.tell(w, b, &state.edge_flow_kg_s[i, 0], b.flow[i] if once else w.sum_flow[i] * part)
+            self.tell(
+                w, b, &state.edge_flow_kg_s[self.edge_row[i], 0], b.flow[i] if once else w.sum_flow[i] * part
+            )
         for i in range(self.nodes):
-            self.tell(w, b, &state.node_pressure_pa[i, 0], b.pressure[i])
-            self.tell(w, b, &state.node_unsupplied[i, 0], spread(0.0) if w.all_supplied else w.unsupplied[i])
+            row = self.node_row[i]
+            self.tell(w, b, &state.node_pressure_pa[row, 0], b.pressure[i])
+            self.tell(w, b, &state.node_unsupplied[row, 0], spread(0.0) if w.all_supplied else w.unsupplied[i])
         if not once:
             for i in range(self.nodes):
-                self.tell(w, b, &state.node_temp_k[i, 0], w.mean_temp[i])
+                self.tell(w, b, &state.node_temp_k[self.node_row[i], 0], w.mean_temp[i])
             for i in range(self.pipe_count):
                 mass = w.edge_mass[i]
-                self.tell(w, b, &state.pipe_outlet_temp_k[i, 0], choose(
+                self.tell(w, b, &state.pipe_outlet_temp_k[self.edge_row[i], 0], choose(
                     less(spread(0.0), mass), w.edge_heat[i] / choose(less(spread(0.0), mass), mass, spread(1.0)),
                     end_temp(b.row + self.pipes.offset[i], True),
                 ))

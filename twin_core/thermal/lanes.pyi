@@ -38,7 +38,8 @@ class LaneGraph:
     def __init__(
         self,
         pipes: Rings,
-        nodes: int,
+        node_rows: ArrayLike,
+        edge_rows: ArrayLike,
         start: ArrayLike,
         end: ArrayLike,
         source: Sequence[bool],

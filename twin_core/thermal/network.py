@@ -21,10 +21,11 @@ from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, Unkno
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe, PipeClass
 from uem.twin_core.thermal import lanes, water
 from uem.twin_core.thermal.geometry import PipeGeometry, pipe_geometry
-from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, Arrays, Graph, InputArrays, Units, Work
+from uem.twin_core.thermal.graph import NO_FLOWS_FOUND, PRODUCERS, Arrays, Graph, InputArrays, Units, Work
 from uem.twin_core.thermal.hydraulic_network import hydraulic_graph
 from uem.twin_core.thermal.hydraulics import HydraulicPlan
 from uem.twin_core.thermal.lanes import LaneGraph
+from uem.twin_core.thermal.numbering import along_the_water
 from uem.twin_core.thermal.pipes import MAX_CELLS_OF_A_PIPE, Pipes
 from uem.twin_core.thermal.rings import Rings
 from uem.twin_core.thermal.run import Columns, Courses, Records, Slot, chosen, courses
@@ -54,7 +55,7 @@ ALLOWED: Final = (
 # Results of units with these endings add up over a step, others are means.
 SUMMED: Final = ("_j", "_kg", "_s")
 _HEADER = struct.Struct("<8s12QI")
-_MAGIC = b"uemheat5"
+_MAGIC = b"uemheat6"
 
 
 class Fidelity(StrEnum):
@@ -529,6 +530,8 @@ class NetworkPlan:
         edges: tuple[Edge, ...] = (*network.pipes, *network.valves, *network.pumps, *network.units)
         self._ends: Final = np.array([(index[edge.start], index[edge.end]) for edge in edges])
         self._units: Final = tuple(compile_unit(unit) for unit in network.units)
+        # In the order in which kernels have them; all arrays that a caller sees are in that of the network.
+        self._node_rows, self._pipe_rows = self._along_the_water(network)
         compiled = self._compiled(network, cells, Fidelity(fidelity))
         self._graph: Final[Graph] = compiled[0]
         self._beside: Final[LaneGraph | None] = compiled[1]  # where several members are stepped side by side
@@ -553,9 +556,31 @@ class NetworkPlan:
     def _stepping(self) -> Graph | LaneGraph:
         return self._beside or self._graph
 
+    def _along_the_water(self, network: Network) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        units = len(self._ends) - len(self.units)
+        produces = [unit.kind in PRODUCERS for unit in self._units]
+        producers = self._ends[units:][np.array(produces, dtype=bool)].tolist()
+        sources = [i for i, node in enumerate(network.nodes) if node.kind is NodeKind.SOURCE]
+        # Pipes are wide enough for about the same speed: by their diameter the pressure falls alike along all of them.
+        wide = {pipe_class.name: pipe_class.inner_diameter_m for pipe_class in network.pipe_classes}
+        return along_the_water(
+            len(self.nodes),
+            self._ends,
+            [pipe.length_m / wide[pipe.pipe_class] for pipe in network.pipes]
+            + [0.0] * (len(network.valves) + len(network.pumps)),
+            len(self.pipes),
+            [*sources, *(end for _, end in producers)] or [self.source],
+            [start for start, _ in producers],
+        )
+
     def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> tuple[Graph, LaneGraph | None]:
+        network = replace(
+            network,
+            nodes=tuple(network.nodes[i] for i in self._node_rows),
+            pipes=tuple(network.pipes[i] for i in self._pipe_rows),
+        )
         classes = {pipe_class.name: pipe_class for pipe_class in network.pipe_classes}
-        number = {name: i for i, name in enumerate(self.pipes)}
+        number = {pipe.name: i for i, pipe in enumerate(network.pipes)}
         made = [_geometry(pipe, classes[pipe.pipe_class], cells) for pipe in network.pipes]
         imposed = network.flows_are_imposed
         source = [node.kind is NodeKind.SOURCE for node in network.nodes]
@@ -570,20 +595,26 @@ class NetworkPlan:
             [len(unit.command) for unit in self._units],
             [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
         )
-        start, end = self._ends[:, 0], self._ends[:, 1]
-        tree = _outwards(self._ends, len(self.nodes), self.source) if imposed else []
+        place = np.empty(len(self.nodes), dtype=np.intp)
+        place[self._node_rows] = np.arange(len(place))
+        ends = place[self._ends[self._edge_rows]]
+        start, end = ends[:, 0], ends[:, 1]
+        tree = _outwards(ends, len(self.nodes), int(place[self.source])) if imposed else []
         plan = HydraulicPlan(hydraulics) if hydraulics is not None else None
         kind = hydraulics.kind if hydraulics is not None else ()
         pipes = Pipes(geometries) if fidelity is Fidelity.FULL else Rings(geometries)
         shares = [share for _, share in made]
-        graph = Graph(
-            pipes, len(self.nodes), start, end, source, held, twin, shares, units, tree, hydraulics=plan, kind=kind
-        )
+        rows = self._node_rows, self._edge_rows
+        graph = Graph(pipes, *rows, start, end, source, held, twin, shares, units, tree, hydraulics=plan, kind=kind)
         # Pipes that share a casing are stepped one member after the other.
         if not isinstance(pipes, Rings) or self.members == 1 or any(i >= 0 for i in twin):
             return graph, None
-        beside = LaneGraph(pipes, len(self.nodes), start, end, source, held, units, tree, hydraulics=plan, kind=kind)
+        beside = LaneGraph(pipes, *rows, start, end, source, held, units, tree, hydraulics=plan, kind=kind)
         return graph, beside
+
+    @property
+    def _edge_rows(self) -> NDArray[np.intp]:
+        return np.concatenate([self._pipe_rows, np.arange(len(self._pipe_rows), len(self._ends))])
 
     def inputs(self) -> NetworkInputs:
         """New inputs of the right shape, with what the network begins with."""
@@ -607,13 +638,13 @@ class NetworkPlan:
         if not ((temps >= water.TEMP_RANGE_K[0]) & (temps <= water.TEMP_RANGE_K[1])).all():
             self._refuse(temps, "initial temperature", "node", water.TEMP_RANGE_K, "K")
         state = NetworkState(self._shape)
-        start, end = (np.ascontiguousarray(temps[self._ends[: len(self.pipes), k]]) for k in (0, 1))
+        start, end = (np.ascontiguousarray(temps[self._ends[self._pipe_rows, k]]) for k in (0, 1))
         rows, records = np.empty((self.members, self._shape.row)), np.empty((self.members, self._shape.record))
         self._graph.pipes.fill(rows, start, end)
-        self._graph.fill(records, temps)
+        self._graph.fill(records, temps[self._node_rows])
         state._take_members(rows, records)
         state.node_temp_k[:] = temps
-        state.pipe_outlet_temp_k[:] = end
+        state.pipe_outlet_temp_k[self._pipe_rows] = end
         self._stepping.stored_energy_j(state._arrays, state._stored_j)
         state._total_j[3] = state._stored_j
         return state
@@ -873,6 +904,7 @@ class NetworkPlan:
         )
 
     def _edge_name(self, edge: int) -> str:
+        edge = int(self._edge_rows[edge])
         for kind, names in (("pipe", self.pipes), ("valve", self.valves), ("pump", self.pumps), ("unit", self.units)):
             if edge < len(names):
                 return f"{kind} {names[edge]}"
