@@ -49,6 +49,7 @@ class Units:
         states: Sequence[ArrayLike],
         command_counts: Sequence[int],
         is_sum: Sequence[Sequence[bool]],
+        result_rows: ArrayLike,
     ) -> None: ...
 
 class Graph:

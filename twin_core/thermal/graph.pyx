@@ -291,10 +291,12 @@ cdef class Units:
     cdef readonly Py_ssize_t[::1] state_first
     cdef readonly Py_ssize_t[::1] command_first
     cdef readonly Py_ssize_t[::1] result_first
+    cdef readonly int[::1] result_row  # [results] where they stand in the array of a state
     cdef readonly signed char[::1] is_sum  # [results] over a step, else a mean
 
-    def __init__(self, kinds, parameters, states, command_counts, is_sum):
-        """Per unit its kind, parameters, initial state, number of commands, and whether each result is a sum."""
+    def __init__(self, kinds, parameters, states, command_counts, is_sum, result_rows):
+        """Per unit its kind, parameters, initial state, number of commands, and whether each result is a sum; of all
+        results one after the other the columns where they are told."""
         self.count = len(kinds)
         self.kind = np.array(kinds, dtype=np.intc)
         self.produces = np.array([kind in PRODUCERS for kind in kinds], dtype=np.int8)
@@ -303,6 +305,7 @@ cdef class Units:
         self.command_first = np.cumsum([0, *command_counts], dtype=np.intp)
         self.is_sum = np.array([one for some in is_sum for one in some], dtype=np.int8)
         self.result_first = np.cumsum([0, *map(len, is_sum)], dtype=np.intp)
+        self.result_row = np.array(result_rows, dtype=np.intc)
         self.states, self.commands = self.initial.shape[0], self.command_first[self.count]
         self.results = self.is_sum.shape[0]
 
@@ -763,39 +766,46 @@ cdef class Graph:
 
         Returns whether all of them are in it.
         """
-        cdef Py_ssize_t i, k, node, goal, edge, done = 0, known = 0, left = 0, top = 0
+        cdef Py_ssize_t i, k, node, goal, edge, done = 0, next = 0, left = 0, top = 0
         cdef bint gathered = False
         cdef const Beside* beside
+        cdef Way* way
         memset(w.waiting, 0, self.nodes * sizeof(int))
         for i in range(self.edges):
             if w.new_sign[i] and w.new_cut[i] == WHOLE:
                 w.waiting[self.goal(i, w.new_sign[i])] += 1
-        for i in range(self.nodes):
-            if w.waiting[i] == 0:
-                w.ready[top] = i
-                top += 1
-                known += 1
         while True:
-            while top:
-                top -= 1
-                node = w.ready[top]
+            # In the order of the numbers, which is nearly that of the water; what that passed by too early is ready.
+            while top or next < self.nodes:
+                if top:
+                    top -= 1
+                    node = w.ready[top]
+                else:
+                    node = next
+                    next += 1
+                    if w.waiting[node]:
+                        continue
                 w.order[done] = node
                 w.first[done] = left
                 done += 1
                 for k in range(self.beside_first[node], self.beside_first[node + 1]):
                     beside = &self.beside[k]
-                    if w.new_sign[beside.edge] != beside.sign:
+                    edge = beside.edge
+                    if w.new_sign[edge] != beside.sign:
                         continue
-                    w.way[left].edge = beside.edge
-                    w.way[left].goal = beside.other
+                    way = &w.way[left]
                     left += 1
-                    if w.new_cut[beside.edge] == WHOLE:
+                    way.edge, way.goal, way.sign = edge, beside.other, w.new_sign[edge]
+                    way.kind = self.kind_of_way(edge, w.new_cut[edge])
+                    way.offset = way.lines = 0
+                    if edge < self.pipe_count:
+                        way.offset, way.lines = self.offset[edge], self.lines(edge)
+                    if w.new_cut[edge] == WHOLE:
                         w.waiting[beside.other] -= 1
-                        if w.waiting[beside.other] == 0:
+                        if w.waiting[beside.other] == 0 and beside.other < next:
                             w.ready[top] = beside.other
                             top += 1
-                            known += 1
-            if known == self.nodes or worst == NOWHERE:
+            if done == self.nodes or worst == NOWHERE:
                 break
             if not gathered:
                 self.gather_cuts(w, worst)
@@ -809,18 +819,9 @@ cdef class Graph:
             if w.waiting[goal] == 0:
                 w.ready[top] = goal
                 top += 1
-                known += 1
         w.first[done] = left
         for k in range(left, left + AHEAD):
             w.way[k].lines = 0
-        for k in range(left):
-            edge = w.way[k].edge
-            w.way[k].sign = w.new_sign[edge]
-            w.way[k].kind = self.kind_of_way(edge, w.new_cut[edge])
-            w.way[k].offset = w.way[k].lines = 0
-            if edge < self.pipe_count:
-                w.way[k].offset = self.offset[edge]
-                w.way[k].lines = self.lines(edge)
         w.releases = 0
         w.lates = 0
         w.stands = 0
@@ -838,7 +839,7 @@ cdef class Graph:
             if w.new_sign[i] == 0 and (i < self.pipe_count or i >= self.edges - self.units.count):
                 w.standing[w.stands] = i
                 w.stands += 1
-        return known == self.nodes
+        return done == self.nodes
 
     cdef inline int goal(self, Py_ssize_t edge, signed char sign) noexcept nogil:
         return self.ends[edge].end if sign > 0 else self.ends[edge].start
@@ -846,11 +847,11 @@ cdef class Graph:
     cdef inline int origin(self, Py_ssize_t edge, signed char sign) noexcept nogil:
         return self.ends[edge].start if sign > 0 else self.ends[edge].end
 
-    cdef short lines(self, Py_ssize_t pipe) noexcept nogil:
+    cdef inline short lines(self, Py_ssize_t pipe) noexcept nogil:
         """Of a record, those that most likely are in use."""
         return USUAL_LINES if self.ring else <short> ((self.offset[pipe + 1] - self.offset[pipe]) // LINE + 1)
 
-    cdef int kind_of_way(self, Py_ssize_t edge, signed char cut) noexcept nogil:
+    cdef inline int kind_of_way(self, Py_ssize_t edge, signed char cut) noexcept nogil:
         if cut == LATE:
             return DRAWN
         if edge < self.pipe_count:
@@ -1156,13 +1157,14 @@ cdef class Graph:
             state.node_unsupplied[row, member] = w.unsupplied[i]
             state.node_temp_k[row, member] = w.mean_temp[i]
         for i in range(self.units.results):
-            m.result[i] = w.sum_result[i]
-            if inner_steps > 1 and not self.units.is_sum[i]:
-                m.result[i] /= inner_steps
+            m.result[self.units.result_row[i]] = (
+                w.sum_result[i] if inner_steps == 1 or self.units.is_sum[i] else w.sum_result[i] / inner_steps
+            )
         for i in range(self.units.count):
             edge = self.edges - self.units.count + i
             if w.outflow[edge].mass > 0.0:
-                m.result[self.units.result_first[i] + OUTLET_TEMP] = w.outflow[edge].heat / w.outflow[edge].mass
+                row = self.units.result_row[self.units.result_first[i] + OUTLET_TEMP]
+                m.result[row] = w.outflow[edge].heat / w.outflow[edge].mass
         state.stored_j[member] = w.stored + HEAT_CAPACITY * self.owed(m)
         w.ledger[STORED] = state.stored_j[member] - before
         for k in range(4):

@@ -248,6 +248,7 @@ cdef class LaneWork:
     cdef Py_ssize_t* near_first  # [nodes + 1] into near, in that order
     cdef Near* near  # [2 * edges]
     cdef Py_ssize_t* waiting  # [nodes]
+    cdef Py_ssize_t* ready  # [nodes]
     cdef Py_ssize_t* released  # [edges]
     cdef Py_ssize_t* late
     cdef Py_ssize_t* standing
@@ -318,6 +319,7 @@ cdef class LaneGraph:
     cdef Py_ssize_t* state_first
     cdef Py_ssize_t* command_first
     cdef Py_ssize_t* result_first
+    cdef Py_ssize_t* result_row  # [results] in the array of a state
     cdef Py_ssize_t* is_sum
 
     def __init__(self, Rings pipes, node_rows, edge_rows, start, end, source, held, units, tree=(),
@@ -353,6 +355,7 @@ cdef class LaneGraph:
         self.parameter_first = integers(kept, units.parameter_first)
         self.state_first, self.command_first = integers(kept, units.state_first), integers(kept, units.command_first)
         self.result_first, self.is_sum = integers(kept, units.result_first), integers(kept, units.is_sum)
+        self.result_row = integers(kept, units.result_row)
         most = max(np.diff(units.command_first), default=0)
         if most > MOST_COMMANDS:
             raise InvalidInput(f"a unit of {most} commands; {MOST_COMMANDS} are possible")
@@ -386,6 +389,7 @@ cdef class LaneGraph:
         w.cooling = <Cooling*> kept.take((self.pipe_count + 1) * sizeof(Cooling))
         w.order, w.first = integers(kept, np.zeros(nodes)), integers(kept, np.zeros(nodes + 1))
         w.leaving, w.waiting = integers(kept, np.zeros(edges)), integers(kept, np.zeros(nodes))
+        w.ready = integers(kept, np.zeros(nodes))
         w.near_first = integers(kept, np.zeros(nodes + 1))
         w.near = <Near*> kept.take((2 * edges + 1) * sizeof(Near))
         w.released, w.late = integers(kept, np.zeros(edges)), integers(kept, np.zeros(edges))
@@ -1153,17 +1157,22 @@ cdef class LaneGraph:
 
     cdef Py_ssize_t follow(self, LaneWork w) noexcept nogil:
         """Order nodes from those that nothing comes to; returns how many were reached."""
-        cdef Py_ssize_t i, k, node, edge, goal, done = 0, known = 0, left = 0
+        cdef Py_ssize_t i, k, node, edge, goal, done = 0, next = 0, top = 0, left = 0
         memset(w.waiting, 0, self.nodes * sizeof(Py_ssize_t))
         for i in range(self.edges):
             if w.way[i] != NONE and w.cut[i] == WHOLE:
                 w.waiting[self.goal(w, i)] += 1
-        for i in range(self.nodes):
-            if w.waiting[i] == 0:
-                w.order[known] = i
-                known += 1
-        while done < known:
-            node = w.order[done]
+        # In the order of the numbers, which is nearly that of the water; what that passed by too early is ready.
+        while top or next < self.nodes:
+            if top:
+                top -= 1
+                node = w.ready[top]
+            else:
+                node = next
+                next += 1
+                if w.waiting[node]:
+                    continue
+            w.order[done] = node
             w.first[done] = left
             done += 1
             for k in range(self.beside_first[node], self.beside_first[node + 1]):
@@ -1175,11 +1184,11 @@ cdef class LaneGraph:
                 if w.cut[edge] == WHOLE:
                     goal = self.goal(w, edge)
                     w.waiting[goal] -= 1
-                    if w.waiting[goal] == 0:
-                        w.order[known] = goal
-                        known += 1
+                    if w.waiting[goal] == 0 and goal < next:
+                        w.ready[top] = goal
+                        top += 1
         w.first[done] = left
-        return known
+        return done
 
     cdef bint cut_cycles(self, LaneWork w, const Block* b, double dt) noexcept nogil:
         """Where water goes round without a producer: release pipes there, or let something take water in late."""
@@ -1540,10 +1549,10 @@ cdef class LaneGraph:
         cdef const double* found = (w.result if once else w.sum_result) + k * self.results
         cdef double mass
         for i in range(self.results):
-            result[i] = found[i] if self.is_sum[i] else found[i] * part
+            result[self.result_row[i]] = found[i] if self.is_sum[i] else found[i] * part
         for i in range(self.units):
             edge = self.edges - self.units + i
-            at = self.result_first[i] + OUTLET_TEMP
+            at = self.result_row[self.result_first[i] + OUTLET_TEMP]
             if once:
                 if (<double*> &w.solving.flow[edge])[k] != 0.0:
                     result[at] = (<double*> &w.heat_temp[edge])[k]

@@ -164,7 +164,7 @@ class NetworkInputs:
     def __init__(
         self, network: Network, units: Sequence[CompiledUnit], members: int, side_by_side: bool = False
     ) -> None:
-        """What the network begins with; `side_by_side`: for members in vectors."""
+        """What the network begins with. `units`: as their commands stand; `side_by_side`: for members in vectors."""
 
         def rows(values: Iterable[float]) -> Array:
             column = np.array([*values], dtype=np.float64)[:, None]
@@ -183,13 +183,16 @@ class NetworkInputs:
         row = np.concatenate([np.zeros(0), *(unit.command for unit in units)]) if units else np.zeros(1)
         self._side_by_side = side_by_side
         self._commands: Array = np.repeat(row[:, None], members, axis=1) if side_by_side else np.tile(row, (members, 1))
-        self.unit_commands = _columns(self._by_member, {unit.name: unit.command_names for unit in units})
-        names = [(name, unit.name) for unit in units for name in unit.command_names]
-        self.units_with = {name: tuple(unit for other, unit in names if other == name) for name in dict(names)}
-        self._columns = {
-            name: np.array([k for k, (other, _) in enumerate(names) if other == name]) for name in self.units_with
-        }
-        self._evenly = {name: _every(columns.tolist()) for name, columns in self._columns.items()}
+        order = [unit.name for unit in network.units]
+        self.unit_commands = _columns(self._by_member, {unit.name: unit.command_names for unit in units}, order)
+        column = {(unit.name, name): k for k, (unit, name) in enumerate((u, n) for u in units for n in u.command_names)}
+        having: dict[str, list[str]] = {}
+        for unit in order:
+            for name in self.unit_commands[unit]:
+                having.setdefault(name, []).append(unit)
+        self.units_with = {name: tuple(some) for name, some in having.items()}
+        self._columns = {name: np.array([column[unit, name] for unit in some]) for name, some in having.items()}
+        self._evenly = {name: _every(columns) for name, columns in self._columns.items()}
         values = self._values()
         self._shape = tuple(value.shape for value in values)
         self._arrays = InputArrays(values, [bounds for _, _, bounds, _ in ALLOWED])
@@ -269,17 +272,18 @@ class NetworkInputs:
         object.__setattr__(self, name, value)
 
 
-def _every(columns: list[int]) -> slice | list[int]:
+def _every(columns: NDArray[np.intp]) -> slice | NDArray[np.intp]:
     """The same, as a slice where it can be one: numpy is quicker with it."""
-    step = columns[1] - columns[0] if len(columns) > 1 else 1
-    evenly = range(columns[0], columns[-1] + 1, step)
-    return slice(evenly.start, evenly.stop, step) if columns == [*evenly] else columns
+    step = int(columns[1] - columns[0]) if len(columns) > 1 else 1
+    evenly = range(int(columns[0]), int(columns[-1]) + 1, step)
+    return slice(evenly.start, evenly.stop, step) if columns.tolist() == [*evenly] else columns
 
 
-def _columns(rows: Array, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Array]]:
-    """Views of the columns of `rows`, by their names under the name of the unit."""
+def _columns(rows: Array, names: Mapping[str, Sequence[str]], order: Iterable[str]) -> dict[str, dict[str, Array]]:
+    """Views of the columns of `rows`, by their names under the name of the unit, in the `order` of the units."""
     column = count()
-    return {unit: {name: rows[:, next(column)] for name in some} for unit, some in names.items()}
+    found = {unit: {name: rows[:, next(column)] for name in some} for unit, some in names.items()}
+    return {unit: found[unit] for unit in order}
 
 
 class NetworkState:
@@ -531,7 +535,9 @@ class NetworkPlan:
         self._ends: Final = np.array([(index[edge.start], index[edge.end]) for edge in edges])
         self._units: Final = tuple(compile_unit(unit) for unit in network.units)
         # In the order in which kernels have them; all arrays that a caller sees are in that of the network.
-        self._node_rows, self._pipe_rows = self._along_the_water(network)
+        self._node_rows, self._edge_rows = self._along_the_water(network)
+        self._pipe_rows: Final = self._edge_rows[: len(self.pipes)]
+        self._unit_rows: Final = self._edge_rows[len(edges) - len(self.units) :] - (len(edges) - len(self.units))
         compiled = self._compiled(network, cells, Fidelity(fidelity))
         self._graph: Final[Graph] = compiled[0]
         self._beside: Final[LaneGraph | None] = compiled[1]  # where several members are stepped side by side
@@ -563,21 +569,23 @@ class NetworkPlan:
         sources = [i for i, node in enumerate(network.nodes) if node.kind is NodeKind.SOURCE]
         # Pipes are wide enough for about the same speed: by their diameter the pressure falls alike along all of them.
         wide = {pipe_class.name: pipe_class.inner_diameter_m for pipe_class in network.pipe_classes}
-        return along_the_water(
+        nodes, edges = along_the_water(
             len(self.nodes),
             self._ends,
             [pipe.length_m / wide[pipe.pipe_class] for pipe in network.pipes]
             + [0.0] * (len(network.valves) + len(network.pumps)),
-            len(self.pipes),
             [*sources, *(end for _, end in producers)] or [self.source],
             [start for start, _ in producers],
         )
+        pipes = len(self.pipes)
+        return nodes, np.concatenate([edges[edges < pipes], np.arange(pipes, units), edges[edges >= units]])
 
     def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> tuple[Graph, LaneGraph | None]:
         network = replace(
             network,
             nodes=tuple(network.nodes[i] for i in self._node_rows),
             pipes=tuple(network.pipes[i] for i in self._pipe_rows),
+            units=tuple(network.units[i] for i in self._unit_rows),
         )
         classes = {pipe_class.name: pipe_class for pipe_class in network.pipe_classes}
         number = {pipe.name: i for i, pipe in enumerate(network.pipes)}
@@ -588,12 +596,16 @@ class NetworkPlan:
         hydraulics = None if imposed else hydraulic_graph(network, {u.name: u.nominal_flow_kg_s for u in self._units})
         geometries = [geometry for geometry, _ in made]
         twin = [number[pipe.twin] if pipe.twin else -1 for pipe in network.pipes]
+        result = count()
+        columns = [[next(result) for _ in unit.result_names] for unit in self._units]
+        passed = self._passed_units
         units = Units(
-            [unit.kind for unit in self._units],
-            [unit.parameters for unit in self._units],
-            [unit.state for unit in self._units],
-            [len(unit.command) for unit in self._units],
-            [[name.endswith(SUMMED) for name in unit.result_names] for unit in self._units],
+            [unit.kind for unit in passed],
+            [unit.parameters for unit in passed],
+            [unit.state for unit in passed],
+            [len(unit.command) for unit in passed],
+            [[name.endswith(SUMMED) for name in unit.result_names] for unit in passed],
+            [column for i in self._unit_rows for column in columns[i]],
         )
         place = np.empty(len(self.nodes), dtype=np.intp)
         place[self._node_rows] = np.arange(len(place))
@@ -613,12 +625,13 @@ class NetworkPlan:
         return graph, beside
 
     @property
-    def _edge_rows(self) -> NDArray[np.intp]:
-        return np.concatenate([self._pipe_rows, np.arange(len(self._pipe_rows), len(self._ends))])
+    def _passed_units(self) -> list[CompiledUnit]:
+        """In the order in which kernels have them."""
+        return [self._units[i] for i in self._unit_rows]
 
     def inputs(self) -> NetworkInputs:
         """New inputs of the right shape, with what the network begins with."""
-        return NetworkInputs(self._network, self._units, self.members, self._beside is not None)
+        return NetworkInputs(self._network, self._passed_units, self.members, self._beside is not None)
 
     def initial_state(self, temp_k: float | Sequence[float] | Array) -> NetworkState:
         """Water and walls at one temperature, or going linearly along each pipe between temperatures at the nodes.
@@ -693,12 +706,13 @@ class NetworkPlan:
 
         Heat (to the water), fuel and the like are sums over the step, temperatures and powers means.
         """
-        return _columns(state._unit_results, {unit.name: unit.result_names for unit in self._units})
+        return _columns(state._unit_results, {unit.name: unit.result_names for unit in self._units}, self.units)
 
     def unit_states(self, state: NetworkState) -> dict[str, dict[str, Array]]:
         """What units are, by name of the unit and of the number: views (members,)."""
         first = self._shape.beside - self._shape.state
-        return _columns(state._records[:, first:], {unit.name: unit.state_names for unit in self._units})
+        names = {unit.name: unit.state_names for unit in self._passed_units}
+        return _columns(state._records[:, first:], names, self.units)
 
     def step(
         self, state: NetworkState, dt_s: float, inputs: NetworkInputs, first: int = 0, last: int | None = None
@@ -874,7 +888,7 @@ class NetworkPlan:
         rows = state._rows(records._columns)
         failure = (0, -1, -1, 0, -1)
         going = list(members)
-        now = inputs._copy(self._network, self._units) if given else inputs
+        now = inputs._copy(self._network, self._passed_units) if given else inputs
         for k in range(records.steps):
             now._take_step(given, k)
             for member in tuple(going):
@@ -934,7 +948,7 @@ class NetworkPlan:
             at = f" at {kind} {getattr(self, kind + 's')[row]}"
         elif not what:
             member = row
-            what = [f"{name} of unit {unit.name}" for unit in self._units for name in unit.command_names][column]
+            what = [f"{name} of unit {unit.name}" for unit in self._passed_units for name in unit.command_names][column]
         unit = f" {unit}" if unit else ""
         raise InvalidInput(
             f"network {self.name}: {what} {values[row, column]}{unit}{at}{self._of_member(member)}; "

@@ -1,4 +1,4 @@
-"""Nodes and pipes in the order in which water passes them, so that what a step needs one after the other lies together.
+"""Nodes and edges in the order in which water passes them, so that what a step needs one after the other lies together.
 
 It is found before any flow is known: from sources and producers outwards, and behind the customers home to the
 producers. Where water goes another way, a step takes longer and its answer is the same.
@@ -16,12 +16,12 @@ Distance = tuple[bool, float]
 
 
 def along_the_water(
-    nodes: int, ends: Numbers, lengths: Sequence[float], pipes: int, outwards: Iterable[int], homewards: Iterable[int]
+    nodes: int, ends: Numbers, lengths: Sequence[float], outwards: Iterable[int], homewards: Iterable[int]
 ) -> tuple[Numbers, Numbers]:
-    """Numbers of the nodes and of the pipes in their new order.
+    """Numbers of the nodes and of the edges in their new order.
 
-    `ends` (edges, 2): pipes first. `lengths`: of the first edges; the others join both sides, as customers and
-    producers do. `outwards`, `homewards`: nodes where water sets out, and where it comes home.
+    `ends` (edges, 2). `lengths`: of the first edges; the others join both sides, as customers and producers do.
+    `outwards`, `homewards`: nodes where water sets out, and where it comes home.
     """
     beside: list[list[tuple[int, float]]] = [[] for _ in range(nodes)]
     for (start, end), length in zip(ends.tolist(), lengths, strict=False):
@@ -29,7 +29,7 @@ def along_the_water(
         beside[end].append((start, length))
     far = _distances(beside, outwards, homewards)
     ways = [(a, b) if (far[a], a) <= (far[b], b) else (b, a) for a, b in ends.tolist()]
-    return _followed(nodes, ways, pipes)
+    return _followed(nodes, ways)
 
 
 def _distances(
@@ -52,7 +52,7 @@ def _distances(
     return [distance for distance in far if distance is not None]
 
 
-def _followed(nodes: int, ways: Sequence[tuple[int, int]], pipes: int) -> tuple[Numbers, Numbers]:
+def _followed(nodes: int, ways: Sequence[tuple[int, int]]) -> tuple[Numbers, Numbers]:
     """Every node after those that its water comes from; of several the last found first, as a step takes them."""
     leaving: list[list[tuple[int, int]]] = [[] for _ in range(nodes)]
     waiting = [0] * nodes
@@ -65,9 +65,8 @@ def _followed(nodes: int, ways: Sequence[tuple[int, int]], pipes: int) -> tuple[
     while ready:
         order.append(ready.pop())
         for edge, goal in leaving[order[-1]]:
+            passed.append(edge)
             waiting[goal] -= 1
-            if edge < pipes:
-                passed.append(edge)
             if not waiting[goal]:
                 ready.append(goal)
     return np.array(order, dtype=np.intp), np.array(passed, dtype=np.intp)
