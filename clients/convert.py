@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from uem.clients.records import Asset, Forecast, Kind, Series, Signal, Source, State, TagInfo
+from uem.clients.records import Asset, Forecast, Gap, Kind, Series, Signal, Source, State, TagInfo
 from uem.v1 import common_pb2, history_pb2, prediction_pb2, twin_pb2
 from uem.v1.columns import WATCH_STATE_RESPONSE, Columnar
 
@@ -110,3 +110,12 @@ def tag_info(message: history_pb2.TagInfo) -> TagInfo:
         message.first_time_ns,
         message.last_time_ns,
     )
+
+
+def gap(message: common_pb2.Gap) -> Gap:
+    """A gap; a reason that this client does not know yet is told by its number."""
+    try:
+        reason = common_pb2.GapReason.Name(message.reason).removeprefix("GAP_REASON_").lower()
+    except ValueError:
+        reason = f"reason_{message.reason}"
+    return Gap(message.tag_name, message.start_time_ns, message.end_time_ns, reason)

@@ -21,9 +21,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from uem.clients import convert
 from uem.clients.errors import ClientError, clear_errors
-from uem.clients.records import Asset, Forecast, History, Kind, Series, Signal, Source, State, TagInfo
+from uem.clients.records import Asset, Forecast, Gap, History, Kind, Series, Signal, Source, State, TagInfo
 from uem.v1.columns import read_samples, watch_state
-from uem.v1.history_pb2 import ListTagsRequest, ReadSamplesRequest
+from uem.v1.history_pb2 import ListGapsRequest, ListTagsRequest, ReadSamplesRequest
 from uem.v1.history_pb2_grpc import HistoryServiceStub
 from uem.v1.prediction_pb2 import GetForecastRequest
 from uem.v1.prediction_pb2_grpc import PredictionServiceStub
@@ -37,6 +37,7 @@ __all__ = [
     "Client",
     "ClientError",
     "Forecast",
+    "Gap",
     "History",
     "Kind",
     "Series",
@@ -183,13 +184,7 @@ class Client:
         `limit` keeps the newest so many rows of each tag; 0 keeps all. A tag without a sample in the range is there
         with empty columns.
         """
-        for name, number, most in (
-            ("start_ns", start_ns, _INT64),
-            ("end_ns", end_ns, _INT64),
-            ("limit", limit, _INT32),
-        ):
-            if not 0 <= number <= most:
-                raise ClientError(f"{name} {number}: 0 to {most} are possible", "INVALID_ARGUMENT")
+        _check_range(start_ns, end_ns, limit)
         parts: dict[str, list[tuple[Any, Any, Any]]] = {tag: [] for tag in tags}
         request = ReadSamplesRequest(tag_name=tags, start_time_ns=start_ns, end_time_ns=end_ns, limit=limit)
         async with self._errors("read the history"):
@@ -200,8 +195,37 @@ class Client:
                     parts[answer.samples.tag_name[number]].append((time, value, quality))
         return {tag: _joined(tag, found) for tag, found in parts.items()}
 
+    async def gaps(self, tags: Sequence[str] = (), start_ns: int = 0, end_ns: int = 0) -> list[Gap]:
+        """Intervals in which samples may be missing, in order of their start; of `tags` or of all.
+
+        Those that reach into start <= time < end (0: without end).
+        """
+        _check_range(start_ns, end_ns)
+        found: list[Gap] = []
+        token = ""
+        async with self._errors("list the gaps"):
+            while True:
+                request = ListGapsRequest(
+                    tag_name=tags, start_time_ns=start_ns, end_time_ns=end_ns, page_size=_PAGE, page_token=token
+                )
+                page = await self._history.ListGaps(request, timeout=self.deadline_s)
+                found += [convert.gap(message) for message in page.gaps]
+                token = page.next_page_token
+                if not token:
+                    return found
+
     def _errors(self, what: str) -> Any:
         return clear_errors(self.address, what, self.deadline_s)
+
+
+def _check_range(start_ns: int, end_ns: int, limit: int = 0) -> None:
+    for name, number, most in (
+        ("start_ns", start_ns, _INT64),
+        ("end_ns", end_ns, _INT64),
+        ("limit", limit, _INT32),
+    ):
+        if not 0 <= number <= most:
+            raise ClientError(f"{name} {number}: 0 to {most} are possible", "INVALID_ARGUMENT")
 
 
 def _joined(tag: str, parts: list[tuple[Any, Any, Any]]) -> History:
@@ -261,6 +285,10 @@ class BlockingClient:
     def history(self, tags: Sequence[str], start_ns: int = 0, end_ns: int = 0, limit: int = 0) -> dict[str, History]:
         """See Client.history."""
         return self._run(self._client.history(tags, start_ns, end_ns, limit))
+
+    def gaps(self, tags: Sequence[str] = (), start_ns: int = 0, end_ns: int = 0) -> list[Gap]:
+        """See Client.gaps."""
+        return self._run(self._client.gaps(tags, start_ns, end_ns))
 
 
 async def _next(states: AsyncIterator[State]) -> State | None:

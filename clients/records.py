@@ -129,6 +129,19 @@ class TagInfo:
     last_time_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An interval in which samples of a tag may be missing: between the source times of its neighbours.
+
+    `reason` is one of "link_down", "source_restarted", "queue_overflow", "spool_full".
+    """
+
+    tag: str
+    start_ns: int
+    end_ns: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
     """The stored samples of one tag, in order of source time. Columns have shape (samples,)."""

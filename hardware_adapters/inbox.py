@@ -1,15 +1,17 @@
-"""Samples of all plants -> batches on disk: collected for a tenth of a second, then committed to the spool at once."""
+"""Samples and gaps of all plants -> batches on disk: collected for a tenth of a second, then committed at once."""
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
+from uem.hardware_adapters.losses import Losses, merged
 from uem.hardware_adapters.spool import Spool
 from uem.twin_core.errors import StorageError
-from uem.twin_core.measurements import Gap, Samples
+from uem.twin_core.measurements import Gap, GapReason, Samples
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ class Inbox:
         most_batch_rows: int = 4096,
         most_delay_s: float = 0.1,
         most_pending_rows: int = 200_000,
+        most_pending_gaps: int = 50_000,
         retry_s: float = 1.0,
     ) -> None:
         """`on_stored` is called after each commit; a full disk is tried again every `retry_s`."""
@@ -35,8 +38,11 @@ class Inbox:
         self._most_batch_rows = most_batch_rows
         self._most_delay_s = most_delay_s
         self._most_pending_rows = most_pending_rows
+        self._most_pending_gaps = most_pending_gaps
         self._retry_s = retry_s
         self._pending: deque[Samples] = deque()
+        self._gaps: list[Gap] = []
+        self._losses: defaultdict[str, Losses] = defaultdict(partial(Losses, GapReason.SPOOL_FULL))
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._problem = ""
@@ -44,18 +50,32 @@ class Inbox:
         self._closed = False
 
     def put(self, plant: str, samples: Samples, gaps: Sequence[Gap] = ()) -> None:
-        """Take samples in; when there is no room left they are dropped and counted."""
+        """Take samples and known gaps in; samples that there is no room for are dropped, counted and become a gap."""
+        self._tell(gaps)
         if self.pending_rows + len(samples) > self._most_pending_rows:
             if not self._is_dropping:
                 _log.error("no room for samples: they are dropped until the spool takes more (%s)", self._problem)
             self._is_dropping = True
             self.dropped[plant] += len(samples)
+            self._losses[plant].dropped(samples)
+            return
+        self._tell(self._losses[plant].kept(samples))
+        if not len(samples):
             return
         self._pending.append(samples)
         self.pending_rows += len(samples)
         self._some.set()
         if self.pending_rows >= self._most_batch_rows:
             self._enough.set()
+
+    def _tell(self, gaps: Sequence[Gap]) -> None:
+        """Keep gaps for the next batch; when too many wait, those of a tag become one."""
+        if not gaps:
+            return
+        self._gaps += gaps
+        if len(self._gaps) > self._most_pending_gaps:
+            self._gaps = merged(self._gaps)
+        self._some.set()
 
     async def run(self) -> None:
         """Commit what comes in until `close`, then once more what is there."""
@@ -72,18 +92,23 @@ class Inbox:
 
     def close(self) -> None:
         """Let `run` end soon; `pending_rows` is then what could not be stored."""
+        for losses in self._losses.values():
+            self._tell(losses.close())
         self._closed = True
         self._some.set()
         self._enough.set()
 
     async def flush(self) -> bool:
         """Commit everything that is pending; False when the spool refuses, then it stays pending."""
-        while self._pending:
-            batch = self._next_batch()
+        while self._pending or self._gaps:
+            batch, gaps = self._next_batch(), self._gaps[: self._most_batch_rows]
+            self._gaps = self._gaps[self._most_batch_rows :]
             try:
-                await asyncio.to_thread(self._spool.append, batch)
+                await asyncio.to_thread(self._spool.append, batch, gaps)
             except StorageError as error:
-                self._pending.appendleft(batch)
+                self._gaps = gaps + self._gaps
+                if len(batch):
+                    self._pending.appendleft(batch)
                 if str(error) != self._problem:
                     _log.error("%s; %d rows wait in memory", error, self.pending_rows)
                 self._problem = str(error)

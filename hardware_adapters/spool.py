@@ -16,14 +16,14 @@ import logging
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
 from uem.twin_core.errors import StorageError, StorageFull
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import Gap, GapReason, Samples
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS batch (
     tag BLOB NOT NULL,
     source_time_ns BLOB NOT NULL,
     value BLOB NOT NULL,
-    quality BLOB NOT NULL
+    quality BLOB NOT NULL,
+    gaps TEXT NOT NULL DEFAULT '[]'
 );
 CREATE TABLE IF NOT EXISTS producer (id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (
@@ -51,15 +52,27 @@ CREATE TABLE IF NOT EXISTS refused (
     tag BLOB NOT NULL,
     source_time_ns BLOB NOT NULL,
     value BLOB NOT NULL,
-    quality BLOB NOT NULL
+    quality BLOB NOT NULL,
+    gaps TEXT NOT NULL DEFAULT '[]'
 );
 """
-_COLUMNS = "rows, names, tag, source_time_ns, value, quality"
+_ADD_GAPS = "ALTER TABLE {} ADD COLUMN gaps TEXT NOT NULL DEFAULT '[]'"  # to the tables of an older version
+_NO_GAPS = "gaps = '[]'"
+_SUMS = "count(*), coalesce(sum(rows), 0), coalesce(sum(length(gaps)), 0)"
+_COLUMNS = "rows, names, tag, source_time_ns, value, quality, gaps"
 # Those of the refused batches whose rows, with all newer ones, are more than the bound.
 _TOO_MANY_REFUSED = """
 SELECT sequence, rows FROM (SELECT sequence, rows, sum(rows) OVER (ORDER BY sequence DESC) AS together FROM refused)
 WHERE together > ?
 """
+
+
+class Batch(NamedTuple):
+    """What waits under one sequence: samples, and gaps that were known when they came."""
+
+    sequence: int
+    samples: Samples
+    gaps: tuple[Gap, ...]
 
 
 class Spool:
@@ -92,12 +105,15 @@ class Spool:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
+        for table in ("batch", "refused"):
+            if "gaps" not in [column[1] for column in self._db.execute(f"PRAGMA table_info({table})")]:
+                self._db.execute(_ADD_GAPS.format(table))
         self._db.execute(
             "INSERT INTO producer SELECT ? WHERE NOT EXISTS (SELECT 1 FROM producer)", (str(uuid.uuid4()),)
         )
         self.producer: str = self._db.execute("SELECT id FROM producer").fetchone()[0]
-        waiting = self._db.execute("SELECT count(*), coalesce(sum(rows), 0) FROM batch").fetchone()
-        self.batch_count, self.row_count = int(waiting[0]), int(waiting[1])
+        waiting = self._db.execute(f"SELECT {_SUMS} FROM batch").fetchone()
+        self.batch_count, self.row_count, self._gap_bytes = (int(number) for number in waiting)
         self.refused_row_count = int(self._db.execute("SELECT coalesce(sum(rows), 0) FROM refused").fetchone()[0])
 
     def __enter__(self) -> Self:
@@ -114,7 +130,7 @@ class Spool:
     @property
     def byte_count(self) -> int:
         """Bytes that the waiting batches take, roughly."""
-        return self.row_count * _ROW_BYTES + self.batch_count * _BATCH_BYTES
+        return self.row_count * _ROW_BYTES + self.batch_count * _BATCH_BYTES + self._gap_bytes
 
     @property
     def last_sequence(self) -> int:
@@ -124,13 +140,14 @@ class Spool:
         )
         return int(found[0]) if found else 0
 
-    def append(self, samples: Samples) -> int:
+    def append(self, samples: Samples, gaps: Sequence[Gap] = ()) -> int:
         """Commit a batch to disk; its sequence.
 
         Raises:
             StorageFull: the bound is reached or the disk is full; nothing of the batch was kept.
         """
-        if self.byte_count + len(samples) * _ROW_BYTES + _BATCH_BYTES > self._most_bytes:
+        told = json.dumps([[gap.tag, gap.start_ns, gap.end_ns, gap.reason] for gap in gaps])
+        if self.byte_count + len(samples) * _ROW_BYTES + _BATCH_BYTES + len(told) > self._most_bytes:
             raise StorageFull(
                 f"spool {self.path}: {self.row_count} rows wait, the bound of {self._most_bytes} bytes is reached; "
                 "is the ingestion service up?"
@@ -142,67 +159,76 @@ class Spool:
             samples.source_time_ns.astype("<i8").tobytes(),
             samples.value.astype("<f8").tobytes(),
             samples.quality.astype("<u4").tobytes(),
+            told,
         )
 
         def insert() -> int:
-            cursor = self._db.execute(f"INSERT INTO batch ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)
+            cursor = self._db.execute(f"INSERT INTO batch ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self.batch_count += 1
             self.row_count += len(samples)
+            self._gap_bytes += len(told)
             return int(cursor.lastrowid or 0)
 
         return self._guarded(insert)
 
-    def read(self, after: int, most: int) -> list[tuple[int, Samples]]:
+    def read(self, after: int, most: int) -> list[Batch]:
         """Up to `most` batches with a sequence above `after`, in order."""
         query = (
-            "SELECT sequence, names, tag, source_time_ns, value, quality FROM batch "
+            "SELECT sequence, gaps, names, tag, source_time_ns, value, quality FROM batch "
             "WHERE sequence > ? ORDER BY sequence LIMIT ?"
         )
         rows = self._guarded(lambda: self._db.execute(query, (after, most)).fetchall())
-        return [(sequence, _samples(*columns)) for sequence, *columns in rows]
+        return [Batch(sequence, _samples(*columns), _gaps(gaps)) for sequence, gaps, *columns in rows]
 
     def acknowledge(self, sequence: int) -> None:
         """Forget everything up to and including `sequence`: the receiver has it on disk."""
 
         def delete() -> None:
             where = "WHERE sequence <= ?"
-            query = f"SELECT count(*), coalesce(sum(rows), 0) FROM batch {where}"
-            batches, rows = self._db.execute(query, (sequence,)).fetchone()
+            query = f"SELECT {_SUMS} FROM batch {where}"
+            batches, rows, gap_bytes = self._db.execute(query, (sequence,)).fetchone()
             self._db.execute(f"DELETE FROM batch {where}", (sequence,))
             self.batch_count -= batches
             self.row_count -= rows
+            self._gap_bytes -= gap_bytes
             self.acknowledged_row_count += rows
 
         self._guarded(delete)
 
     def refuse(self, sequence: int, reason: str) -> int:
-        """Set a batch aside that the receiver will never take, and put an empty one in its place; how many rows it had.
+        """Set the samples of a batch aside that the receiver will never take, its gaps stay; how many rows it had.
 
-        0 when there is nothing to set aside: the batch is gone or was empty already.
+        When it has gaps only, it is they that are set aside, and counted. 0 when there is nothing to set aside: the
+        batch is gone or was empty already.
         """
 
         def set_aside() -> int:
-            found = self._db.execute("SELECT rows FROM batch WHERE sequence = ?", (sequence,)).fetchone()
-            if found is None or not found[0]:
+            found = self._db.execute("SELECT rows, gaps FROM batch WHERE sequence = ?", (sequence,)).fetchone()
+            rows, gaps = found or (0, "[]")
+            if not rows and gaps == "[]":
                 return 0
             with self._db:
                 self._db.execute("BEGIN")
                 self._db.execute(
-                    f"INSERT INTO refused (sequence, reason, {_COLUMNS}) "
-                    f"SELECT sequence, ?, {_COLUMNS} FROM batch WHERE sequence = ?",
+                    f"INSERT INTO refused (sequence, reason, {_COLUMNS}) SELECT sequence, ?, {_COLUMNS} FROM batch "
+                    "WHERE sequence = ? ON CONFLICT (sequence) DO UPDATE SET gaps = excluded.gaps",
                     (reason, sequence),
                 )
+                if rows:
+                    self._db.execute("UPDATE refused SET gaps = '[]' WHERE sequence = ?", (sequence,))
                 empty = "rows = 0, names = '[]', tag = x'', source_time_ns = x'', value = x'', quality = x''"
-                self._db.execute(f"UPDATE batch SET {empty} WHERE sequence = ?", (sequence,))
+                self._db.execute(f"UPDATE batch SET {empty if rows else _NO_GAPS} WHERE sequence = ?", (sequence,))
                 most_rows = self._most_bytes // 8 // _ROW_BYTES
                 too_many = self._db.execute(_TOO_MANY_REFUSED, (most_rows,)).fetchall()
                 self._db.executemany("DELETE FROM refused WHERE sequence = ?", [(number,) for number, _ in too_many])
             deleted = sum(rows for _, rows in too_many)
             if deleted:
                 _log.error("spool %s: more than %d refused rows, %d old ones deleted", self.path, most_rows, deleted)
-            self.row_count -= found[0]
-            self.refused_row_count += found[0] - deleted
-            return int(found[0])
+            self.row_count -= rows
+            self.refused_row_count += rows - deleted
+            if not rows:
+                self._gap_bytes -= len(gaps) - len("[]")
+            return int(rows) or len(json.loads(gaps))
 
         return self._guarded(set_aside)
 
@@ -232,6 +258,10 @@ def _storage_errors(path: Path) -> Iterator[None]:
         if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
             raise StorageError(f"spool {path}: {error}; move it away, the gateway makes a new one") from None
         raise StorageError(f"spool {path}: {error}") from None
+
+
+def _gaps(text: str) -> tuple[Gap, ...]:
+    return tuple(Gap(tag, start_ns, end_ns, GapReason(reason)) for tag, start_ns, end_ns, reason in json.loads(text))
 
 
 def _samples(names: str, tag: bytes, source_time_ns: bytes, value: bytes, quality: bytes) -> Samples:

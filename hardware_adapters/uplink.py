@@ -14,11 +14,11 @@ import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from uem.hardware_adapters.spool import Spool
+from uem.hardware_adapters.spool import Batch, Spool
 from uem.hardware_adapters.supervise import Backoff
 from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import NotReady, StorageError
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import Gap
 from uem.v1 import common_pb2, ingestion_pb2, ingestion_pb2_grpc
 from uem.v1.columns import INGEST_REQUEST, Columnar, ingest
 
@@ -167,16 +167,16 @@ class Uplink:
             batches = await asyncio.to_thread(self._spool.read, sent, _READ_AT_ONCE)
             if not batches:
                 await self._work.wait()
-            for sequence, samples in batches:
+            for batch in batches:
                 while len(self._in_flight) >= self._most_in_flight:
                     self._room.clear()
                     await self._room.wait()
-                self._in_flight.append((sequence, time.monotonic()))
+                self._in_flight.append((batch.sequence, time.monotonic()))
                 try:
-                    await call.write(request(self._spool.producer, sequence, samples))
+                    await call.write(request(self._spool.producer, batch))
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                     return  # the call is over; reading from it says why
-                sent = sequence
+                sent = batch.sequence
 
     async def _receive(self, call: _Call) -> None:
         """Take acknowledgements until the stream ends, which is an error whatever the reason."""
@@ -214,6 +214,9 @@ class Uplink:
 
     def _count(self, response: ingestion_pb2.IngestResponse) -> None:
         self.duplicate_batches += response.duplicate
+        if response.refused_gap_count:
+            _log.error("ingestion refuses %d gaps of batch %d", response.refused_gap_count, response.sequence)
+            self.rejected["gap"] += response.refused_gap_count
         for rejection in response.rejections:
             reason = _reason(rejection.reason)
             self.rejected[reason] += rejection.row_count
@@ -223,11 +226,20 @@ class Uplink:
                     _log.warning("ingestion refuses samples of tag %s: %s (said once per tag)", tag, reason)
 
 
-def request(producer: str, sequence: int, samples: Samples) -> Columnar[ingestion_pb2.IngestRequest]:
+def request(producer: str, batch: Batch) -> Columnar[ingestion_pb2.IngestRequest]:
     """A batch as it goes over the wire."""
-    names = common_pb2.Samples(tag_name=samples.names)
-    message = ingestion_pb2.IngestRequest(producer=producer, sequence=sequence, samples=names)
-    return INGEST_REQUEST.columnar(message, samples)
+    message = ingestion_pb2.IngestRequest(
+        producer=producer,
+        sequence=batch.sequence,
+        samples=common_pb2.Samples(tag_name=batch.samples.names),
+        gaps=[_gap(gap) for gap in batch.gaps],
+    )
+    return INGEST_REQUEST.columnar(message, batch.samples)
+
+
+def _gap(gap: Gap) -> common_pb2.Gap:
+    reason = common_pb2.GapReason.Value(f"GAP_REASON_{gap.reason.name}")
+    return common_pb2.Gap(tag_name=gap.tag, start_time_ns=gap.start_ns, end_time_ns=gap.end_ns, reason=reason)
 
 
 def _reason(reason: int) -> str:

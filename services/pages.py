@@ -12,12 +12,17 @@ def page_of(names: Sequence[str], size: int, token: str, *, usual: int, most: in
 
     Raises InvalidField when `size` is out of range (0 means `usual`), or `token` was not given out for `names`.
     """
-    if not 0 <= size <= most:
-        raise InvalidField("page_size", f"{size}; 1 to {most}, or 0 for {usual}")
-    start = _start(names, token)
-    page = list(names[start : start + (size or usual)])
+    start, size = _start(names, token), page_size(size, usual=usual, most=most)
+    page = list(names[start : start + size])
     more = start + len(page) < len(names)
     return page, base64.urlsafe_b64encode(page[-1].encode()).decode() if more else ""
+
+
+def page_size(size: int, *, usual: int, most: int) -> int:
+    """The size that is asked for, `usual` for 0; InvalidField when it is out of range."""
+    if not 0 <= size <= most:
+        raise InvalidField("page_size", f"{size}; 1 to {most}, or 0 for {usual}")
+    return size or usual
 
 
 def _start(names: Sequence[str], token: str) -> int:

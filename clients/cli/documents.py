@@ -4,7 +4,7 @@ from typing import Any
 
 from uem.clients import display
 from uem.clients.cli.common import finite
-from uem.clients.records import Forecast, History, Series, State, TagInfo
+from uem.clients.records import Forecast, Gap, History, Series, State, TagInfo
 
 
 def state(of: State) -> dict[str, Any]:
@@ -79,6 +79,11 @@ def history(of: History, tag: TagInfo) -> dict[str, Any]:
         "value": [finite(v) for v in of.value.tolist()],
         "quality": of.quality.tolist(),
     }
+
+
+def gap(of: Gap) -> dict[str, Any]:
+    """A gap; its ends are the times of the samples around it."""
+    return {"tag": of.tag, "start_time_ns": of.start_ns, "end_time_ns": of.end_ns, "reason": of.reason}
 
 
 def tag(of: TagInfo) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         [
             "uem history",
             "uem history branch/2/temperature --last 6h",
+            "uem history --gaps",
             "uem history branch/1/temperature branch/2/temperature --from 2009-01-23T06:00:00Z --csv points.csv",
         ],
     )
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--last", type=common.span_s, metavar="SPAN", help="back from the newest sample, such as 6h")
     parser.add_argument("--limit", type=common.positive, metavar="N", help="the newest N samples of each tag")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write rows to FILE, values in display units")
+    parser.add_argument(
+        "--gaps", action="store_true", help="intervals in which samples may be missing, of the tags or of all"
+    )
     common.add_reading_options(parser)
     options = parser.parse_args(argv)
     if options.last is not None and options.start is not None:
@@ -43,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     if options.json and options.csv is not None:
         parser.error("--json and --csv exclude each other")
     narrowed = (options.start, options.end, options.last, options.limit, options.csv)
+    if options.gaps and any(value is not None for value in (options.last, options.limit, options.csv)):
+        parser.error("--gaps goes with --from, --to and --json only")
+    if options.gaps:
+        return common.run(PROG, _list_gaps(options))
     if not options.tags and any(value is not None for value in narrowed):
         parser.error("--from, --to, --last, --limit and --csv need a TAG")
     return common.run(PROG, _history(options) if options.tags else _list_tags(options))
@@ -65,6 +73,26 @@ async def _list_tags(options: argparse.Namespace) -> int:
         for tag in tags
     ]
     common.print_table(f"{len(tags)} tags", ("tag", "unit", "first", "last", "samples"), rows, left=2)
+    return 0
+
+
+async def _list_gaps(options: argparse.Namespace) -> int:
+    async with Client(options.server) as client:
+        gaps = await client.gaps(options.tags, options.start or 0, options.end or 0)
+    if options.json:
+        common.print_json({"gaps": [documents.gap(gap) for gap in gaps]})
+        return 0
+    rows = [
+        (
+            gap.tag,
+            gap.reason.replace("_", " "),
+            display.iso_time(gap.start_ns),
+            display.iso_time(gap.end_ns),
+            f"{(gap.end_ns - gap.start_ns) / 1e9:.3f}",
+        )
+        for gap in gaps
+    ]
+    common.print_table(f"{len(gaps)} gaps", ("tag", "reason", "after", "before", "seconds"), rows, left=2)
     return 0
 
 

@@ -9,9 +9,10 @@ from typing import IO
 
 from uem.twin_core.errors import StorageError, StorageFull
 
-SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x75656D31
-_SCHEMA = """
+# From one schema version to the next; a new file takes all steps.
+_STEPS = (
+    """
 CREATE TABLE tag (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sample_count INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE producer (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 -- What is committed and not yet in chunks: one row per commit, all tags mixed.
@@ -24,7 +25,15 @@ CREATE UNIQUE INDEX chunk_by_time ON chunk (tag, first_ns);
 -- Chunks that failed their checksum when they were to be rewritten; tag 0 is a row of the tail.
 CREATE TABLE quarantine (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL, first_ns INTEGER NOT NULL,
   last_ns INTEGER NOT NULL, sample_count INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
-"""
+""",
+    """
+-- Intervals in which samples of a tag may be missing; both ends exclusive.
+CREATE TABLE gap (id INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, tag INTEGER NOT NULL REFERENCES tag,
+  end_ns INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE UNIQUE INDEX gap_by_start ON gap (start_ns, tag, end_ns, reason);
+""",
+)
+SCHEMA_VERSION = len(_STEPS)
 
 
 @contextlib.contextmanager
@@ -93,16 +102,16 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         if application != _APPLICATION_ID:
             raise StorageError(f"{path} is a database of another program; choose another folder with --state")
-        if version != SCHEMA_VERSION:
+        if not 1 <= version <= SCHEMA_VERSION:
             raise StorageError(
-                f"{path} has schema version {version}, this uem reads {SCHEMA_VERSION}; "
+                f"{path} has schema version {version}, this uem reads 1 to {SCHEMA_VERSION}; "
                 "use the uem that wrote it or choose another folder with --state"
             )
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA journal_size_limit=67108864")
-    if application != _APPLICATION_ID:
+    if version < SCHEMA_VERSION:
         connection.executescript(
-            f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA application_id={_APPLICATION_ID};"
+            f"BEGIN IMMEDIATE;{''.join(_STEPS[version:])}PRAGMA application_id={_APPLICATION_ID};"
             f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
         )

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from uem.services.history import convert
 from uem.services.history.store import Store
-from uem.services.pages import page_of
+from uem.services.pages import page_of, page_size
 from uem.services.status import Context, InvalidField, errors_as_status
 from uem.twin_core.errors import UnknownName
 from uem.twin_core.measurements import Samples
@@ -36,14 +36,23 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
         """Frames of at most FRAME_ROWS rows, tag by tag; a tag may go on in the next frame."""
         async with errors_as_status(context):
             tags = self._checked_tags(request.tag_name)
-            end_ns = request.end_time_ns or END_OF_TIME_NS
-            if request.start_time_ns > end_ns:
-                text = f"start {request.start_time_ns} is after end {end_ns}"
-                raise InvalidField("start_time_ns", text)
+            start_ns, end_ns = _range(request)
             if request.limit > MOST_LIMIT:
                 raise InvalidField("limit", f"{request.limit}; at most {MOST_LIMIT} rows per tag, or 0 for all")
-            async for samples in self._frames(tags, request.start_time_ns, end_ns, request.limit):
+            async for samples in self._frames(tags, start_ns, end_ns, request.limit):
                 yield convert.frame(samples)
+
+    async def ListGaps(self, request: pb.ListGapsRequest, context: Context) -> pb.ListGapsResponse:
+        """Gaps in order of their start."""
+        async with errors_as_status(context):
+            tags = self._checked_tags(request.tag_name) if request.tag_name else []
+            start_ns, end_ns = _range(request)
+            size = page_size(request.page_size, usual=USUAL_PAGE, most=MOST_PAGE)
+            after = convert.gap_key(request.page_token)
+            # One more than asked for tells whether there is a next page.
+            found = await asyncio.to_thread(self._store.gaps, tags, start_ns, end_ns, size + 1, after)
+            following = convert.gap_token(found[size - 1][0]) if len(found) > size else ""
+            return pb.ListGapsResponse(gaps=[convert.gap(gap) for _, gap in found[:size]], next_page_token=following)
 
     async def ListTags(self, request: pb.ListTagsRequest, context: Context) -> pb.ListTagsResponse:
         """Tags in the order of their names."""
@@ -105,3 +114,10 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
             if len(rows) < FRAME_ROWS:
                 return
             start_ns = int(rows.source_time_ns[-1]) + 1
+
+
+def _range(request: pb.ReadSamplesRequest | pb.ListGapsRequest) -> tuple[int, int]:
+    start_ns, end_ns = request.start_time_ns, request.end_time_ns or END_OF_TIME_NS
+    if start_ns > end_ns:
+        raise InvalidField("start_time_ns", f"start {start_ns} is after end {end_ns}")
+    return start_ns, end_ns

@@ -21,14 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uem.services.history import chunks, compaction, database, reading
+from uem.services.history import chunks, compaction, database, gaps, reading
 from uem.services.history.chunks import Columns, CorruptChunk, joined
 from uem.services.history.reading import Meta
-from uem.services.history.store import SequenceGap, Stored, TagStats
+from uem.services.history.store import GapKey, SequenceGap, Stored, TagStats
 from uem.services.history.tail import Segment, Tail, segment
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import Gap, Samples
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class _Job(NamedTuple):
     producer: str
     sequence: int
     samples: Samples
+    gaps: Sequence[Gap]
     done: "Future[Stored]"
 
 
@@ -91,13 +92,13 @@ class SqliteStore:
 
     # What callers use.
 
-    def append(self, producer: str, sequence: int, samples: Samples) -> "Future[Stored]":
+    def append(self, producer: str, sequence: int, samples: Samples, gaps: Sequence[Gap] = ()) -> "Future[Stored]":
         """See Store."""
         done: Future[Stored] = Future()
         if self._closed:
             done.set_exception(StorageError(f"{self._path} is closed"))
         else:
-            self._jobs.put(_Job(producer, sequence, samples, done))
+            self._jobs.put(_Job(producer, sequence, samples, gaps, done))
         return done
 
     def last_sequence(self, producer: str) -> int:
@@ -126,6 +127,14 @@ class SqliteStore:
         with self._reader() as (connection, tail):
             found = {name: reading.stats(connection, tail, self._tag_ids[name], self._report) for name in wanted}
         return {name: stats for name, stats in found.items() if stats.sample_count}
+
+    def gaps(
+        self, tags: Sequence[str], start_ns: int, end_ns: int, most: int, after: GapKey | None = None
+    ) -> list[tuple[GapKey, Gap]]:
+        """See Store."""
+        numbers = [self._tag_ids.get(tag, 0) for tag in tags] if tags else None
+        with self._reader() as (connection, _):
+            return gaps.page(connection, numbers, start_ns, end_ns, most, after or gaps.FIRST)
 
     def problem(self) -> str | None:
         """See Store."""
@@ -206,7 +215,7 @@ class SqliteStore:
         """One transaction for all batches of the group; their futures are told after it."""
         sequences: dict[str, int] = {}
         outcomes: list[tuple[_Job, Stored]] = []
-        accepted: list[Samples] = []
+        accepted: list[_Job] = []
         for job in group:
             last = sequences.get(job.producer, self._sequences.get(job.producer, 0))
             # The first contact decides where a producer begins, also when its commit fails: so a batch that was sent
@@ -219,10 +228,11 @@ class SqliteStore:
                 job.done.set_exception(SequenceGap(text))
             else:
                 sequences[job.producer] = job.sequence
-                accepted.append(job.samples)
+                accepted.append(job)
                 outcomes.append((job, Stored(len(job.samples), False)))
         try:
-            self._store(Samples.concatenate(accepted), sequences)
+            told = [gap for job in accepted for gap in job.gaps]
+            self._store(Samples.concatenate([job.samples for job in accepted]), told, sequences)
         except Exception as error:
             self._failed.add()
             self._problem = str(error)
@@ -234,15 +244,17 @@ class SqliteStore:
         for job, stored in outcomes:
             job.done.set_result(stored)
 
-    def _store(self, samples: Samples, sequences: dict[str, int]) -> None:
+    def _store(self, samples: Samples, told: list[Gap], sequences: dict[str, int]) -> None:
         if not sequences:
             return
         begin = perf_counter()
-        new_ids: dict[str, int] = {}
         newest: Segment | None = None
         with self._transaction():
+            used = [samples.names[int(i)] for i in np.unique(samples.tag)]
+            new_ids = self._insert_tags([*used, *(gap.tag for gap in told)])
+            if told:
+                gaps.insert(self._writer, told, self._tag_ids | new_ids)
             if len(samples):
-                new_ids = self._insert_tags(samples)
                 ids = np.array([new_ids.get(n) or self._tag_ids.get(n, 0) for n in samples.names], np.uint32)
                 newest = segment(ids[samples.tag], Columns(samples.source_time_ns, samples.value, samples.quality))
                 data = chunks.pack_batch(*newest)
@@ -259,11 +271,10 @@ class SqliteStore:
         self._counted.add(len(samples))
         self._seconds.observe(perf_counter() - begin)
 
-    def _insert_tags(self, samples: Samples) -> dict[str, int]:
-        """Numbers for the tags that have rows here and none before."""
-        used = (samples.names[int(i)] for i in np.unique(samples.tag))
-        new = {}
-        for name in used:
+    def _insert_tags(self, names: list[str]) -> dict[str, int]:
+        """Numbers for the tags that have none so far."""
+        new: dict[str, int] = {}
+        for name in names:
             if name not in self._tag_ids and name not in new:
                 row = self._writer.execute("INSERT INTO tag (name) VALUES (?) RETURNING id", (name,)).fetchone()
                 new[name] = int(row[0])

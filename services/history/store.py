@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import Gap, Samples
 
 
 class SequenceGap(InvalidInput):
@@ -27,11 +27,14 @@ class TagStats(NamedTuple):
     last_ns: int
 
 
+GapKey = tuple[int, int]  # the start of a gap in ns, and its number
+
+
 class Store(Protocol):
     """Samples on disk. Any thread may call any method."""
 
-    def append(self, producer: str, sequence: int, samples: Samples) -> "Future[Stored]":
-        """Commit a batch and the sequence of its producer together; done when both are on disk.
+    def append(self, producer: str, sequence: int, samples: Samples, gaps: Sequence[Gap] = ()) -> "Future[Stored]":
+        """Commit a batch, its gaps and the sequence of its producer together; done when all are on disk.
 
         A sequence up to the last one is a duplicate and changes nothing. The future's errors: SequenceGap when a
         batch in between is missing (the first batch of a producer may have any sequence), StorageFull, StorageError.
@@ -56,6 +59,15 @@ class Store(Protocol):
 
     def tags(self, names: Sequence[str] | None = None) -> dict[str, TagStats]:
         """What is stored of each tag; those of `names` or all; names without samples are left out."""
+        ...
+
+    def gaps(
+        self, tags: Sequence[str], start_ns: int, end_ns: int, most: int, after: GapKey | None = None
+    ) -> list[tuple[GapKey, Gap]]:
+        """At most `most` gaps that reach into start <= time < end, in order of their keys, those above `after`.
+
+        Of `tags`, or of all when there are none. A gap that came twice is there once.
+        """
         ...
 
     def problem(self) -> str | None:

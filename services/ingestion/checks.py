@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.services.ingestion.convert import Reason
-from uem.twin_core.measurements import BAD, NS_PER_S, Samples, Tag
+from uem.twin_core.measurements import BAD, NS_PER_S, Gap, Samples, Tag
 from uem.v1.ingestion_pb2 import (
     REJECTION_REASON_BAD_TIME,
     REJECTION_REASON_NOT_FINITE,
@@ -62,6 +62,11 @@ class Checker:
                 refused.append(Refused(reason, int(rows.sum()), _examples(samples, rows)))
                 keep &= ~rows
         return (samples.take(keep), refused) if refused else (samples, refused)
+
+    def sift_gaps(self, gaps: Iterable[Gap | None], now_ns: int) -> list[Gap]:
+        """The gaps to store: of a known tag, with an end that can be."""
+        latest = now_ns + AHEAD_NS
+        return [gap for gap in gaps if gap and gap.tag in self._index and EARLIEST_NS <= gap.end_ns <= latest]
 
 
 def _examples(samples: Samples, rows: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -5,14 +5,17 @@ from typing import TypeAlias
 
 from uem.services.status import InvalidField
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.measurements import Samples
-from uem.v1 import ingestion_pb2
+from uem.twin_core.measurements import Gap, GapReason, Samples
+from uem.v1 import common_pb2, ingestion_pb2
 from uem.v1.columns import Columns
 
 MOST_ROWS = 65_536
 LONGEST_NAME = 200
 # No sender counts so far; one that begins at the end of the numbers could never go on.
 MOST_SEQUENCE = 2**62
+_GAP_REASONS: dict[int, GapReason] = {
+    common_pb2.GapReason.Value(f"GAP_REASON_{reason.name}"): reason for reason in GapReason
+}
 
 
 def samples(names: Sequence[str], columns: Columns) -> Samples:
@@ -33,6 +36,25 @@ def samples(names: Sequence[str], columns: Columns) -> Samples:
         return Samples(tuple(names), **columns)
     except InvalidInput as error:
         raise InvalidField("samples.tag", str(error)) from None
+
+
+def gap(message: common_pb2.Gap) -> Gap | None:
+    """A gap; None for one without an inside or with a reason that is not known here."""
+    reason = _GAP_REASONS.get(message.reason)
+    if reason is None or message.start_time_ns >= message.end_time_ns:
+        return None
+    return Gap(message.tag_name, message.start_time_ns, message.end_time_ns, reason)
+
+
+def gaps(messages: Sequence[common_pb2.Gap]) -> list[Gap | None]:
+    """The gaps of a batch, None in the place of each that is wrong.
+
+    Raises:
+        InvalidField: too many.
+    """
+    if len(messages) > MOST_ROWS:
+        raise InvalidField("gaps", f"{len(messages)}; a batch has at most {MOST_ROWS}")
+    return [gap(message) for message in messages]
 
 
 def producer(name: str) -> str:

@@ -48,8 +48,8 @@ class IngestionServicer(ingestion_pb2_grpc.IngestionServiceServicer):
         try:
             async for request, columns in requests:
                 producer, sequence = convert.producer(request.producer), convert.sequence(request.sequence)
-                samples = convert.samples(request.samples.tag_name, columns)
-                await pending.put(await self._worker.submit(producer, sequence, samples))
+                samples, gaps = convert.samples(request.samples.tag_name, columns), convert.gaps(request.gaps)
+                await pending.put(await self._worker.submit(producer, sequence, samples, gaps))
         except Exception as wrong:
             error = wrong
         await pending.put(error)
@@ -60,6 +60,7 @@ def _response(taken: Taken) -> pb.IngestResponse:
         sequence=taken.sequence,
         stored_count=taken.stored.row_count,
         duplicate=taken.stored.duplicate,
+        refused_gap_count=taken.refused_gaps,
         rejections=[
             pb.Rejection(reason=reason, row_count=row_count, tag_name=tags) for reason, row_count, tags in taken.refused
         ],

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from uem.services.bus import SampleBus
@@ -11,7 +11,7 @@ from uem.services.history.store import Store, Stored
 from uem.services.ingestion.checks import Checker, Refused
 from uem.services.ingestion.convert import Reason, reason_name
 from uem.services.metrics import Metrics
-from uem.twin_core.measurements import BAD, NS_PER_S, Samples, Tag
+from uem.twin_core.measurements import BAD, NS_PER_S, Gap, Samples, Tag
 from uem.v1.ingestion_pb2 import RejectionReason
 
 MOST_IN_FLIGHT = 64  # batches of all streams together that wait for their commit
@@ -25,6 +25,7 @@ class Taken(NamedTuple):
     sequence: int
     stored: Stored
     refused: list[Refused]
+    refused_gaps: int
 
 
 class Worker:
@@ -49,6 +50,8 @@ class Worker:
         self._refused = metrics.counter(name + "refused_samples_total", "Samples refused, by reason.", ["reason"])
         for reason in filter(None, RejectionReason.values()):
             self._refused.add(0, reason_name(reason))  # a counter that appears with its first count shows no increase
+        self._gaps = metrics.counter(name + "gaps_total", "Intervals in which samples may be missing, committed.")
+        self._refused_gaps = metrics.counter(name + "refused_gaps_total", "Gaps refused, wrong in form or tag.")
         metrics.gauge(
             name + "newest_source_time_seconds",
             "Source time of the newest committed sample, seconds since 1970.",
@@ -60,8 +63,12 @@ class Worker:
         """The last sequence of a producer that is on disk."""
         return self._store.last_sequence(producer)
 
-    async def submit(self, producer: str, sequence: int, samples: Samples) -> "asyncio.Future[Taken]":
+    async def submit(
+        self, producer: str, sequence: int, samples: Samples, gaps: Sequence[Gap | None] = ()
+    ) -> "asyncio.Future[Taken]":
         """Hand a batch to the store; waits only for room. The future is done when the batch is on disk.
+
+        In `gaps` stands None for each that is wrong as it is.
 
         What was committed is published also when nobody awaits the future any more: a client that breaks off
         between commit and acknowledgement sends again, and a duplicate is not published.
@@ -69,7 +76,8 @@ class Worker:
         await self._room.acquire()
         self._in_flight += 1
         accepted, refused = self._checker.sift(samples, self._clock())
-        commit = asyncio.wrap_future(self._store.append(producer, sequence, accepted))
+        told = self._checker.sift_gaps(gaps, self._clock())
+        commit = asyncio.wrap_future(self._store.append(producer, sequence, accepted, told))
         taken: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         taken.add_done_callback(_retrieve)
 
@@ -82,8 +90,11 @@ class Worker:
                     taken.set_exception(error)
                 return
             self._note(done.result(), accepted, refused)
+            if not done.result().duplicate:
+                self._gaps.add(len(told))
+                self._refused_gaps.add(len(gaps) - len(told))
             if not taken.done():
-                taken.set_result(Taken(sequence, done.result(), refused))
+                taken.set_result(Taken(sequence, done.result(), refused, len(gaps) - len(told)))
 
         commit.add_done_callback(committed)
         return taken

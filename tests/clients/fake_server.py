@@ -226,6 +226,19 @@ class FakeServer(
         start = int(request.page_token or 0)
         return history_pb2.ListTagsResponse(tags=tags[start : start + 1], next_page_token="1" if start == 0 else "")
 
+    async def ListGaps(self, request, context):
+        gaps = [
+            common_pb2.Gap(
+                tag_name=f"branch/{i}/temperature", start_time_ns=START_NS, end_time_ns=START_NS + i * 10**9, reason=i
+            )
+            for i in (1, 4, 9)
+        ]
+        if request.tag_name:
+            gaps = [gap for gap in gaps if gap.tag_name in request.tag_name]
+        start = int(request.page_token or 0)
+        following = str(start + 1) if start + 1 < len(gaps) else ""
+        return history_pb2.ListGapsResponse(gaps=gaps[start : start + 1], next_page_token=following)
+
 
 @asynccontextmanager
 async def serving(servicer, port=0):

@@ -263,3 +263,18 @@ async def test_asks_a_server_whether_it_is_well(kit):
 def test_an_unknown_kind_of_asset_is_shown_as_an_asset():
     asset = convert.asset(twin_pb2.Asset(name="new", kind=99))
     assert (asset.kind, asset.title) == (Kind.UNSPECIFIED, "new")
+
+
+async def test_gaps_are_listed_over_pages_with_their_reasons(fake, kit):
+    _, address = fake
+    async with Client(address) as client:
+        gaps = await client.gaps()
+        assert [(gap.tag, gap.reason) for gap in gaps] == [
+            ("branch/1/temperature", "link_down"),
+            ("branch/4/temperature", "spool_full"),
+            ("branch/9/temperature", "reason_9"),
+        ]
+        assert (gaps[1].start_ns, gaps[1].end_ns) == (kit.START_NS, kit.START_NS + 4 * 10**9)
+        assert await client.gaps(["branch/4/temperature"]) == [gaps[1]]
+        with pytest.raises(ClientError, match="start_ns -1"):
+            await client.gaps(start_ns=-1)

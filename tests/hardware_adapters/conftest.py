@@ -163,6 +163,7 @@ class Ingestion(ingestion_pb2_grpc.IngestionServiceServicer):
     def __init__(self):
         self.last = Counter()
         self.rows = []
+        self.gaps = []
         self.duplicates = 0
         self.rejections = []
         self.break_after = None
@@ -181,6 +182,7 @@ class Ingestion(ingestion_pb2_grpc.IngestionServiceServicer):
             else:
                 assert batch.sequence == self.last[batch.producer] + 1, "a gap in the sequence"
                 self.last[batch.producer] = batch.sequence
+                self.gaps += batch.gaps
                 s = batch.samples
                 self.rows += [
                     (s.tag_name[t], time, value, quality)

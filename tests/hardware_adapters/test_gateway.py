@@ -117,7 +117,7 @@ async def test_what_is_on_its_way_at_the_stop_waits_for_the_next_start(open_hall
             await until(lambda: gateway.links[0].connected)
             await hall.server.write(1_700_000_000_000_000_000, [0.0, 1.0, 2.0], [0, 0, 0])
             await until(lambda: gateway.links[0].received >= 6)
-    assert {row[0] for _, samples in spool.read(0, 100) for row in samples.rows()} == {
+    assert {row[0] for _, samples, _ in spool.read(0, 100) for row in samples.rows()} == {
         "hall/temperature",
         "hall/power",
         "hall/state",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from uem.hardware_adapters.spool import Spool
 from uem.twin_core.errors import StorageError, StorageFull
-from uem.twin_core.measurements import Samples
+from uem.twin_core.measurements import Gap, GapReason, Samples
 
 
 def batch(n=3, tag="a"):
@@ -37,7 +37,7 @@ def test_what_is_read_is_bit_for_bit_what_was_appended(tmp_path, rows):
     samples = Samples.from_rows(rows)
     with Spool(tmp_path / "spool.db") as spool:
         sequence = spool.append(samples)
-        ((number, read),) = spool.read(sequence - 1, 10)
+        ((number, read, _),) = spool.read(sequence - 1, 10)
         spool.acknowledge(sequence)
     assert number == sequence
     assert read.names == samples.names
@@ -65,7 +65,7 @@ def test_only_what_is_acknowledged_leaves(path):
         for n in (1, 2, 3):
             spool.append(batch(n))
         spool.acknowledge(2)
-        assert [(sequence, len(samples)) for sequence, samples in spool.read(0, 10)] == [(3, 3)]
+        assert [(sequence, len(samples)) for sequence, samples, _ in spool.read(0, 10)] == [(3, 3)]
         spool.acknowledge(2)
         assert (spool.batch_count, spool.row_count, spool.acknowledged_row_count) == (1, 3, 3)
     with Spool(path) as spool:
@@ -76,8 +76,8 @@ def test_batches_are_read_in_order_and_in_parts(path):
     with Spool(path) as spool:
         for n in range(1, 6):
             spool.append(batch(n))
-        assert [sequence for sequence, _ in spool.read(0, 2)] == [1, 2]
-        assert [sequence for sequence, _ in spool.read(2, 9)] == [3, 4, 5]
+        assert [sequence for sequence, *_ in spool.read(0, 2)] == [1, 2]
+        assert [sequence for sequence, *_ in spool.read(2, 9)] == [3, 4, 5]
         assert spool.read(5, 9) == []
 
 
@@ -98,7 +98,7 @@ def test_a_full_disk_refuses_keeps_what_it_has_and_goes_on_when_there_is_room(pa
         spool._db.execute(f"PRAGMA max_page_count={pages + 4}")
         with pytest.raises(StorageFull, match="no space left"):
             spool.append(batch(5000))
-        assert [sequence for sequence, _ in spool.read(0, 9)] == [1]
+        assert [sequence for sequence, *_ in spool.read(0, 9)] == [1]
         spool.acknowledge(1)
         spool._db.execute("PRAGMA max_page_count=1000000")
         assert len(spool.read(spool.append(batch(5000)) - 1, 1)[0][1]) == 5000
@@ -146,7 +146,7 @@ def test_threads_share_a_spool(path):
             thread.start()
         for thread in threads:
             thread.join()
-        assert [sequence for sequence, _ in spool.read(0, 1000)] == list(range(1, 81))
+        assert [sequence for sequence, *_ in spool.read(0, 1000)] == list(range(1, 81))
         assert spool.row_count == 240
 
 
@@ -178,9 +178,9 @@ def test_kill_at_any_moment_loses_nothing_that_was_stored(path):
         writer.stdout.close()
     with Spool(path) as spool:
         stored = spool.read(0, 100_000)
-    assert [sequence for sequence, _ in stored] == list(range(1, len(stored) + 1))
+    assert [batch.sequence for batch in stored] == list(range(1, len(stored) + 1))
     assert reported <= len(stored) <= reported + 1
-    for sequence, samples in stored:
+    for sequence, samples, _ in stored:
         assert samples.source_time_ns.tolist() == [sequence * 1000 + i for i in range(200)]
         assert np.all(samples.value == sequence)
         assert not math.isnan(samples.value.sum())
@@ -204,7 +204,7 @@ def test_a_refused_batch_is_kept_with_the_reason_and_an_empty_one_takes_its_sequ
         assert spool.refuse(2, "too odd") == 0
         assert spool.refuse(9, "not there") == 0
     with Spool(path) as spool:
-        assert [(sequence, len(samples)) for sequence, samples in spool.read(0, 9)] == [(1, 3), (2, 0), (3, 3)]
+        assert [(sequence, len(samples)) for sequence, samples, _ in spool.read(0, 9)] == [(1, 3), (2, 0), (3, 3)]
         assert (spool.batch_count, spool.row_count, spool.refused_row_count) == (3, 6, 3)
         assert refused(spool) == [(2, "too odd", 3)]
         value = spool._db.execute("SELECT value FROM refused").fetchone()[0]
@@ -221,3 +221,46 @@ def test_of_too_many_refused_batches_the_newest_stay(path, caplog):
         assert refused(spool) == [(4, "odd", 4), (5, "odd", 4)]
         assert spool.refused_row_count == 8
     assert "4 old ones deleted" in caplog.text
+
+
+DOWN = Gap("a", 1, 5, GapReason.LINK_DOWN)
+FULL = Gap("Wärme", 3, 9, GapReason.SPOOL_FULL)
+
+
+def test_gaps_wait_with_their_batch_and_outlive_a_restart(path):
+    with Spool(path) as spool:
+        spool.append(batch(), [DOWN, FULL])
+        spool.append(Samples.from_rows(()), [FULL])
+        waiting = spool.byte_count
+    with Spool(path) as spool:
+        assert [(b.sequence, len(b.samples), b.gaps) for b in spool.read(0, 9)] == [
+            (1, 3, (DOWN, FULL)),
+            (2, 0, (FULL,)),
+        ]
+        assert spool.byte_count == waiting
+        spool.acknowledge(2)
+        assert spool.byte_count == 0
+
+
+def test_gaps_of_a_refused_batch_still_go_out_until_they_are_refused_too(path):
+    with Spool(path) as spool:
+        spool.append(batch(), [DOWN])
+        assert spool.refuse(1, "rows") == 3
+        assert [(len(b.samples), b.gaps) for b in spool.read(0, 9)] == [(0, (DOWN,))]
+        assert spool.refuse(1, "gaps") == 1
+        assert [(len(b.samples), b.gaps) for b in spool.read(0, 9)] == [(0, ())]
+        assert spool.refuse(1, "what?") == 0
+        assert refused(spool) == [(1, "rows", 3)]
+        assert "link_down" in spool._db.execute("SELECT gaps FROM refused").fetchone()[0]
+        spool.acknowledge(1)
+        assert spool.byte_count == 0
+
+
+def test_a_spool_of_an_older_version_takes_gaps_too(path):
+    with Spool(path) as spool:
+        spool.append(batch())
+        for table in ("batch", "refused"):
+            spool._db.execute(f"ALTER TABLE {table} DROP COLUMN gaps")
+    with Spool(path) as spool:
+        spool.append(batch(), [DOWN])
+        assert [b.gaps for b in spool.read(0, 9)] == [(), (DOWN,)]

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uem.hardware_adapters import uplink as uplink_module
+from uem.hardware_adapters.spool import Batch
 from uem.hardware_adapters.uplink import Uplink, request
 from uem.twin_core.errors import StorageFull
-from uem.twin_core.measurements import Samples
-from uem.v1 import ingestion_pb2
+from uem.twin_core.measurements import Gap, GapReason, Samples
+from uem.v1 import common_pb2, ingestion_pb2
 from uem.v1.columns import INGEST_REQUEST
 
 pytestmark = pytest.mark.usefixtures("_short_waits")
@@ -167,10 +168,22 @@ async def test_rejections_are_counted_by_reason_and_said_once_per_tag(spool, unt
 )
 def test_a_batch_goes_over_the_wire_bit_for_bit(rows):
     samples = Samples.from_rows(rows)
-    sent = ingestion_pb2.IngestRequest.FromString(INGEST_REQUEST.encode(request("me", 7, samples)))
+    sent = ingestion_pb2.IngestRequest.FromString(INGEST_REQUEST.encode(request("me", Batch(7, samples, ()))))
     assert (sent.producer, sent.sequence) == ("me", 7)
     s = sent.samples
     again = [
         (s.tag_name[t], time, v, q) for t, time, v, q in zip(s.tag, s.source_time_ns, s.value, s.quality, strict=True)
     ]
     assert str(again) == str(rows)
+
+
+async def test_gaps_go_over_the_wire_with_their_batch(spool, until, service, serving):
+    down, restarted = Gap("a", 1, 5, GapReason.LINK_DOWN), Gap("b", -7, 9, GapReason.SOURCE_RESTARTED)
+    spool.append(batch(0), [down])
+    spool.append(Samples.from_rows(()), [restarted])
+    async with serving(service) as server, sending(server.address, spool):
+        await until(lambda: spool.batch_count == 0)
+    assert [(gap.tag_name, gap.start_time_ns, gap.end_time_ns, gap.reason) for gap in service.gaps] == [
+        ("a", 1, 5, common_pb2.GAP_REASON_LINK_DOWN),
+        ("b", -7, 9, common_pb2.GAP_REASON_SOURCE_RESTARTED),
+    ]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from uem.v1 import common_pb2 as uem_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14uem/v1/history.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\"a\n\x12ReadSamplesRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\r\n\x05limit\x18\x04 \x01(\r\"7\n\x13ReadSamplesResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\"8\n\x0fListTagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListTagsResponse\x12\x1d\n\x04tags\x18\x01 \x03(\x0b\x32\x0f.uem.v1.TagInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x07TagInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x11\n\tlow_limit\x18\x04 \x01(\x01\x12\x12\n\nhigh_limit\x18\x05 \x01(\x01\x12\x14\n\x0csample_count\x18\x06 \x01(\x04\x12\x15\n\rfirst_time_ns\x18\x07 \x01(\x10\x12\x14\n\x0clast_time_ns\x18\x08 \x01(\x10\x32\x99\x01\n\x0eHistoryService\x12H\n\x0bReadSamples\x12\x1a.uem.v1.ReadSamplesRequest\x1a\x1b.uem.v1.ReadSamplesResponse0\x01\x12=\n\x08ListTags\x12\x17.uem.v1.ListTagsRequest\x1a\x18.uem.v1.ListTagsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14uem/v1/history.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\"a\n\x12ReadSamplesRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\r\n\x05limit\x18\x04 \x01(\r\"7\n\x13ReadSamplesResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\"v\n\x0fListGapsRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"F\n\x10ListGapsResponse\x12\x19\n\x04gaps\x18\x01 \x03(\x0b\x32\x0b.uem.v1.Gap\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x0fListTagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListTagsResponse\x12\x1d\n\x04tags\x18\x01 \x03(\x0b\x32\x0f.uem.v1.TagInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x07TagInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x11\n\tlow_limit\x18\x04 \x01(\x01\x12\x12\n\nhigh_limit\x18\x05 \x01(\x01\x12\x14\n\x0csample_count\x18\x06 \x01(\x04\x12\x15\n\rfirst_time_ns\x18\x07 \x01(\x10\x12\x14\n\x0clast_time_ns\x18\x08 \x01(\x10\x32\xd8\x01\n\x0eHistoryService\x12H\n\x0bReadSamples\x12\x1a.uem.v1.ReadSamplesRequest\x1a\x1b.uem.v1.ReadSamplesResponse0\x01\x12=\n\x08ListTags\x12\x17.uem.v1.ListTagsRequest\x1a\x18.uem.v1.ListTagsResponse\x12=\n\x08ListGaps\x12\x17.uem.v1.ListGapsRequest\x1a\x18.uem.v1.ListGapsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READSAMPLESREQUEST']._serialized_end=150
   _globals['_READSAMPLESRESPONSE']._serialized_start=152
   _globals['_READSAMPLESRESPONSE']._serialized_end=207
-  _globals['_LISTTAGSREQUEST']._serialized_start=209
-  _globals['_LISTTAGSREQUEST']._serialized_end=265
-  _globals['_LISTTAGSRESPONSE']._serialized_start=267
-  _globals['_LISTTAGSRESPONSE']._serialized_end=341
-  _globals['_TAGINFO']._serialized_start=344
-  _globals['_TAGINFO']._serialized_end=509
-  _globals['_HISTORYSERVICE']._serialized_start=512
-  _globals['_HISTORYSERVICE']._serialized_end=665
+  _globals['_LISTGAPSREQUEST']._serialized_start=209
+  _globals['_LISTGAPSREQUEST']._serialized_end=327
+  _globals['_LISTGAPSRESPONSE']._serialized_start=329
+  _globals['_LISTGAPSRESPONSE']._serialized_end=399
+  _globals['_LISTTAGSREQUEST']._serialized_start=401
+  _globals['_LISTTAGSREQUEST']._serialized_end=457
+  _globals['_LISTTAGSRESPONSE']._serialized_start=459
+  _globals['_LISTTAGSRESPONSE']._serialized_end=533
+  _globals['_TAGINFO']._serialized_start=536
+  _globals['_TAGINFO']._serialized_end=701
+  _globals['_HISTORYSERVICE']._serialized_start=704
+  _globals['_HISTORYSERVICE']._serialized_end=920
 # @@protoc_insertion_point(module_scope)

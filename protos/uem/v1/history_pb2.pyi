@@ -73,6 +73,66 @@ class ReadSamplesResponse(_message.Message):
 Global___ReadSamplesResponse: _TypeAlias = ReadSamplesResponse  # noqa: Y015
 
 @_typing.final
+class ListGapsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_NS_FIELD_NUMBER: _builtins.int
+    END_TIME_NS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    start_time_ns: _builtins.int
+    """Gaps that reach into start <= time < end."""
+    end_time_ns: _builtins.int
+    """0 means: without end."""
+    page_size: _builtins.int
+    """1 to 10,000; 0 means 1,000."""
+    page_token: _builtins.str
+    @_builtins.property
+    def tag_name(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty means all; at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        tag_name: _abc.Iterable[_builtins.str] | None = ...,
+        start_time_ns: _builtins.int = ...,
+        end_time_ns: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_ns", b"end_time_ns", "page_size", b"page_size", "page_token", b"page_token", "start_time_ns", b"start_time_ns", "tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGapsRequest: _TypeAlias = ListGapsRequest  # noqa: Y015
+
+@_typing.final
+class ListGapsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Gap]: ...
+    def __init__(
+        self,
+        *,
+        gaps: _abc.Iterable[_common_pb2.Gap] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGapsResponse: _TypeAlias = ListGapsResponse  # noqa: Y015
+
+@_typing.final
 class ListTagsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

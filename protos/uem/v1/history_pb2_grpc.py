@@ -45,6 +45,11 @@ class HistoryServiceStub:
                 request_serializer=uem_dot_v1_dot_history__pb2.ListTagsRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_history__pb2.ListTagsResponse.FromString,
                 _registered_method=True)
+        self.ListGaps = channel.unary_unary(
+                '/uem.v1.HistoryService/ListGaps',
+                request_serializer=uem_dot_v1_dot_history__pb2.ListGapsRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_history__pb2.ListGapsResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer:
@@ -65,6 +70,13 @@ class HistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGaps(self, request, context):
+        """Intervals in which samples may be missing, in order of their start, by page (AIP-158).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ListTags,
                     request_deserializer=uem_dot_v1_dot_history__pb2.ListTagsRequest.FromString,
                     response_serializer=uem_dot_v1_dot_history__pb2.ListTagsResponse.SerializeToString,
+            ),
+            'ListGaps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGaps,
+                    request_deserializer=uem_dot_v1_dot_history__pb2.ListGapsRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_history__pb2.ListGapsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class HistoryService:
             '/uem.v1.HistoryService/ListTags',
             uem_dot_v1_dot_history__pb2.ListTagsRequest.SerializeToString,
             uem_dot_v1_dot_history__pb2.ListTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGaps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/uem.v1.HistoryService/ListGaps',
+            uem_dot_v1_dot_history__pb2.ListGapsRequest.SerializeToString,
+            uem_dot_v1_dot_history__pb2.ListGapsResponse.FromString,
             options,
             channel_credentials,
             insecure,

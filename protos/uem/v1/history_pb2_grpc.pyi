@@ -37,6 +37,8 @@ class HistoryServiceStub:
     """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
     ListTags: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListTagsRequest, _history_pb2.ListTagsResponse]
     """The tags of the territory and what is stored of each."""
+    ListGaps: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListGapsRequest, _history_pb2.ListGapsResponse]
+    """Intervals in which samples may be missing, in order of their start, by page (AIP-158)."""
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
@@ -47,6 +49,8 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
     ListTags: _aio.UnaryUnaryMultiCallable[_history_pb2.ListTagsRequest, _history_pb2.ListTagsResponse]  # type: ignore[assignment]
     """The tags of the territory and what is stored of each."""
+    ListGaps: _aio.UnaryUnaryMultiCallable[_history_pb2.ListGapsRequest, _history_pb2.ListGapsResponse]  # type: ignore[assignment]
+    """Intervals in which samples may be missing, in order of their start, by page (AIP-158)."""
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What was measured."""
@@ -66,5 +70,13 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_history_pb2.ListTagsResponse, _abc.Awaitable[_history_pb2.ListTagsResponse]]:
         """The tags of the territory and what is stored of each."""
+
+    @_abc_1.abstractmethod
+    def ListGaps(
+        self,
+        request: _history_pb2.ListGapsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_pb2.ListGapsResponse, _abc.Awaitable[_history_pb2.ListGapsResponse]]:
+        """Intervals in which samples may be missing, in order of their start, by page (AIP-158)."""
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

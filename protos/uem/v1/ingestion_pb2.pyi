@@ -93,12 +93,15 @@ class IngestResponse(_message.Message):
     STORED_COUNT_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
+    REFUSED_GAP_COUNT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Everything of this producer up to and including this sequence is on disk."""
     stored_count: _builtins.int
     """Rows of this batch that were stored."""
     duplicate: _builtins.bool
     """The batch had been committed before: it was not stored again."""
+    refused_gap_count: _builtins.int
+    """Gaps of this batch that were refused: an unknown tag or reason, or times that cannot be."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
         """Rows of this batch that were refused, by reason; they are counted and never stored."""
@@ -110,10 +113,11 @@ class IngestResponse(_message.Message):
         stored_count: _builtins.int = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         duplicate: _builtins.bool = ...,
+        refused_gap_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "rejections", b"rejections", "sequence", b"sequence", "stored_count", b"stored_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "refused_gap_count", b"refused_gap_count", "rejections", b"rejections", "sequence", b"sequence", "stored_count", b"stored_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

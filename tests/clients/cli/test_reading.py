@@ -115,6 +115,18 @@ def test_history_reads_a_range(remote, capsys):
     assert capsys.readouterr().out.splitlines()[-1].split() == ["2009-01-23T02:15:00Z", "90", "good"]
 
 
+def test_history_lists_gaps(remote, capsys):
+    _, address = remote
+    assert main(["history", "--gaps", "--server", address]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 gaps"
+    row = "branch/4/temperature spool full 2009-01-23T00:00:00Z 2009-01-23T00:00:04Z 4.000"
+    assert lines[3].split() == row.split()
+    read = run_json(capsys, "history", "branch/1/temperature", "--gaps", "--json", "--server", address)
+    (gap,) = read["gaps"]
+    assert (gap["reason"], gap["end_time_ns"] - gap["start_time_ns"]) == ("link_down", 10**9)
+
+
 def test_history_writes_csv_in_display_units(remote, capsys, tmp_path):
     _, address = remote
     file = tmp_path / "points.csv"

@@ -4,8 +4,8 @@ import pytest
 
 from uem.services.history import servicer as servicer_module
 from uem.services.ingestion.convert import samples as columns
-from uem.twin_core.measurements import Samples
-from uem.v1 import history_pb2
+from uem.twin_core.measurements import Gap, GapReason, Samples
+from uem.v1 import common_pb2, history_pb2
 from uem.v1.columns import READ_SAMPLES_RESPONSE
 
 FLOW, POWER, SUPPLY = "branch/flow", "washer/power", "branch/supply"
@@ -97,4 +97,43 @@ async def test_a_page_token_that_was_not_given_out_is_refused(site, token):
     code, text = await refusal(site.history.ListTags(history_pb2.ListTagsRequest(page_token=token), timeout=60))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert "page_token" in text
+    assert len(text) < 1000
+
+
+def gap(tag, start, end):
+    return Gap(tag, start, end, GapReason.QUEUE_OVERFLOW)
+
+
+async def test_gaps_are_listed_by_page_of_tags_and_in_a_range(site, samples):
+    site.store.append("p", 1, samples(), [gap(FLOW, i, i + 5) for i in range(5)] + [gap(POWER, 2, 9)]).result(60)
+    found, token = [], ""
+    while True:
+        request = history_pb2.ListGapsRequest(page_size=4, page_token=token)
+        page = await site.history.ListGaps(request, timeout=60)
+        found += page.gaps
+        token = page.next_page_token
+        if not token:
+            break
+    assert [its.start_time_ns for its in found] == [0, 1, 2, 2, 3, 4]
+    reason = common_pb2.GAP_REASON_QUEUE_OVERFLOW
+    (power,) = (await site.history.ListGaps(history_pb2.ListGapsRequest(tag_name=[POWER]), timeout=60)).gaps
+    assert power == common_pb2.Gap(tag_name=POWER, start_time_ns=2, end_time_ns=9, reason=reason)
+    request = history_pb2.ListGapsRequest(tag_name=[FLOW], start_time_ns=8, end_time_ns=9)
+    assert [its.start_time_ns for its in (await site.history.ListGaps(request, timeout=60)).gaps] == [4]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"page_size": -1}, "page_size"),
+        ({"page_token": "zzz"}, "page_token"),
+        ({"page_token": "1.2.3"}, "page_token"),
+        ({"page_token": "1" * 100_000 + ".1"}, "page_token"),
+        ({"start_time_ns": 2, "end_time_ns": 1}, "after end"),
+    ],
+)
+async def test_a_wrong_question_for_gaps_is_refused(site, wrong, word):
+    code, text = await refusal(site.history.ListGaps(history_pb2.ListGapsRequest(**wrong), timeout=60))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert word in text
     assert len(text) < 1000

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from uem.services.history import database
 from uem.services.history.sqlite import SqliteStore, Tuning
 from uem.services.history.store import SequenceGap, Stored
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError, StorageFull
-from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Samples
+from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason, Samples
 
 ALL = (-(2**63), 2**63 - 1)
 EAGER = Tuning(linger_s=0.0, tail_rows=20, tail_rows_per_tag=1, tail_commits=6, move_s=0.0)
@@ -131,6 +132,46 @@ def test_counts_and_times_of_a_tag(any_store, samples, t0_ns):
     put(any_store, "p", 2, samples(("a", -5, 0.0), ("a", 10, 1.0), ("a", 60, 0.0)))
     assert any_store.tags(["a", "never"]) == {"a": (52, t0_ns - 5 * 10**9, t0_ns + 60 * 10**9)}
     assert set(any_store.tags()) == {"a", "b"}
+
+
+def gap(tag, start, end, reason=GapReason.LINK_DOWN):
+    return Gap(tag, start * 10**9, end * 10**9, reason)
+
+
+def told(store, *tags, start=ALL[0], end=ALL[1]):
+    return [found for _, found in store.gaps(tags, start, end, 1000)]
+
+
+def test_gaps_are_committed_with_their_batch_once_and_outlive_a_restart(make, samples):
+    first, second, third = gap("b", 5, 9), gap("a", 5, 8, GapReason.SPOOL_FULL), gap("a", 1, 3)
+    with closing(make()) as store:
+        assert store.append("p", 1, samples(("a", 1, 1.0)), [first, second]).result(60).row_count == 1
+        assert store.append("p", 1, samples(("a", 1, 1.0)), [gap("a", 70, 80)]).result(60).duplicate
+        assert store.append("p", 2, samples(), [third, first]).result(60).row_count == 0
+        assert told(store) == [third, first, second]
+    with closing(make()) as store:
+        assert told(store) == [third, first, second]
+        assert told(store, "a") == [third, second]
+        assert told(store, "never") == []
+        assert set(store.tags()) == {"a"}
+
+
+def test_gaps_of_a_range_are_those_that_have_room_for_a_sample_in_it(any_store, samples):
+    any_store.append("p", 1, samples(), [Gap("a", 10, 20, GapReason.LINK_DOWN)]).result(60)
+    for start, end, inside in ((0, 12, 1), (0, 11, 0), (19, 99, 1), (20, 99, 0), (12, 13, 1), (0, 99, 1)):
+        assert len(told(any_store, start=start, end=end)) == inside, (start, end)
+
+
+def test_gaps_come_by_page(any_store, samples):
+    gaps = [gap(tag, second, second + 2) for second in range(7) for tag in "ab"]
+    any_store.append("p", 1, samples(), gaps[::-1]).result(60)
+    found, after = [], None
+    while page := any_store.gaps((), *ALL, 3, after):
+        found += [gap_ for _, gap_ in page]
+        after = page[-1][0]
+    assert len(found) == 14
+    assert [its.start_ns for its in found] == sorted(its.start_ns for its in gaps)
+    assert set(found) == set(gaps)
 
 
 def test_a_name_without_samples_has_no_rows(any_store, samples):
@@ -315,8 +356,19 @@ def test_a_file_of_another_schema_version_is_refused(path):
     SqliteStore(path, Metrics()).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(StorageError, match="schema version 99, this uem reads 1"):
+    with pytest.raises(StorageError, match="schema version 99, this uem reads 1 to "):
         SqliteStore(path, Metrics())
+
+
+def test_a_file_of_an_older_schema_version_is_brought_to_the_newest(path, samples):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(database._STEPS[0])
+        connection.execute(f"PRAGMA application_id={database._APPLICATION_ID}")
+        connection.execute("PRAGMA user_version=1")
+    with closing(SqliteStore(path, Metrics())) as store:
+        store.append("p", 1, samples(("a", 1, 1.0)), [gap("a", 1, 3)]).result(60)
+    with closing(SqliteStore(path, Metrics())) as store:
+        assert (len(store.read(["a"], *ALL)), told(store)) == (1, [gap("a", 1, 3)])
 
 
 def test_a_database_of_another_program_is_refused(path):

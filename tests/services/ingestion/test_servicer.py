@@ -9,8 +9,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from uem.services.ingestion import servicer as servicer_module
-from uem.twin_core.measurements import BAD_SENSOR_FAILURE
-from uem.v1 import ingestion_pb2
+from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason
+from uem.v1 import common_pb2, ingestion_pb2
 
 FLOW, POWER = "branch/flow", "washer/power"
 
@@ -154,9 +154,9 @@ async def test_a_client_that_breaks_off_before_the_acknowledgement_still_gets_it
     held = asyncio.Event()
     append = site.store.append
 
-    def slow_append(producer, sequence, rows):
+    def slow_append(*batch):
         held.set()
-        return append(producer, sequence, rows)
+        return append(*batch)
 
     monkeypatch.setattr(site.store, "append", slow_append)
     site.store._tuning = type(site.store._tuning)(linger_s=0.3)
@@ -174,9 +174,9 @@ async def test_a_sender_is_held_back_when_nothing_is_acknowledged(site, samples,
     blocked = asyncio.Event()
     submit = site.store.append
 
-    def stuck(producer, sequence, rows):
-        submitted.append(sequence)
-        future = submit(producer, sequence, rows)
+    def stuck(*batch):
+        submitted.append(batch[1])
+        future = submit(*batch)
         if not blocked.is_set():
             return type(future)()  # never done
         return future
@@ -206,3 +206,34 @@ async def test_many_streams_share_the_store(site, samples, batch):
     )
     assert [answer[-1].sequence for answer in answers] == [30] * 8
     assert len(stored(site, POWER)) == 240
+
+
+async def test_gaps_are_stored_with_their_batch_and_wrong_ones_are_counted(site, samples, batch, t0_ns):
+    request = batch("p", 1, good(samples, 1))
+    down, unspecified = common_pb2.GAP_REASON_LINK_DOWN, common_pb2.GAP_REASON_UNSPECIFIED
+    ahead = t0_ns * 2
+    for tag, start, end, reason in (
+        (FLOW, 0, t0_ns, down),
+        ("boiler/power", 0, t0_ns, down),
+        (FLOW, t0_ns, t0_ns, down),
+        (FLOW, 0, ahead, down),
+        (FLOW, 0, 5, down),
+        (FLOW, 0, t0_ns, unspecified),
+        (FLOW, 0, t0_ns, 99),
+    ):
+        request.gaps.add(tag_name=tag, start_time_ns=start, end_time_ns=end, reason=reason)
+    responses = await site.ingest(request, request)
+    assert [(r.stored_count, r.refused_gap_count, r.duplicate) for r in responses] == [(1, 6, False), (0, 6, True)]
+    assert [gap for _, gap in site.store.gaps([], 0, 2**63 - 1, 10)] == [Gap(FLOW, 0, t0_ns, GapReason.LINK_DOWN)]
+    counted = site.metrics._metrics
+    assert counted["uem_ingestion_gaps_total"].get() == 1
+    assert counted["uem_ingestion_refused_gaps_total"].get() == 6
+
+
+async def test_a_batch_of_too_many_gaps_is_refused(site, samples, batch):
+    request = batch("p", 1, good(samples, 1))
+    request.gaps.extend([common_pb2.Gap()] * 65_537)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await site.ingest(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "65536" in caught.value.details()
