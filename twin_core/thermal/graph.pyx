@@ -98,6 +98,7 @@ cdef struct Member:
     double* owed  # [edges] kg K that came in and is still to go through
     double* pressure  # [nodes]
     double* memory  # of the hydraulics
+    double* water_temp  # [pipes] mean, beside that in the row; not of rings
     double* unit_state
     const double* command  # of the units
     double* result
@@ -374,7 +375,8 @@ cdef class Graph:
     cdef bint has_pressures
     cdef double tolerance
     cdef signed char[::1] produces  # [edges] whether it is a unit that warms the water
-    cdef Py_ssize_t unit_state  # place of the first one in a record
+    cdef Py_ssize_t water_temp  # place of the first one in a record
+    cdef Py_ssize_t unit_state
 
     def __init__(self, pipes, node_rows, edge_rows, start, end, source, held, twin, twin_share, Units units,
                  tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=FLOW_TOLERANCE):
@@ -392,11 +394,11 @@ cdef class Graph:
         self.produces = np.concatenate([np.zeros(self.edges - units.count, dtype=np.int8), units.produces])
         self.tolerance = tolerance
         self.kind = np.array(kind, dtype=np.intp)
-        self.records = 3 * self.edges + 2 * self.nodes + units.states
-        self.unit_state = self.records - units.states
-        if self.has_pressures:
-            self.records += hydraulics.memory_width
-            self.unit_state += hydraulics.memory_width
+        self.unit_state = 3 * self.edges + 2 * self.nodes
+        memory_width = hydraulics.memory_width if self.has_pressures else 0
+        self.water_temp = self.unit_state + memory_width
+        self.unit_state = self.water_temp + (0 if self.ring else self.pipe_count)
+        self.records = self.unit_state + units.states
         self.source = np.array(source, dtype=np.int8)
         self.open_end = np.array(held, dtype=np.int8)
         self.holding = np.array([h and not s for h, s in zip(held, source, strict=True)], dtype=np.int8)
@@ -444,6 +446,9 @@ cdef class Graph:
         """Start the records (members, records) of a state at rest, with temperatures (nodes, members)."""
         records[:, :] = 0.0
         np.asarray(records)[:, 2 * self.edges : 2 * self.edges + self.nodes] = np.asarray(temp_k).T
+        if self.pipe:
+            ends = np.asarray(temp_k)[np.asarray(self.between)[: self.pipe_count]]
+            np.asarray(records)[:, self.water_temp : self.unit_state] = ends.mean(axis=1).T
         np.asarray(records)[:, self.unit_state :] = self.units.initial
 
     def forget_cuts(self, double[:, ::1] records):
@@ -516,6 +521,7 @@ cdef class Graph:
         m.owed = m.node_temp + self.nodes
         m.pressure = m.owed + self.edges
         m.memory = m.pressure + self.nodes
+        m.water_temp = m.flow + self.water_temp
         m.unit_state = m.flow + self.unit_state
         m.command = NULL
         m.result = &state.unit_results[member, 0]
@@ -652,11 +658,11 @@ cdef class Graph:
                 ground = w.ambient[self.pipe_count]
                 w.ambient[i] = ground + self.twin_share[i] * (beside - ground)
 
-    cdef double mean_temp(self, const Member* m, Py_ssize_t pipe) noexcept nogil:
+    cdef inline double mean_temp(self, const Member* m, Py_ssize_t pipe) noexcept nogil:
         """Of the water in a pipe, nearly."""
         if self.ring:
             return 0.5 * (self.end_temp(m, pipe, False) + self.end_temp(m, pipe, True))
-        return m.row[self.offset[pipe] + 1]
+        return m.water_temp[pipe]
 
     cdef void tree_flows(self, Work w) noexcept nogil:
         """Mass balance from the leaves to the source."""
@@ -1106,6 +1112,8 @@ cdef class Graph:
             out.loss_j = self.kernel.admit(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
         else:
             out = self.kernel.advance(&self.pipe[way.edge], record, memo, mass, temp, dt, ambient)
+        if self.pipe:
+            m.water_temp[way.edge] = record[1]
         w.ledger[LOSS] += out.loss_j
         if w.last:
             w.stored += self.stored_in(m, way.edge)
