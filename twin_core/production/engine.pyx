@@ -23,7 +23,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from uem.twin_core.production.agenda cimport (
-    NEVER, UNLISTED, Agenda, Due, bits_of, queue_is_next, set_due, set_due_last, time_of
+    NEVER, UNLISTED, Agenda, Due, bits_of, prefetch, rarely, queue_is_next, set_due, set_due_last, time_of
 )
 from uem.twin_core.production.heating cimport (
     N_ROWS, NODES, N_SUMS, RECIPE, STANDBY, UNHEATED, Body, FurnacePlan, FurnaceState, SegmentPlan, clear_sums, follow_scans,
@@ -44,6 +44,10 @@ STATES = (
 # Events without a step of time after which a run gives up.
 cdef enum:
     AT_ONCE = 10_000_000
+
+# Leaves of the agenda from which on the state does not fit into the nearest cache.
+cdef enum:
+    MANY = 256
 
 include "lists.pxi"
 include "parts.pxi"
@@ -230,7 +234,7 @@ cdef void settle(Sim* sim) noexcept nogil:
         sim.head.n_stack -= 1
         x = sim.stack[sim.head.n_stack]
         if x < 0:
-            sim.buffer[-1 - x].queued = 0
+            sim.buffer_queued[-1 - x] = 0
             if sim.buffer[-1 - x].waiting > 0:
                 wake(sim, -1 - x)
             continue
@@ -286,9 +290,17 @@ cdef void draw_unknown(Sim* sim) noexcept nogil:
     settle(sim)
 
 
+cdef inline void bring_near(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """Ask for what the end of a cycle touches, before it comes."""
+    if s < sim.n_servers:
+        prefetch(&sim.server[s])
+        prefetch(&sim.streams[CYCLES * sim.n_servers + s])
+        prefetch(&sim.buffer[sim.server_plan[s].give_plain])
+
+
 cdef bint run_some(Sim* sim, double until) noexcept nogil:
     """Handle the events before `until`, at most AT_ONCE of them; whether it stands at `until` now."""
-    cdef Py_ssize_t s
+    cdef Py_ssize_t s = 0
     cdef int64_t left = AT_ONCE, end = bits_of(until)
     cdef Agenda agenda = sim.agenda
     cdef int64_t due
@@ -302,6 +314,8 @@ cdef bint run_some(Sim* sim, double until) noexcept nogil:
             due = agenda.queue[agenda.ends[0] & agenda.mask].due
             s = agenda.queue[agenda.ends[0] & agenda.mask].row
         else:
+            if rarely(agenda.leaves >= MANY):  # who leads now where the last one was is among the next ones
+                bring_near(sim, agenda.node_row[(agenda.leaves + s) >> 6])
             due = agenda.node_due[1]
             s = agenda.node_row[1]
         if due >= end:
@@ -503,7 +517,9 @@ SERVER = _dtype([
     ("i", "working_mode anytime_mode mode crew"),
     ("q", "more"),
 ])
-BUFFER = _dtype([("d", "area"), ("q", "level capacity entered passed most"), ("i", "waiting blocked queued spare")])
+BUFFER = _dtype([
+    ("d", "area"), ("q", "level capacity entered passed most"), ("i", "waiting blocked only_taker only_giver")
+])
 CREW = _dtype([("i", "free waiting off")])
 UTILITY = _dtype([("d", "limit used")])
 RECIPE_PLAN = _dtype([("d", "busy_w"), ("i", "cycles changeovers first_order n_orders arrives product")])
@@ -577,7 +593,7 @@ cdef class Engine:
     cdef readonly dict fields  # name -> (offset in the block, dtype, shape)
     cdef readonly Py_ssize_t size  # bytes of a block
     cdef Py_ssize_t _at_head, _at_server, _at_buffer, _at_crew, _at_utility, _at_mode, _at_spent, _at_streams, _at_stack
-    cdef Py_ssize_t _at_due, _at_row, _at_due_queue, _at_due_ends
+    cdef Py_ssize_t _at_due, _at_row, _at_due_queue, _at_due_ends, _at_buffer_queued
     cdef Py_ssize_t _at_held, _at_queue, _at_order, _at_part, _at_furnace, _at_mode_state, _at_quality
 
     def __init__(self, dict arrays, uint64_t[::1] keys, Py_ssize_t n_products, Py_ssize_t n_parts):
@@ -634,9 +650,13 @@ cdef class Engine:
         array = self._kept[name]
         if array.dtype != dtype:
             raise TypeError(f"{name} has dtype {array.dtype}, {dtype} expected")
-        if array.size == 0:  # an address is needed, though nothing is read there
-            array = self._kept[name] = np.zeros(1, dtype)
-        return <void*><Py_ssize_t>array.ctypes.data
+        # It begins with a line of the cache. An address is needed even where nothing is read.
+        room = np.zeros(max(array.size, 1) * dtype.itemsize + 63, np.uint8)
+        first = -room.ctypes.data % 64
+        kept = room[first : room.size - 63 + first].view(dtype)
+        kept[: array.size] = array.ravel()
+        self._kept[name] = kept
+        return <void*><Py_ssize_t>kept.ctypes.data
 
     def _lay_out(self):
         """Where everything stands in a block."""
@@ -663,6 +683,7 @@ cdef class Engine:
             ("crew", CREW, (self._sim.n_crews,)),
             ("utility", UTILITY, (self._sim.n_utilities,)),
             ("stack", np.dtype("i4"), (n + self._sim.n_buffers,)),
+            ("buffer_queued", np.dtype("i1"), (self._sim.n_buffers,)),
             ("held", HELD, (n if self._sim.n_parts else 0,)),
             ("queue", QUEUE, (self._sim.n_buffers if self._sim.n_parts else 0,)),
             ("order", ORDER, (self._sim.n_orders,)),
@@ -696,6 +717,7 @@ cdef class Engine:
         self._at_quality = self.fields["quality"][0]
         self._at_furnace = self.fields["furnace"][0]
         self._at_stack = self.fields["stack"][0]
+        self._at_buffer_queued = self.fields["buffer_queued"][0]
 
     cdef Sim _on(self, unsigned char* block) noexcept nogil:
         cdef Sim sim = self._sim
@@ -715,6 +737,7 @@ cdef class Engine:
         sim.quality = <Quality*>(block + self._at_quality)
         sim.heating.state = <FurnaceState*>(block + self._at_furnace)
         sim.stack = <int32_t*>(block + self._at_stack)
+        sim.buffer_queued = <int8_t*>(block + self._at_buffer_queued)
         sim.agenda.node_due = <uint64_t*>(block + self._at_due)
         sim.agenda.node_row = <uint32_t*>(block + self._at_row)
         sim.agenda.queue = <Due*>(block + self._at_due_queue)
@@ -766,12 +789,22 @@ cdef class Engine:
         for b in range(self._sim.n_buffers if self._sim.n_parts else 0):
             if self._kept["queue_plan"]["timer"][b] >= 0:
                 server["mode"][self._sim.n_servers + self._sim.n_calendars + self._kept["queue_plan"]["timer"][b]] = b
+        view["buffer"]["only_taker"] = self._only("take_plain", "consumer")
+        view["buffer"]["only_giver"] = self._only("give_plain", "producer")
         view["utility"]["limit"] = self._kept["utility"][: self._sim.n_utilities]
         view["crew"]["free"] = self._kept["crew_plan"]["workers"][: self._sim.n_crews]
         view["furnace"]["ends"] = np.inf
         view["furnace"]["length"] = np.inf
         view["furnace"]["segment"] = -1
         return block
+
+    def _only(self, plain, role):
+        """Of each buffer the only server of that role if it is a plain one, or -1."""
+        links = self._kept["buffer_plan"][: self._sim.n_buffers]
+        alone = links[f"n_{role}s"] == 1
+        s = self._kept[f"{role}s"][np.where(alone, links[f"{role}_first"], 0)]
+        alone &= self._kept["server_plan"][plain][s] == np.arange(len(links))
+        return np.where(alone, s, -1)
 
     def furnaces(self, const unsigned char[:, :] blocks):
         """What `heating.AT` tells of each furnace in each block; shape (n, furnaces, numbers)."""

@@ -21,8 +21,8 @@ cdef inline void push(Sim* sim, Py_ssize_t s) noexcept nogil:
 
 
 cdef inline void push_buffer(Sim* sim, Py_ssize_t b) noexcept nogil:
-    if not sim.buffer[b].queued:
-        sim.buffer[b].queued = 1
+    if not sim.buffer_queued[b]:
+        sim.buffer_queued[b] = 1
         sim.stack[sim.head.n_stack] = <int32_t>(-1 - b)
         sim.head.n_stack += 1
 

@@ -197,20 +197,19 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
     cdef const ServerPlan* plan
     cdef Part part
     cdef Buffer* buffer = &sim.buffer[b]
-    if sim.buffer_plan[b].n_producers == 1:
-        s = sim.producers[sim.buffer_plan[b].producer_first]
-        if sim.server_plan[s].give_plain == b:  # the usual case written out
-            buffer.area -= sim.now
-            buffer.level += 1
-            buffer.entered += 1
-            buffer.blocked = 0
-            sim.server[s].enlisted = NOWHERE
-            sim.server[s].load = 0
-            sim.server[s].phase = EMPTY
-            push(sim, s)
-            if buffer.waiting > 0:
-                push_buffer(sim, b)
-            return
+    s = buffer.only_giver
+    if s >= 0:  # the usual case written out
+        buffer.area -= sim.now
+        buffer.level += 1
+        buffer.entered += 1
+        buffer.blocked = 0
+        sim.server[s].enlisted = NOWHERE
+        sim.server[s].load = 0
+        sim.server[s].phase = EMPTY
+        push(sim, s)
+        if buffer.waiting > 0:
+            push_buffer(sim, b)
+        return
     while sim.buffer[b].blocked > 0 and has_place(sim, b, 1):
         s = longest_blocked(sim, b)
         if s < 0:
@@ -515,13 +514,12 @@ cdef inline void try_take(Sim* sim, Py_ssize_t s) noexcept nogil:
 cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
     """Consumers that wait for parts of `b` begin, in the order of the list, as long as there are parts."""
     cdef const BufferPlan* plan = &sim.buffer_plan[b]
-    cdef Py_ssize_t k, s
-    cdef Server* server
     cdef Buffer* buffer = &sim.buffer[b]
-    if plan.n_consumers == 1 and buffer.level > 0:
-        s = sim.consumers[plan.consumer_first]
+    cdef Py_ssize_t k, s = buffer.only_taker
+    cdef Server* server
+    if s >= 0 and buffer.level > 0:
         server = &sim.server[s]
-        if sim.server_plan[s].take_plain == b and server.hindrances == 0:  # the usual case written out
+        if server.hindrances == 0:  # the usual case written out
             buffer.waiting = 0
             server.enlisted = NOWHERE
             server.load = 1

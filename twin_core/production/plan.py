@@ -28,7 +28,7 @@ from uem.twin_core.production.compile import Compiler, layout_digest, stream_key
 
 Array = NDArray[np.float64]
 STATES = engine.STATES
-_MAGIC = b"UPF2"
+_MAGIC = b"UPF3"
 MOST_LEVEL = 2**31 - 1  # parts that a buffer without a capacity can be said to hold
 _CHUNK_BYTES = 1 << 25  # of blocks at the edges of a series
 _HEADER = struct.Struct("<4sQI8s")

@@ -207,8 +207,8 @@ cdef struct Buffer:
     int64_t most
     int32_t waiting
     int32_t blocked
-    int32_t queued
-    int32_t spare
+    int32_t only_taker  # of the plan: the server that alone takes from it, one part at a time, or -1
+    int32_t only_giver  # likewise
 
 cdef struct Crew:
     int32_t free
@@ -354,6 +354,7 @@ cdef struct Sim:
     double* spent
     Stream* streams  # (N_PURPOSES, n_servers)
     int32_t* stack
+    int8_t* buffer_queued  # on the stack
     Heating heating
     Agenda agenda
     double now

@@ -552,6 +552,15 @@ def test_the_recursion_makes_the_parts_of_the_event_engine(n, capacity, cycle, f
         np.testing.assert_allclose(events.share(state) * (500.7 - warmup), theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("n", [40, 300])
+def test_the_recursion_makes_the_parts_of_the_event_engine_in_long_lines_too(n):
+    factory = series([exponential(1.0)] * n, [2] * (n - 1), [(breaks(15.0, 4.0),)] * n)
+    events, parts = FactoryPlan(factory).replicate(1, 2000.0), Tandem(factory).replicate(1, 2000.0)
+    np.testing.assert_array_equal(events.made, parts.made)
+    np.testing.assert_array_equal(events.failures, parts.failures)
+    np.testing.assert_allclose(events.share("starved") * 2000.0, parts.starved_s, rtol=1e-9, atol=1e-9)
+
+
 def test_the_recursion_refuses_what_is_not_a_plain_line():
     line = series([exponential(1.0)] * 2, [1], scrap=0.1)
     with pytest.raises(InvalidInput, match="m0 is not part of a line of plain machines"):
