@@ -234,18 +234,16 @@ async def test_chunks_are_halved_for_a_server_with_small_limits():
 
 
 async def test_a_server_without_the_filter_is_used_without_it(open_hall, adapter, monkeypatch, caplog):
-    from asyncua.server import monitored_item_service
+    from uem.hardware_adapters.opcua.server.monitoring import PointItems
 
-    create = monitored_item_service.MonitoredItemService._create_data_change_monitored_item
+    create = PointItems._create
 
-    async def without_filters(self, params):
-        if getattr(params.RequestedParameters.Filter, "Trigger", None) is not None:
+    def without_filters(self, request, *others):
+        if getattr(request.RequestedParameters.Filter, "Trigger", None) is not None:
             return ua.MonitoredItemCreateResult(ua.StatusCode(ua.StatusCodes.BadMonitoredItemFilterUnsupported))
-        return await create(self, params)
+        return create(self, request, *others)
 
-    monkeypatch.setattr(
-        monitored_item_service.MonitoredItemService, "_create_data_change_monitored_item", without_filters
-    )
+    monkeypatch.setattr(PointItems, "_create", without_filters)
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         assert not opened.missing
         await hall.server.write(EPOCH_NS, [1.0, 2.0, 3.0], [0, 0, 0])
@@ -254,12 +252,12 @@ async def test_a_server_without_the_filter_is_used_without_it(open_hall, adapter
 
 
 async def test_tags_that_may_not_be_monitored_are_missing(open_hall, adapter, monkeypatch):
-    from asyncua.server import monitored_item_service
+    from uem.hardware_adapters.opcua.server.monitoring import PointItems
 
-    async def refuse(self, params):
+    def refuse(self, *request):
         return ua.MonitoredItemCreateResult(ua.StatusCode(ua.StatusCodes.BadUserAccessDenied))
 
-    monkeypatch.setattr(monitored_item_service.MonitoredItemService, "_create_data_change_monitored_item", refuse)
+    monkeypatch.setattr(PointItems, "_create", refuse)
     async with open_hall() as hall:
         with pytest.raises(UnknownTag, match="refuses to monitor it: BadUserAccessDenied"):
             async with adapter(hall.server.endpoint):

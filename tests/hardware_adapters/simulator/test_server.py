@@ -94,7 +94,8 @@ async def test_clients_cannot_write(open_hall, shared_pki):
         own = shared_pki.gateway
         await client.set_security_string(f"Basic256Sha256,SignAndEncrypt,{own.certificate_path},{own.key_path}")
         async with client:
-            node = client.get_node(hall.server._nodes[0])
+            index = await client.get_namespace_index("urn:uem:test:hall")
+            node = client.get_node(ua.NodeId("Hall/Power", index))
             with pytest.raises(ua.UaError):
                 await node.write_value(99.0)
 
