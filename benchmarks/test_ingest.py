@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import grpc
@@ -195,6 +195,28 @@ def test_durable_ingest(benchmark: Any, channels: Channels, short: bool, rows: i
     (requests,), _ = prepared()
     bare_s = best_of(5, lambda: list(take(iter(requests))))
     note_rate(benchmark, BATCHES * rows, bare_s, "bare stream, nothing kept")
+
+
+def test_acknowledgement_under_load(benchmark: Any, channels: Channels, short: bool) -> None:
+    """Batches at their times, 200,000 samples a second: the wait of each for its acknowledgement, of which the p99."""
+    ingest = channels[0].stream_stream("/uem.v1.IngestionService/Ingest")
+    batches, period_s = 400 if short else 4_000, ROWS / 200_000
+    requests = [request("paced", i + 1, rows_of(i % 50, ROWS)) for i in range(batches)]
+    began = perf_counter() + 0.1
+    due_s = [began + i * period_s for i in range(batches)]
+
+    def paced() -> Iterator[bytes]:
+        for due, message in zip(due_s, requests, strict=True):
+            sleep(max(0.0, due - perf_counter()))
+            yield message
+
+    def send() -> list[float]:
+        answers = ingest(paced())
+        return [perf_counter() - due for due, _ in zip(due_s, answers, strict=True)]
+
+    waits_s = np.array(benchmark.pedantic(send, rounds=1))
+    benchmark.extra_info.update(figure=float(np.quantile(waits_s, 0.99)) * 1e3, unit="ms, p99 at 200,000 samples/s")
+    benchmark.extra_info["p50_ms"] = float(np.median(waits_s)) * 1e3
 
 
 def test_acknowledgement_of_a_single_batch(benchmark: Any, channels: Channels) -> None:
