@@ -12,7 +12,6 @@ none, at another edge that owes heat. Cuts are part of the state: a step depends
 
 cimport cython
 from libc.math cimport fabs
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
@@ -165,10 +164,10 @@ cdef class Work:
 
     cdef Py_ssize_t nodes
     cdef Py_ssize_t edges
-    cdef double* numbers
+    cdef object kept
+    # Views into it.
     cdef int* indices
     cdef signed char* bytes
-    # Views into these.
     cdef double* demand  # [nodes] kg/s
     cdef double* supply  # [nodes] K
     cdef double* fed  # [nodes] kg/s that comes in from outside
@@ -226,13 +225,15 @@ cdef class Work:
     def __cinit__(self, Py_ssize_t nodes, Py_ssize_t edges, Py_ssize_t width, Py_ssize_t records,
                   Py_ssize_t results, Room room):
         self.nodes, self.edges, self.room = nodes, edges, room
-        self.numbers = <double*> calloc(9 * nodes + 9 * edges + 2 + width + records + 2 * results, sizeof(double))
-        self.indices = <int*> calloc(5 * nodes + 4 * edges + 2, sizeof(int))
-        self.way = <Way*> calloc(edges + AHEAD, sizeof(Way))
-        self.bytes = <signed char*> calloc(2 * nodes + 5 * edges + 1, 1)
-        if not self.numbers or not self.indices or not self.way or not self.bytes:
-            raise MemoryError
-        self.demand = self.numbers
+        # In one array: numpy asks for large pages, in which addresses are found sooner.
+        cdef Py_ssize_t numbers = 9 * nodes + 9 * edges + 2 + width + records + 2 * results
+        cdef Py_ssize_t ways = (edges + AHEAD) * sizeof(Way), indices = (5 * nodes + 4 * edges + 2) * sizeof(int)
+        cdef double[::1] room_of_all = np.zeros(numbers + (ways + indices + 2 * nodes + 5 * edges) // 8 + 1)
+        self.kept = room_of_all
+        self.way = <Way*> &room_of_all[0]
+        self.indices = <int*> (<char*> self.way + ways)
+        self.bytes = <signed char*> self.indices + indices
+        self.demand = &room_of_all[0] + (ways + indices + 2 * nodes + 5 * edges) // 8 + 1
         self.supply = self.demand + nodes
         self.fed = self.supply + nodes
         self.taken = self.fed + nodes
@@ -268,12 +269,6 @@ cdef class Work:
         self.new_cut = self.new_sign + edges
         self.able = self.new_cut + edges
         self.unsupplied = <unsigned char*> (self.able + edges)
-
-    def __dealloc__(self):
-        free(self.numbers)
-        free(self.indices)
-        free(self.way)
-        free(self.bytes)
 
 
 @cython.final
@@ -998,7 +993,7 @@ cdef class Graph:
                 w.ledger[OUT] += HEAT_CAPACITY * mass * (temp - ENERGY_ZERO)
             for i in range(w.first[k], w.first[k + 1]):
                 way = &w.way[i]
-                self.fetch(m, way + AHEAD)
+                self.fetch(w, m, way + AHEAD)
                 mass = way.flow * per_flow
                 if way.kind == DRAWN:
                     need = way.flow * dt
@@ -1009,8 +1004,10 @@ cdef class Graph:
                 else:
                     self.pass_on(w, m, way, mass, temp, dt)
 
-    cdef inline void fetch(self, const Member* m, const Way* way) noexcept nogil:
-        """Bring near what a pipe is."""
+    cdef inline void fetch(self, Work w, const Member* m, const Way* way) noexcept nogil:
+        """Bring near what a pipe is, and where goes what comes out of an edge."""
+        bring_near(<const double*> &w.outflow[way.edge], 2)
+        bring_near(<const double*> &w.inflow[way.goal], 2)
         if way.lines == 0:
             return
         bring_near(m.row + way.offset, LINE * way.lines)
