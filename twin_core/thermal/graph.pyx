@@ -370,6 +370,7 @@ cdef class Graph:
     cdef bint has_pressures
     cdef double tolerance
     cdef signed char[::1] produces  # [edges] whether it is a unit that warms the water
+    cdef Py_ssize_t solved  # numbers of a member that the hydraulics work on: its pressures and their memory
     cdef Py_ssize_t water_temp  # place of the first one in a record
     cdef Py_ssize_t unit_state
 
@@ -391,6 +392,7 @@ cdef class Graph:
         self.kind = np.array(kind, dtype=np.intp)
         self.unit_state = 3 * self.edges + 2 * self.nodes
         memory_width = hydraulics.memory_width if self.has_pressures else 0
+        self.solved = self.nodes + memory_width
         self.water_temp = self.unit_state + memory_width
         self.unit_state = self.water_temp + (0 if self.ring else self.pipe_count)
         self.records = self.unit_state + units.states
@@ -467,11 +469,9 @@ cdef class Graph:
                 self.begin(work, &m, member, inputs)
                 if self.has_pressures:
                     self.set_elements(work, member, inputs)
-                    memcpy(work.record_before, m.flow, self.records * sizeof(double))
                 # Without flows nothing moves: after the first of them only a unit could fail.
                 work.careful = self.has_pressures and (inner_steps > 1 or not self.units.stay_liquid(&m))
-                if work.careful:
-                    self.copy_rows(m.row, work.row_before)
+                self.keep(work, &m)
                 for k in range(inner_steps):
                     work.part = 1.0 / (k + 1)
                     work.last = k + 1 == inner_steps
@@ -481,9 +481,7 @@ cdef class Graph:
                 if found == 0:
                     self.report(work, &m, state, member, inner_steps)
                     continue
-                if work.careful:
-                    self.copy_rows(work.row_before, m.row)
-                memcpy(m.flow, work.record_before, self.records * sizeof(double))
+                self.take_back(work, &m)
                 if code == 0:
                     code, culprit, failed = found, work.culprit, member
         return code, culprit, failed, work.iterations
@@ -496,6 +494,21 @@ cdef class Graph:
             for member in range(state.rows.shape[0]):
                 m = self.member(state, member)
                 out[member] = self.stored(&m)
+
+    cdef void keep(self, Work w, const Member* m) noexcept nogil:
+        """Remember what the member is, as far as it may have changed when the step fails."""
+        if w.careful:
+            self.copy_rows(m.row, w.row_before)
+            memcpy(w.record_before, m.flow, self.records * sizeof(double))
+        elif self.has_pressures:
+            memcpy(w.record_before, m.pressure, self.solved * sizeof(double))
+
+    cdef void take_back(self, Work w, Member* m) noexcept nogil:
+        if w.careful:
+            self.copy_rows(w.row_before, m.row)
+            memcpy(m.flow, w.record_before, self.records * sizeof(double))
+        else:  # it was the first solve that failed
+            memcpy(m.pressure, w.record_before, self.solved * sizeof(double))
 
     cdef void copy_rows(self, const double* row, double* copy) noexcept nogil:
         """Copy plugs and walls of a member; of rings only what is in use, which is a small part."""
@@ -551,7 +564,7 @@ cdef class Graph:
             w.ambient[i] = inputs.ambient_temp_k[0, member]
         memcpy(w.flow, m.flow, self.edges * sizeof(double))
         memset(w.mean_temp, 0, self.nodes * sizeof(double))
-        memset(w.mean_flow, 0, self.edges * (sizeof(double) + sizeof(Moved)))  # and outflow
+        memset(w.outflow, 0, self.edges * sizeof(Moved))
         memset(w.sum_result, 0, self.units.results * sizeof(double))
         for i in range(4):
             w.ledger[i] = 0.0
@@ -595,8 +608,11 @@ cdef class Graph:
         self.keep_order(w, m, dt, changed)
         w.code = 0
         self.transport(w, m, dt)
-        for i in range(self.edges):
-            w.mean_flow[i] += (w.flow[i] - w.mean_flow[i]) * w.part
+        if first:
+            memcpy(w.mean_flow, w.flow, self.edges * sizeof(double))
+        else:
+            for i in range(self.edges):
+                w.mean_flow[i] += (w.flow[i] - w.mean_flow[i]) * w.part
         for i in range(self.units.results):
             w.sum_result[i] += w.result[i]
         return w.code
