@@ -32,6 +32,17 @@ from uem.twin_core.thermal.units.dispatch import UnitKind
 cdef extern from "lanes.h" nogil:
     void bring_near "uem_bring"(const double*, int)
 
+cdef extern from *:
+    """
+    static inline void uem_near(const double* from, int count) {
+        for (const char* line = (const char*) from; line < (const char*) (from + count); line += 64) {
+            __builtin_prefetch(line, 1);
+        }
+    }
+    """
+    # Lines of the cache that will be written, without waiting for any of them.
+    void ask_for "uem_near"(const double*, int) nogil
+
 cdef enum:
     AHEAD = 3  # ways, whose pipes are brought near before they are needed
     LINE = 8  # numbers that come together
@@ -1022,13 +1033,13 @@ cdef class Graph:
 
     cdef inline void fetch(self, Work w, const Member* m, const Way* way) noexcept nogil:
         """Bring near what a pipe is, and where goes what comes out of an edge."""
-        bring_near(<const double*> &w.outflow[way.edge], 2)
-        bring_near(<const double*> &w.inflow[way.goal], 2)
+        ask_for(<const double*> &w.outflow[way.edge], 2)
+        ask_for(<const double*> &w.inflow[way.goal], 2)
         if way.lines == 0:
             return
         bring_near(m.row + way.offset, LINE * way.lines)
         if self.pipe:
-            bring_near(<const double*> &self.pipe[way.edge], 2 * LINE)
+            ask_for(<const double*> &self.pipe[way.edge], 2 * LINE)
 
     cdef void load_ways(self, Work w, const Member* m) noexcept nogil:
         """Put side by side what every way needs: here one does not wait for the next, in the transport it would."""
