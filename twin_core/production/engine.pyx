@@ -41,7 +41,7 @@ STATES = (
     "short",
 )
 
-# Events without a step of time after which a run gives up.
+# Events without a step of time after which a run gives up, and events after which it listens for signals.
 cdef enum:
     AT_ONCE = 10_000_000
 
@@ -349,10 +349,12 @@ cdef bint run_some(Sim* sim, double until) noexcept nogil:
     return True
 
 
-cdef void run_to(Sim* sim, double until) noexcept nogil:
-    """Handle every event before `until`."""
+cdef int run_to(Sim* sim, double until) except -1 nogil:
+    """Handle every event before `until`. A signal whose handler raises stops it between two events."""
     while not run_some(sim, until):
-        pass
+        with gil:
+            PyErr_CheckSignals()
+    return 0
 
 
 cdef void store_new(Sim* sim, Py_ssize_t b) noexcept nogil:
@@ -841,12 +843,8 @@ cdef class Engine:
         """
         self._check(block)
         cdef Sim sim = self._on(&block[0])
-        cdef bint there = False
-        while not there:
-            with nogil:
-                there = run_some(&sim, until)
-            if not there:
-                PyErr_CheckSignals()
+        with nogil:
+            run_to(&sim, until)
         return sim.head.fault
 
     def clear_ledger(self, unsigned char[::1] block):
@@ -898,20 +896,26 @@ cdef class Engine:
     ):
         """Run copies of `start`, one per row of `blocks`: to `warmup`, a new ledger, and on to each of `ends`.
 
-        `blocks` has shape (replications * ends, size): each end leaves its block there.
+        `blocks` has shape (replications * ends, size): each end leaves its block there. A signal whose handler raises
+        stops it, and what the blocks hold then is of no use.
         """
         self._check(start)
         cdef Py_ssize_t r, e, n_ends = ends.shape[0], n = blocks.shape[0] // n_ends
         cdef Sim sim
-        cdef int64_t fault = 0
+        cdef int64_t fault = 0, unheard = 0
         with nogil:
             for r in range(n):
+                if unheard >= AT_ONCE:
+                    unheard = 0
+                    with gil:
+                        PyErr_CheckSignals()
                 memcpy(&blocks[r * n_ends, 0], &start[0], self.size)
                 sim = self._on(&blocks[r * n_ends, 0])
                 if reseeds:
                     reseed(&sim, &self._keys[0], seed, <uint64_t>(first + r))
                 if warmup > sim.head.now:
                     run_to(&sim, warmup)
+                    unheard += sim.head.events
                     clear_ledger(&sim)
                 for e in range(n_ends):
                     if e > 0:
@@ -919,4 +923,5 @@ cdef class Engine:
                         sim = self._on(&blocks[r * n_ends + e, 0])
                     run_to(&sim, ends[e])
                     fault |= sim.head.fault
+                unheard += sim.head.events
         return fault

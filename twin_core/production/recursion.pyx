@@ -10,6 +10,7 @@ when part n - 1 has left machine i + 1 (c = 0):
 The random numbers are those of the event engine, in its order: the same seed gives the same parts, up to rounding.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint64_t
 
@@ -33,6 +34,10 @@ cdef enum:
     BLOCKED
     DOWN
     N_TIMES
+
+# Cycles after which it listens for signals, between two replications.
+cdef enum:
+    LISTENS = 10_000_000
 
 TIMES = ("starved", "busy", "blocked", "down")
 
@@ -158,8 +163,13 @@ def replicate(
     cdef unsigned char[:, ::1] stream_bytes = streams
     cdef Stream* stream = <Stream*>&stream_bytes[0, 0]
     cdef const Ziggurat* layers = exponential_layers()
+    cdef int64_t unheard = 0
     with nogil:
         for r in range(times.shape[0]):
+            if unheard >= LISTENS:
+                unheard = 0
+                with gil:
+                    PyErr_CheckSignals()
             for i in range(n):
                 for k in range(N_PURPOSES):
                     seed_stream(&stream[i * N_PURPOSES + k], seed, <uint64_t>(first + r), keys[i] + <uint64_t>k)
@@ -180,3 +190,4 @@ def replicate(
                     times[r, i, k] = station[i].spent[k]
                 counts[r, i, 0] = station[i].made
                 counts[r, i, 1] = station[i].failures
+                unheard += station[i].made

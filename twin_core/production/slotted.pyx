@@ -6,11 +6,16 @@ first is never starved, the last never blocked. Li and Meerkov, Production Syste
 A machine counts as starved in a slot if it is able to work and has nothing, as blocked if it is able and has no place.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
 
 import numpy as np
 
 from uem.twin_core.production.streams cimport Stream, seed_stream, uniform
+
+# Slots of machines after which it listens for signals, between two replications.
+cdef enum:
+    LISTENS = 10_000_000
 
 
 cdef void run_slots(
@@ -58,13 +63,19 @@ def replicate(
     cdef int64_t[::1] level = levels, limit = limits
     cdef unsigned char[:, ::1] stream_bytes = room
     cdef Stream* stream = <Stream*>&stream_bytes[0, 0]
+    cdef int64_t unheard = 0
     with nogil:
         for r in range(counts.shape[0]):
+            if unheard >= LISTENS:
+                unheard = 0
+                with gil:
+                    PyErr_CheckSignals()
             for i in range(n):
                 seed_stream(&stream[i], seed, <uint64_t>(first + r), <uint64_t>i)
                 level[i] = 0
                 counts[r, 0, i] = counts[r, 1, i] = counts[r, 2, i] = counts[r, 3, i] = 0
             run_slots(&p[0], &limit[0], n, stream, warmup, False, &level[0], &counts[r, 0, 0], &counts[r, 1, 0],
                       &counts[r, 2, 0], &counts[r, 3, 0])
+            unheard += n * (warmup + slots)
             run_slots(&p[0], &limit[0], n, stream, slots, True, &level[0], &counts[r, 0, 0], &counts[r, 1, 0],
                       &counts[r, 2, 0], &counts[r, 3, 0])

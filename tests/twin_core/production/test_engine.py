@@ -5,6 +5,7 @@ import math
 import runpy
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from uem.twin_core.plant.production import (
     exponential,
     source,
 )
+from uem.twin_core.production import recursion, slotted
 from uem.twin_core.production.lines import Tandem, bernoulli
 from uem.twin_core.production.plan import STATES, FactoryPlan
 
@@ -673,20 +675,52 @@ def test_events_at_one_moment_without_end_are_told():
         plan.run(run, 2.0)
 
 
-def test_an_interrupt_stops_a_long_run_between_events_and_it_runs_on_bit_by_bit():
-    plan = FactoryPlan(Factory(machines=(Machine(name="m", cycle=deterministic(1.0)),)))
-    run, whole = plan.initial_run(), plan.initial_run()
+@contextmanager
+def interrupted():
+    """What stands in it does not end by itself."""
     timer = threading.Timer(0.2, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        plan.run(run, 4e9)
+        yield
     timer.join()
+
+
+def test_an_interrupt_stops_a_long_run_between_events_and_it_runs_on_bit_by_bit():
+    plan = FactoryPlan(Factory(machines=(Machine(name="m", cycle=deterministic(1.0)),)))
+    run, whole = plan.initial_run(), plan.initial_run()
+    with interrupted():
+        plan.run(run, 4e9)
     assert 0.0 < run.now_s < 4e9
     end_s = run.now_s + 100.5
     plan.run(run, end_s)
     plan.run(whole, end_s)
     assert plan.ledger(run).made[0, 0] == math.floor(end_s)
     np.testing.assert_array_equal(run.block, whole.block)
+
+
+def test_an_interrupt_stops_many_short_replications():
+    plan = FactoryPlan(Factory(machines=(Machine(name="m", cycle=deterministic(1.0)),)))
+    blocks = np.zeros((4000, plan.initial_run().block.size), np.uint8)
+    with interrupted():
+        plan._engine.replicate(plan.initial_run().block, 0, 0, 0.0, np.array([1e5]), blocks, True)
+    assert blocks[0].any()
+    assert not blocks[-1].any()
+
+
+def test_an_interrupt_stops_the_fast_ways_of_lines():
+    counts = np.zeros((4000, 4, 1), np.int64)
+    with interrupted():
+        slotted.replicate(np.array([0.9]), np.array([], np.int64), 0, 100_000, 0, 0, counts)
+    assert counts[0].any()
+    assert not counts[-1].any()
+    line = Tandem(series([deterministic(1.0)], []))
+    times, counts = np.zeros((8000, 1, 4)), np.zeros((8000, 1, 2), np.int64)
+    with interrupted():
+        recursion.replicate(
+            line._laws, np.array([]), line._places, np.zeros(1, np.uint64), 0, 0, 0.0, 1e5, times, counts
+        )
+    assert counts[0].any()
+    assert not counts[-1].any()
 
 
 # ---- batches that wait only so long ----
