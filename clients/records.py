@@ -133,7 +133,7 @@ class TagInfo:
 class Gap:
     """An interval in which samples of a tag may be missing: between the source times of its neighbours.
 
-    `reason` is one of "link_down", "source_restarted", "queue_overflow", "spool_full".
+    `reason` is one of "link_down", "source_restarted", "queue_overflow", "spool_full", "store_damaged".
     """
 
     tag: str

@@ -68,6 +68,7 @@ class GapReason(StrEnum):
     SOURCE_RESTARTED = "source_restarted"  # the plant's server lost what it had kept
     QUEUE_OVERFLOW = "queue_overflow"  # a queue of the plant or ours was full
     SPOOL_FULL = "spool_full"  # no room on our disk
+    STORE_DAMAGED = "store_damaged"  # what was stored is not what was written
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from time import monotonic
 
 import numpy as np
 
-from uem.services.history import chunks, reading
+from uem.services.history import chunks, gaps, reading
 from uem.services.history.chunks import Columns, CorruptChunk, joined, newest_wins
 from uem.services.history.reading import Meta, Report
 from uem.services.history.tail import Tail
@@ -50,6 +50,29 @@ class Move:
         del self._tags[left:]
 
 
+def set_aside(writer: Connection, meta: Meta) -> bool:
+    """Move a chunk to quarantine if it is damaged still, its rows into the ledger of gaps; whether it was."""
+    try:
+        reading.load(writer, meta)
+        return False
+    except CorruptChunk:
+        _quarantine(writer, meta)
+    except reading.NoSuchChunk:
+        return False
+    writer.execute("UPDATE tag SET sample_count = sample_count - ? WHERE id = ?", (meta.rows, meta.tag))
+    return True
+
+
+def _quarantine(writer: Connection, meta: Meta) -> None:
+    writer.execute(
+        "INSERT INTO quarantine (tag, first_ns, last_ns, sample_count, crc, data) "
+        "SELECT tag, first_ns, last_ns, sample_count, crc, data FROM chunk WHERE id = ?",
+        (meta.id,),
+    )
+    writer.execute("DELETE FROM chunk WHERE id = ?", (meta.id,))
+    gaps.insert_damaged(writer, [meta.tag], meta.first_ns, meta.last_ns)
+
+
 def _insert_rows(writer: Connection, tag: int, rows: Columns, report: Report) -> int:
     """Insert rows of a tag, rewriting those chunks that they fall into; by how many samples the tag has grown."""
     metas = reading.around(writer, tag, int(rows.time[0]), int(rows.time[-1]))
@@ -73,11 +96,7 @@ def _take_out(writer: Connection, meta: Meta, report: Report) -> Columns:
         rows = reading.load(writer, meta)
     except CorruptChunk as error:
         report(meta, error)
-        writer.execute(
-            "INSERT INTO quarantine (tag, first_ns, last_ns, sample_count, crc, data) "
-            "SELECT tag, first_ns, last_ns, sample_count, crc, data FROM chunk WHERE id = ?",
-            (meta.id,),
-        )
+        _quarantine(writer, meta)
         rows = chunks.EMPTY
     writer.execute("DELETE FROM chunk WHERE id = ?", (meta.id,))
     return rows

@@ -31,6 +31,9 @@ CREATE TABLE quarantine (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL, first_ns 
 CREATE TABLE gap (id INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, tag INTEGER NOT NULL REFERENCES tag,
   end_ns INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE UNIQUE INDEX gap_by_start ON gap (start_ns, tag, end_ns, reason);
+-- Between which times a batch lies, for when its bytes are damaged; 0 for one of an older version.
+ALTER TABLE tail ADD COLUMN first_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tail ADD COLUMN last_ns INTEGER NOT NULL DEFAULT 0;
 """,
 )
 SCHEMA_VERSION = len(_STEPS)

@@ -6,15 +6,22 @@ from sqlite3 import Connection
 from uem.services.history.store import GapKey
 from uem.twin_core.measurements import Gap, GapReason
 
+_INSERT = "INSERT OR IGNORE INTO gap (start_ns, tag, end_ns, reason) VALUES (?, ?, ?, ?)"
 FIRST: GapKey = (-(2**63), 0)
 
 
 def insert(writer: Connection, gaps: Iterable[Gap], tag_ids: Mapping[str, int]) -> None:
     """Write gaps down; one that is there already stays as it is."""
     writer.executemany(
-        "INSERT OR IGNORE INTO gap (start_ns, tag, end_ns, reason) VALUES (?, ?, ?, ?)",
+        _INSERT,
         [(gap.start_ns, tag_ids[gap.tag], gap.end_ns, gap.reason.value) for gap in gaps],
     )
+
+
+def insert_damaged(writer: Connection, tag_ids: Iterable[int], first_ns: int, last_ns: int) -> None:
+    """Write down that samples of these tags from `first_ns` to `last_ns`, both included, cannot be read."""
+    start_ns, end_ns = max(first_ns - 1, -(2**63)), min(last_ns + 1, 2**63 - 1)
+    writer.executemany(_INSERT, [(start_ns, number, end_ns, GapReason.STORE_DAMAGED.value) for number in tag_ids])
 
 
 def page(

@@ -23,6 +23,10 @@ class Meta(NamedTuple):
     rows: int
 
 
+class NoSuchChunk(Exception):
+    """The chunk is not there any more."""
+
+
 Report = Callable[[Meta, CorruptChunk], None]
 
 # The chunk that a time falls into, or the one before it; when there is none, the time itself.
@@ -44,9 +48,13 @@ def load(connection: Connection, meta: Meta) -> Columns:
 
     Raises:
         CorruptChunk: the checksum is wrong.
+        NoSuchChunk: it has been rewritten.
     """
-    crc, data = connection.execute("SELECT crc, data FROM chunk WHERE id = ?", (meta.id,)).fetchone()
-    return _checked(meta, crc, data)
+    query = "SELECT crc, data FROM chunk WHERE id = ? AND tag = ? AND first_ns = ?"
+    found = connection.execute(query, (meta.id, meta.tag, meta.first_ns)).fetchone()
+    if found is None:
+        raise NoSuchChunk
+    return _checked(meta, *found)
 
 
 def chunk_rows(

@@ -20,6 +20,7 @@ from time import monotonic, perf_counter
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uem.services.history import chunks, compaction, database, gaps, reading
 from uem.services.history.chunks import Columns, CorruptChunk, joined
@@ -82,8 +83,9 @@ class SqliteStore:
         self._closed = False
         self._move: compaction.Move | None = None
         self._pause_until = 0  # rows of the tail; after a step that failed
-        self._known_corrupt: set[int] = set()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._known_corrupt: set[Meta] = set()
+        self._damaged: list[Meta] = []  # known to the writer and not yet set aside
+        self._jobs: queue.SimpleQueue[_Job | Meta | None] = queue.SimpleQueue()
         metrics.gauge("uem_history_tail_samples", "Samples on disk that wait for chunks.", lambda: self._tail.all_rows)
         metrics.gauge("uem_history_queued_batches", "Batches that wait for their commit.", self._jobs.qsize)
         metrics.gauge("uem_history_file_bytes", "Size of the database file.", lambda: path.stat().st_size)
@@ -149,7 +151,7 @@ class SqliteStore:
         self._thread.join()
         while not self._jobs.empty():  # appended in another thread at this very moment
             job = self._jobs.get()
-            if job is not None:
+            if isinstance(job, _Job):
                 job.done.set_exception(StorageError(f"{self._path} is closed"))
         while not self._readers.empty():
             self._readers.get().close()
@@ -162,8 +164,8 @@ class SqliteStore:
         self._tag_ids: dict[str, int] = dict(self._writer.execute("SELECT name, id FROM tag"))
         self._sequences: dict[str, int] = dict(self._writer.execute("SELECT name, sequence FROM producer"))
         self._tail = Tail()
-        batches = self._writer.execute("SELECT id, sample_count, crc, data FROM tail ORDER BY id").fetchall()
-        for number, rows, crc, data in batches:
+        query = "SELECT id, sample_count, crc, data, first_ns, last_ns FROM tail ORDER BY id"
+        for number, rows, crc, data, first_ns, last_ns in self._writer.execute(query).fetchall():
             try:
                 chunks.check(data, crc, rows)
                 self._tail = self._tail.add(segment(*chunks.unpack_batch(data, rows)))
@@ -175,6 +177,8 @@ class SqliteStore:
                     "SELECT 0, 0, 0, sample_count, crc, data FROM tail WHERE id = ?",
                     (number,),
                 )
+                if last_ns:  # which tags it had is not sure either
+                    gaps.insert_damaged(self._writer, self._tag_ids.values(), first_ns, last_ns)
                 self._writer.execute("DELETE FROM tail WHERE id = ?", (number,))
 
     # Writing; all below runs in the one writing thread.
@@ -185,6 +189,8 @@ class SqliteStore:
             group, last = self._gather(wait=not more)
             if group:
                 self._commit(group)
+            if self._damaged:
+                self._set_aside()
             if last:
                 return
             more = self._compact()
@@ -199,7 +205,9 @@ class SqliteStore:
         rows = 0
         deadline = monotonic() + self._tuning.linger_s
         while job is not None:
-            if job.done.set_running_or_notify_cancel():
+            if isinstance(job, Meta):
+                self._damaged.append(job)
+            elif job.done.set_running_or_notify_cancel():
                 group.append(job)
                 rows += len(job.samples)
             wait_s = deadline - monotonic()
@@ -259,8 +267,8 @@ class SqliteStore:
                 newest = segment(ids[samples.tag], Columns(samples.source_time_ns, samples.value, samples.quality))
                 data = chunks.pack_batch(*newest)
                 self._writer.execute(
-                    "INSERT INTO tail (sample_count, crc, data) VALUES (?, ?, ?)",
-                    (len(samples), chunks.checksum(data, len(samples)), data),
+                    "INSERT INTO tail (sample_count, crc, data, first_ns, last_ns) VALUES (?, ?, ?, ?, ?)",
+                    (len(samples), chunks.checksum(data, len(samples)), data, *_span(samples.source_time_ns)),
                 )
             self._writer.executemany("INSERT OR REPLACE INTO producer VALUES (?, ?)", sequences.items())
         self._tag_ids.update(new_ids)
@@ -320,6 +328,18 @@ class SqliteStore:
             self._tail, self._move = self._tail.thawed(), None
         return left > 0
 
+    # Damaged chunks.
+
+    def _set_aside(self) -> None:
+        """Move what readers found damaged to quarantine."""
+        damaged, self._damaged = self._damaged, []
+        try:
+            with self._transaction():
+                for meta in damaged:
+                    compaction.set_aside(self._writer, meta)
+        except StorageError as error:
+            _LOG.warning("%s: %d damaged chunks stay where they are: %s", self._path, len(damaged), error)
+
     # Reading; in any thread.
 
     @contextmanager
@@ -350,10 +370,15 @@ class SqliteStore:
 
     def _report(self, meta: Meta, error: CorruptChunk) -> None:
         """Count and log a corrupt chunk, once."""
-        if meta.id in self._known_corrupt:
+        if meta in self._known_corrupt:
             return
-        self._known_corrupt.add(meta.id)
+        self._known_corrupt.add(meta)
         self._corrupt.add()
+        self._jobs.put(meta)
         name = next((name for name, number in self._tag_ids.items() if number == meta.tag), str(meta.tag))
         where = f"{self._path}: {meta.rows} samples of {name} from {meta.first_ns} to {meta.last_ns} ns"
         _LOG.error("%s cannot be read: %s", where, error)
+
+
+def _span(times: NDArray[np.int64]) -> tuple[int, int]:
+    return int(times.min()), int(times.max())

@@ -13,9 +13,9 @@ import numpy as np
 
 from uem.services.history.sqlite import SqliteStore
 from uem.services.metrics import Metrics
-from uem.v1 import ingestion_pb2, ingestion_pb2_grpc
+from uem.twin_core.measurements import Gap, GapReason
+from uem.v1 import common_pb2, ingestion_pb2, ingestion_pb2_grpc
 
-KILLS = 20
 ROWS = 50
 T0_NS = 1_700_000_000_000_000_000
 
@@ -27,6 +27,10 @@ class Producer:
         self.name, self.tag = f"producer {number}", f"tag/{number}"
         self.acknowledged = 0
 
+    def gap(self, sequence):
+        """One in each batch."""
+        return Gap(self.tag, T0_NS + sequence * 10, T0_NS + sequence * 10 + 3, GapReason.LINK_DOWN)
+
     def request(self, sequence):
         first = (sequence - 1) * ROWS
         request = ingestion_pb2.IngestRequest(producer=self.name, sequence=sequence)
@@ -35,6 +39,9 @@ class Producer:
         request.samples.source_time_ns.extend(range(T0_NS + first, T0_NS + first + ROWS))
         request.samples.value.extend(float(i) for i in range(first, first + ROWS))
         request.samples.quality.extend([0] * ROWS)
+        gap = self.gap(sequence)
+        reason = common_pb2.GAP_REASON_LINK_DOWN
+        request.gaps.add(tag_name=gap.tag, start_time_ns=gap.start_ns, end_time_ns=gap.end_ns, reason=reason)
         return request
 
     async def run(self, address):
@@ -67,11 +74,12 @@ async def acknowledged_more(producers, batches):
     raise AssertionError("no acknowledgements for a minute")
 
 
-async def test_twenty_kills_under_load_lose_no_acknowledged_sample_and_store_none_twice(tmp_path):
+async def test_kills_under_load_lose_no_acknowledged_sample_or_gap_and_store_none_twice(tmp_path, times_long):
+    kills = times_long(20, 100)
     rng = random.Random(20)
     producers = [Producer(number) for number in range(4)]
     runner = Path(__file__).with_name("history_process.py")
-    for _ in range(KILLS):
+    for _ in range(kills):
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(runner), str(tmp_path), stdout=asyncio.subprocess.PIPE
         )
@@ -84,16 +92,18 @@ async def test_twenty_kills_under_load_lose_no_acknowledged_sample_and_store_non
         await process.communicate()
         ended = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 60)
         assert all(isinstance(error, grpc.aio.AioRpcError) for error in ended), ended
-    await asyncio.to_thread(check, tmp_path / "history.db", producers)
+    await asyncio.to_thread(check, tmp_path / "history.db", producers, kills)
 
 
-def check(path, producers):
+def check(path, producers, kills):
     with closing(SqliteStore(path, Metrics())) as store:
         for producer in producers:
             last = store.last_sequence(producer.name)
-            assert last >= producer.acknowledged >= KILLS
+            assert last >= producer.acknowledged >= kills
             rows = store.read([producer.tag], 0, 2**63 - 1)
             np.testing.assert_array_equal(rows.source_time_ns, T0_NS + np.arange(last * ROWS))
+            found = [gap for _, gap in store.gaps([producer.tag], 0, 2**63 - 1, last + 1)]
+            assert found == [producer.gap(sequence) for sequence in range(1, last + 1)]
             np.testing.assert_array_equal(rows.value, np.arange(last * ROWS))
             assert store.tags([producer.tag])[producer.tag].sample_count == last * ROWS
     with closing(sqlite3.connect(path)) as connection:

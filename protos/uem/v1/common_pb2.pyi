@@ -34,6 +34,8 @@ class _GapReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GapReason.V
     """A queue of the plant or of the gateway was full."""
     GAP_REASON_SPOOL_FULL: _GapReason.ValueType  # 4
     """The gateway had no room on its disk."""
+    GAP_REASON_STORE_DAMAGED: _GapReason.ValueType  # 5
+    """What the history had stored is damaged."""
 
 class GapReason(_GapReason, metaclass=_GapReasonEnumTypeWrapper): ...
 
@@ -46,6 +48,8 @@ GAP_REASON_QUEUE_OVERFLOW: GapReason.ValueType  # 3
 """A queue of the plant or of the gateway was full."""
 GAP_REASON_SPOOL_FULL: GapReason.ValueType  # 4
 """The gateway had no room on its disk."""
+GAP_REASON_STORE_DAMAGED: GapReason.ValueType  # 5
+"""What the history had stored is damaged."""
 Global___GapReason: _TypeAlias = GapReason  # noqa: Y015
 
 class _Source:
