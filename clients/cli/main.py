@@ -29,6 +29,7 @@ COMMANDS = {
     "simulate": ("uem.offline.simulate", "run a model on a time series, without a server"),
     "validate": ("uem.offline.validate.main", "hold the models against measured data"),
     "serve": ("uem.services.standalone", "the server alone: ingestion, twins, forecasts, history"),
+    "backup": ("uem.services.history.backup", "copy the history to a file while the server runs, or put it back"),
     "gateway": ("uem.hardware_adapters.gateway", "read plants by OPC UA and send what they measure to a server"),
     "simulator": ("uem.hardware_adapters.simulator.main", "play recorded plants through real OPC UA servers"),
 }

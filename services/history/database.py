@@ -100,16 +100,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = 0
     if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-        if application != _APPLICATION_ID:
-            raise StorageError(f"{path} is a database of another program; choose another folder with --state")
-        if not 1 <= version <= SCHEMA_VERSION:
-            raise StorageError(
-                f"{path} has schema version {version}, this uem reads 1 to {SCHEMA_VERSION}; "
-                "use the uem that wrote it or choose another folder with --state"
-            )
+        version = checked_version(connection, path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA journal_size_limit=67108864")
@@ -118,3 +111,17 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"BEGIN IMMEDIATE;{''.join(_STEPS[version:])}PRAGMA application_id={_APPLICATION_ID};"
             f"PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
         )
+
+
+def checked_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a file; StorageError when it is not ours or of a version that is not known here."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != _APPLICATION_ID:
+        raise StorageError(f"{path} is a database of another program; choose another folder with --state")
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise StorageError(
+            f"{path} has schema version {version}, this uem reads 1 to {SCHEMA_VERSION}; "
+            "use the uem that wrote it or choose another folder with --state"
+        )
+    return int(version)
