@@ -12,14 +12,15 @@ from uem.twin_core.errors import InvalidInput
 def toml(territory: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     """A territory as TOML; `comments` stand at its head. Keys without a value (None) are left out."""
     lines = [f"# {comment}".rstrip() for comment in comments]
-    lines += _pairs({key: value for key, value in territory.items() if key != "networks"})
-    for network in territory.get("networks", ()):
-        lines += ["", "[[networks]]"]
-        lines += _pairs({k: v for k, v in network.items() if not _is_table(v)})
-        lines += [line for k, v in network.items() if _is_table(v) for line in _tables(k, v)]
-        for key, value in network.items():
-            if isinstance(value, Mapping):
-                lines += ["", f"[networks.{key}]", *_pairs(value)]
+    lines += _pairs({key: value for key, value in territory.items() if not _is_table(value)})
+    for kind, parts in territory.items():
+        for part in parts if _is_table(parts) else ():
+            lines += ["", f"[[{kind}]]"]
+            lines += _pairs({k: v for k, v in part.items() if not _is_table(v)})
+            lines += [line for k, v in part.items() if _is_table(v) for line in _tables(k, v)]
+            for key, value in part.items():
+                if isinstance(value, Mapping):
+                    lines += ["", f"[{kind}.{key}]", *_pairs(value)]
     return "\n".join(lines).strip() + "\n"
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "watch": ("uem.clients.cli.watch", "follow the states as they come"),
     "forecast": ("uem.clients.cli.forecast", "what a twin expects, with its band"),
     "history": ("uem.clients.cli.history", "what was measured"),
+    "generate": ("uem.offline.generating", "draw a valley by chance, with plant, network, factories and tags"),
     "import": ("uem.offline.importing", "make a territory file of what other tools wrote"),
     "check": ("uem.offline.check.main", "look for mistakes in a network, as drawn and as it runs"),
     "plot": ("uem.offline.plot.main", "draw a network, coloured by temperature, pressure, flow or diameter"),

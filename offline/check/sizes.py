@@ -93,7 +93,7 @@ def narrowing(network: Network) -> Iterator[Finding]:
         beside[pipe.start].append(pipe)
         beside[pipe.end].append(pipe)
     through: dict[str, list[str]] = {node.name: [] for node in network.nodes}
-    joining: tuple[Edge, ...] = (*network.valves, *network.pumps)
+    joining: tuple[Edge, ...] = (*(valve for valve in network.valves if valve.opening > 0.0), *network.pumps)
     for edge in joining:
         through[edge.start].append(edge.end)
         through[edge.end].append(edge.start)

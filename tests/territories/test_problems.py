@@ -146,5 +146,5 @@ def test_a_territory_of_the_core_refuses_two_plants_of_one_name():
 def test_an_unknown_territory_is_told_with_the_known_ones_and_the_way_to_others():
     with pytest.raises(UnknownName) as told:
         load("atlantis")
-    known = "known: pongau, quartier; or give the path of a territory.toml"
+    known = "known: pongau, quartier, vallee; or give the path of a territory.toml"
     assert str(told.value) == f"unknown territory 'atlantis'; {known}"
