@@ -35,6 +35,7 @@ def test_what_must_be_alerted_is(shipped):
         "certificate_expiry_seconds",
         "uem_twin_real_time_factor_ratio",
         "uem_gateway_samples_dropped_total",
+        "uem_ingestion_gaps_total",
         "uem_gateway_spool_batches",
         "uem_ingestion_refused_samples_total",
     ):

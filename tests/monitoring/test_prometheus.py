@@ -29,6 +29,7 @@ MUST_HAVE = {
     "connection state": ("uem_gateway_connected", "uem_gateway_ingestion_connected"),
     "reconnects": ("uem_gateway_reconnects_total",),
     "certificate expiry": ("uem_gateway_certificate_expiry_seconds", "uem_simulator_certificate_expiry_seconds"),
+    "gaps": ("uem_ingestion_gaps_total",),
     "queue depth": ("uem_gateway_spool_batches", "uem_gateway_pending_samples", "uem_history_queued_batches"),
     "calls": ("uem_rpc_started_total", "uem_rpc_handled_total", "uem_rpc_duration_seconds"),
     "twin step": ("uem_twin_step_duration_seconds",),
