@@ -76,8 +76,3 @@ cdef class Pipes:
     cdef Py_ssize_t* offset  # [count + 1], of a pipe's record in the row of a member
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t width
-    cdef check(
-        self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg, const double[:, ::1] temp_k,
-        double dt_s, const double[::1] ambient_temp_k, double[:, ::1] out_mass_kg, double[:, ::1] out_heat_kgk,
-        double[::1] loss_j,
-    )

@@ -18,6 +18,7 @@ from importlib import import_module
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.thermal.levels import LEVEL
 
+include "uem/twin_core/thermal/pipe_arrays.pxi"
 include "uem/twin_core/thermal/pipe_water.pxi"
 
 HEAT_CAPACITY_J_KGK = HEAT_CAPACITY
@@ -130,7 +131,10 @@ cdef class Pipes:
         cdef Py_ssize_t member, i
         cdef Outflow out
         cdef Py_ssize_t members = rows.shape[0]
-        self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
+        check_arrays(
+            self.count, self.width, MEMO_WIDTH, rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg,
+            out_heat_kgk, loss_j,
+        )
         with nogil:
             for member in range(members):
                 loss_j[member] = 0.0
@@ -151,7 +155,10 @@ cdef class Pipes:
         cdef Outflow out
         cdef double* record
         cdef bint possible = True
-        self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
+        check_arrays(
+            self.count, self.width, MEMO_WIDTH, rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg,
+            out_heat_kgk, loss_j,
+        )
         for member in range(rows.shape[0]):
             for i in range(self.count):
                 record = &rows[member, self.offset[i]]
@@ -174,20 +181,6 @@ cdef class Pipes:
                     mass_kg[i, member], temp_k[i, member], dt_s, ambient_temp_k[member],
                 )
         return True
-
-    cdef check(self, double[:, ::1] rows, double[:, ::1] memos, const double[:, ::1] mass_kg,
-               const double[:, ::1] temp_k, double dt_s, const double[::1] ambient_temp_k,
-               double[:, ::1] out_mass_kg, double[:, ::1] out_heat_kgk, double[::1] loss_j):
-        cdef Py_ssize_t members = rows.shape[0]
-        if not (mass_kg.shape[0] == temp_k.shape[0] == out_mass_kg.shape[0] == out_heat_kgk.shape[0] == self.count):
-            raise InvalidInput(f"flows of {mass_kg.shape[0]} pipes, not {self.count}")
-        if not (members == memos.shape[0] == mass_kg.shape[1] == temp_k.shape[1] == out_mass_kg.shape[1]
-                == out_heat_kgk.shape[1] == ambient_temp_k.shape[0] == loss_j.shape[0]):
-            raise InvalidInput(f"arrays do not all have {members} members")
-        if rows.shape[1] != self.width or memos.shape[1] != self.count * MEMO_WIDTH:
-            raise InvalidInput(f"rows of {rows.shape[1]} and memos of {memos.shape[1]} numbers do not fit these pipes")
-        if not dt_s > 0.0:
-            raise InvalidInput(f"dt_s {dt_s} must be positive")
 
     def energy_j(self, const double[:, ::1] rows, double[::1] out):
         """Heat content of all pipes above 0 degC, filled into out (members,)."""

@@ -17,6 +17,7 @@ from uem.twin_core.thermal.water cimport conductivity_w_mk, density_kg_m3, heat_
 
 from uem.twin_core.errors import InvalidInput
 
+include "uem/twin_core/thermal/pipe_arrays.pxi"
 include "uem/twin_core/thermal/plugs.pxi"
 
 # One temperature for all properties of water, as in pipes.pyx: energy is linear in temperature and ledgers are exact.
@@ -196,7 +197,10 @@ cdef class Rings:
         """
         cdef Py_ssize_t member, i
         cdef Outflow out
-        self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
+        check_arrays(
+            self.count, self.width, MEMO_WIDTH, rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg,
+            out_heat_kgk, loss_j,
+        )
         with nogil:
             for member in range(rows.shape[0]):
                 loss_j[member] = 0.0
@@ -217,7 +221,10 @@ cdef class Rings:
         cdef Outflow out
         cdef double* record
         cdef double* memo
-        self.check(rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j)
+        check_arrays(
+            self.count, self.width, MEMO_WIDTH, rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg,
+            out_heat_kgk, loss_j,
+        )
         for member in range(rows.shape[0]):
             loss_j[member] = 0.0
             for i in range(self.count):
@@ -235,19 +242,6 @@ cdef class Rings:
                 out_mass_kg[i, member] = out.mass_kg
                 out_heat_kgk[i, member] = out.heat_kgk
                 loss_j[member] += out.loss_j
-
-    def check(self, rows, memos, mass_kg, temp_k, dt_s, ambient_temp_k, out_mass_kg, out_heat_kgk, loss_j):
-        """Refuse arrays that do not fit these pipes."""
-        members = rows.shape[0]
-        if not (mass_kg.shape[0] == temp_k.shape[0] == out_mass_kg.shape[0] == out_heat_kgk.shape[0] == self.count):
-            raise InvalidInput(f"flows of {mass_kg.shape[0]} pipes, not {self.count}")
-        if not (members == memos.shape[0] == mass_kg.shape[1] == temp_k.shape[1] == out_mass_kg.shape[1]
-                == out_heat_kgk.shape[1] == ambient_temp_k.shape[0] == loss_j.shape[0]):
-            raise InvalidInput(f"arrays do not all have {members} members")
-        if rows.shape[1] != self.width or memos.shape[1] != self.count * MEMO_WIDTH:
-            raise InvalidInput(f"rows of {rows.shape[1]} and memos of {memos.shape[1]} numbers do not fit these pipes")
-        if not dt_s > 0.0:
-            raise InvalidInput(f"dt_s {dt_s} must be positive")
 
     def energy_j(self, const double[:, ::1] rows, double[::1] out):
         """Heat content of all pipes above 0 degC, filled into out (members,)."""
