@@ -5,14 +5,16 @@ import runpy
 import threading
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
+from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, UnknownName
 from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, Pump, PumpControl, Valve, ValveKind
 from uem.twin_core.plant.units import DumpCooler, FlowControl, HeatLoad, HeatSource, StorageTank
+from uem.twin_core.thermal import network as network_module
 from uem.twin_core.thermal.network import NetworkPlan
 from uem.twin_core.thermal.pipes import HEAT_CAPACITY_J_KGK
 
@@ -651,3 +653,17 @@ def test_the_networks_that_are_tried_are_of_all_kinds():
     assert any(valve.opening == 0.0 for n in networks for valve in n.valves)
     assert any(node.demand_kg_s < 0.0 for n in networks for node in n.nodes)
     assert any(len(n.units) > 4 for n in networks)
+
+
+@pytest.mark.parametrize("dt_s", [1.0, 60.0], ids=["one part", "several parts"])
+def test_a_step_whose_flows_are_not_found_leaves_the_state_as_it_was(monkeypatch, dt_s):
+    plan = NetworkPlan(district())
+    state, inputs = plan.initial_state(330.0), plan.inputs()
+    plan.step(state, 60.0, inputs)
+    monkeypatch.setattr(network_module, "Graph", partial(network_module.Graph, tolerance=-1.0))  # never settled
+    hopeless, before = NetworkPlan(district()), state.to_bytes()
+    inputs = hopeless.inputs()
+    inputs.set_commands("heat_w", 50e3)
+    with pytest.raises(NotConverged):
+        hopeless.step(state, dt_s, inputs)
+    assert state.to_bytes() == before
