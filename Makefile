@@ -8,7 +8,7 @@ BUF_VERSION := 1.75.0
 NODE_OPCUA_VERSION := 2.186.4
 SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters protos -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
 .DELETE_ON_ERROR:
-.PHONY: run dev test fuzz lint protos bench docs clean check-prerequisites
+.PHONY: run dev test fuzz chaos lint protos bench docs clean check-prerequisites
 
 run: $(VENV)/.run ## install, compile and start the main job
 	@# In a terminal `uem up` gets a job of its own: Ctrl-C then reaches it and not make, which would end with 130.
@@ -24,6 +24,9 @@ test: $(VENV)/.test $(VENV)/.node-opcua ## all tests with coverage
 
 fuzz: $(VENV)/.test ## a million mutated messages through the OPC UA decoder, compiled with sanitizers
 	$(BIN)/python tests/hardware_adapters/opcua/fuzz.py --sanitize --mutations 1000000
+
+chaos: $(VENV)/.test $(VENV)/.node-opcua ## a hundred outages between us and an OPC UA plant, timed
+	UEM_CHAOS=100 $(BIN)/python -m pytest -q -s tests/hardware_adapters/opcua/test_chaos.py
 
 lint: $(VENV)/.dev $(VENV)/.buf ## ruff, mypy --strict, buf lint, stubs compared, import layers
 	$(BIN)/ruff check .

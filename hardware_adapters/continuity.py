@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.hardware_adapters.base import Break
-from uem.twin_core.measurements import OVERFLOW, Gap, GapReason, Samples
+from uem.twin_core.measurements import Gap, GapReason, Samples, is_overflow
 
 T = TypeVar("T", bound=np.generic)
 
-_OVERFLOW_BITS = np.uint32(0x00000C80)  # info type and the bit itself (OPC 10000-4, 7.39.1)
 _NEVER = np.iinfo(np.int64).min
 _REASONS = tuple(GapReason)
 _WHOLE = 0
@@ -48,7 +47,7 @@ class Continuity:
             & _equal(samples.value, self._value[tag])
         )
         fresh = samples.take(~same) if same.any() else samples
-        overflows = (samples.quality & _OVERFLOW_BITS) == OVERFLOW
+        overflows = is_overflow(samples.quality)
         gaps = self._gaps(samples, overflows) if self._any_broken or overflows.any() else []
         self._time[tag] = samples.source_time_ns
         self._value[tag] = samples.value

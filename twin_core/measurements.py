@@ -26,6 +26,7 @@ BAD_SENSOR_FAILURE = 0x808C0000
 BAD_NO_COMMUNICATION = 0x80310000
 OVERFLOW = 0x00000480  # info bits: of a data value, and at least one value before this one was lost
 _SEVERITY = 0xC0000000
+_OVERFLOW_MASK = 0x00000C80
 
 
 def is_good(quality: int) -> bool:
@@ -36,6 +37,12 @@ def is_good(quality: int) -> bool:
 def is_bad(quality: int) -> bool:
     """Whether the severity of a 32-bit quality is Bad (the reserved severity 3 counts as Bad)."""
     return quality & BAD != 0
+
+
+def is_overflow(quality: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """By row, whether at least one value before it was lost."""
+    lost: NDArray[np.bool_] = (quality & np.uint32(_OVERFLOW_MASK)) == OVERFLOW
+    return lost
 
 
 def quality_name(quality: int) -> str:

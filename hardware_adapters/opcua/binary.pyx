@@ -31,6 +31,7 @@ cdef int64_t MOST_TICKS = 92_233_720_368_547_757  # from 1970, so that ns and th
 cdef enum:
     MISMATCH = 0x80740000
     BAD = 0x80000000
+    MOST_NUMBERS = 100_000  # sequence numbers or results in a message, of which a server has hundreds
     DEEPEST = 100  # nestings: as many as a decoder has to follow (OPC 10000-6, 5.1.2)
 
 cdef enum:  # numeric identifiers of binary encodings in namespace 0
@@ -461,8 +462,10 @@ cdef uint32_t header(Cursor* c, int64_t expected, str what) except? 0xFFFFFFFF:
 
 
 cdef list numbers(Cursor* c):
-    cdef Py_ssize_t i
-    return [u32(c) for i in range(count(c, 4))]
+    cdef Py_ssize_t i, n = count(c, 4)
+    if n > MOST_NUMBERS:
+        fail(c)
+    return [u32(c) for i in range(n if c.failed == NULL else 0)]
 
 
 cdef void skip_all_diagnostics(Cursor* c) noexcept nogil:
@@ -560,19 +563,25 @@ def republish_response(const uint8_t[::1] body not None, Columns columns not Non
     return (result, *message)
 
 
-def read_response(const uint8_t[::1] body not None, Columns columns not None):
-    """Read a ReadResponse into `columns`; the result of the service.
+def read_response(const uint8_t[::1] body not None, Columns columns not None, Py_ssize_t most_rows):
+    """Read a ReadResponse of at most `most_rows` into `columns`; the result of the service.
+
+    A row may take one byte there and takes 32 here, so that the sender must not choose how many there are.
 
     Raises:
         AdapterError: it is not one, or it is cut short or malformed.
     """
     cdef Cursor c = beginning(body, "read response")
     cdef uint32_t result
+    cdef Py_ssize_t rows
     columns.clear()
     result = header(&c, READ_RESPONSE, "read response")
     check(&c, body, "read response")
     if not result & BAD:
-        data_values(&c, columns, count(&c, 1), False)
+        rows = count(&c, 1)
+        if rows > most_rows:
+            raise AdapterError(f"the server sent a malformed read response: {rows} values where {most_rows} were asked")
+        data_values(&c, columns, rows, False)
         skip_all_diagnostics(&c)
         check(&c, body, "read response")
     return result

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.binary import BAD_TYPE_MISMATCH, NO_TIME, Columns, publish_response, republish_response
 from uem.twin_core.errors import AdapterError
-from uem.twin_core.measurements import OVERFLOW, is_bad
+from uem.twin_core.measurements import is_bad, is_overflow
 
 __all__ = [
     "BAD_TYPE_MISMATCH",
@@ -26,8 +26,6 @@ __all__ = [
     "decode_repeated",
     "variant",
 ]
-
-_OVERFLOW_MASK = 0x00000C80
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Notification:
     @property
     def overflow_count(self) -> int:
         """Rows before which the server dropped at least one value."""
-        return int(np.count_nonzero((self.quality & _OVERFLOW_MASK) == OVERFLOW))
+        return int(np.count_nonzero(is_overflow(self.quality)))
 
 
 def decode(body: bytes, columns: Columns | None = None) -> Notification:

@@ -8,7 +8,7 @@ from asyncua import ua
 from asyncua.client.ua_session import UaSession
 
 from uem.hardware_adapters.opcua import notifications
-from uem.hardware_adapters.opcua.delivery import Delivery
+from uem.hardware_adapters.opcua.delivery import NUMBERS, Delivery
 from uem.hardware_adapters.opcua.notifications import Notification
 from uem.hardware_adapters.tasks import end
 
@@ -24,24 +24,31 @@ _NOT_SENT_AGAIN = (
 )
 
 
+class Lost:
+    """Stands where notifications are missing that the server no longer has."""
+
+
+LOST = Lost()
+
+
 class Publisher:
     """Keeps requests waiting at the server and tells what the answers bring, nothing twice."""
 
-    def __init__(self, session: UaSession, subscription: int, endpoint: str) -> None:
-        """Nothing is asked yet; `endpoint` names the server in warnings."""
+    def __init__(self, session: UaSession, subscription: int, endpoint: str, delivery: Delivery | None = None) -> None:
+        """Nothing is asked yet; `delivery` knows what of the subscription has come, `endpoint` is for warnings."""
         self.lost = 0  # notifications that did not come and that the server no longer has
         self.decode_s = 0.0
         self._session = session
         self._subscription = subscription
         self._endpoint = endpoint
         self._in_flight = IN_FLIGHT
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: dict[asyncio.Task[None], list[int]] = {}
         self._answers: asyncio.Queue[tuple[bytes | Exception, list[int]]] = asyncio.Queue()
-        self._delivery = Delivery()
+        self._delivery = Delivery() if delivery is None else delivery
         self._columns = notifications.Columns()
 
-    async def next(self) -> list[Notification]:
-        """Wait for an answer: notifications that were missed, then its own, none for a keep-alive.
+    async def next(self) -> list[Notification | Lost]:
+        """Wait for an answer: notifications that were missed, then its own, none for a keep-alive; LOST between them.
 
         The columns of the last one are valid until the next call.
 
@@ -54,6 +61,8 @@ class Publisher:
         found = notifications.decode(body, self._columns)
         self.decode_s += perf_counter() - begin
         self._delivery.answered(sent, found.acknowledged)
+        if found.subscription != self._subscription:  # one that was given up, and that the server has not ended yet
+            return []
         arrived = await self._missed(found)
         if found.is_keep_alive:
             self._delivery.reached(found.sequence)
@@ -62,14 +71,17 @@ class Publisher:
         return arrived
 
     async def close(self) -> None:
-        """Let go of the requests."""
+        """Let go of the requests; what they acknowledge has to be acknowledged again."""
+        for acknowledgements in self._waiting.values():
+            self._delivery.answered(acknowledgements, [])
         await end(self._waiting)
 
     async def _answer(self) -> tuple[bytes, list[int]]:
         """The next answer in the order of arrival, and what its request had acknowledged."""
         while True:
             while len(self._waiting) < self._in_flight:
-                self._waiting.add(asyncio.create_task(self._ask(self._delivery.acknowledgements())))
+                numbers = self._delivery.acknowledgements()
+                self._waiting[asyncio.create_task(self._ask(numbers))] = numbers
             answer, sent = await self._answers.get()
             if isinstance(answer, ua.uaerrors.BadTooManyPublishRequests) and self._waiting:
                 self._in_flight = len(self._waiting)
@@ -88,20 +100,28 @@ class Publisher:
             answer = await self._publish(acknowledgements)
         except Exception as error:  # is raised by `next`
             answer = error
-        self._waiting.discard(task)
+        self._waiting.pop(task, None)
         self._answers.put_nowait((answer, acknowledgements))
 
-    async def _missed(self, found: Notification) -> list[Notification]:
+    async def _missed(self, found: Notification) -> list[Notification | Lost]:
         """The notifications before this one that did not come, as far as the server still has them."""
+        expected = self._delivery.expected
         numbers, lost = self._delivery.missing(found.sequence, found.available)
-        arrived = []
+        arrived: list[Notification | Lost] = []
         for number in numbers:
             again = await self._republish(number)
             if again is None:
                 lost += 1
-            else:
-                self._delivery.came(number)
-                arrived.append(again)
+                continue
+            if number != expected:
+                arrived.append(LOST)
+            arrived.append(again)
+            expected = number % NUMBERS + 1
+        for each in arrived:  # only now: a line that breaks before this leaves nothing half noted
+            if isinstance(each, Notification):
+                self._delivery.came(each.sequence)
+        if lost and found.sequence != expected:
+            arrived.append(LOST)
         if lost:
             self.lost += lost
             _log.warning("%s: %d notifications before number %d are lost", self._endpoint, lost, found.sequence)

@@ -25,15 +25,18 @@ class Readings:
     others: dict[int, bytes]
 
 
-def decode(body: bytes, columns: Columns | None = None) -> Readings:
+MOST_ROWS = 65_536  # of one call, for who does not say how many were asked
+
+
+def decode(body: bytes, columns: Columns | None = None, *, most_rows: int = MOST_ROWS) -> Readings:
     """Decode the body of a ReadResponse message, into columns of its own or into those of the message before.
 
     Raises:
-        AdapterError: it is not one, or it is cut short or malformed, or the server refuses to read.
+        AdapterError: it is not one, or it is cut short or malformed, or has more rows, or the server refuses to read.
     """
     if columns is None:
         columns = Columns()
-    result = read_response(body, columns)
+    result = read_response(body, columns, most_rows)
     if is_bad(result):
         raise AdapterError(f"the server refuses to read: {ua.StatusCode(result).name}")
     return Readings(columns.value, columns.quality, columns.source_time_ns, columns.server_time_ns, columns.others)

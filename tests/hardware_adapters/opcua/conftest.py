@@ -52,3 +52,9 @@ def node_tags():
         ]
 
     return made
+
+
+@pytest.fixture
+def chaos():
+    """chaos(endpoint): a line to it that breaks when told."""
+    return _load("chaos").ChaosLine

@@ -9,10 +9,10 @@ import pytest
 from asyncua import Client, Server, ua
 
 from uem.hardware_adapters.contract import collected
-from uem.hardware_adapters.opcua import client as client_module
 from uem.hardware_adapters.opcua import notifications
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.opcua.services import in_chunks
 from uem.hardware_adapters.simulator.server import PlantServer
 from uem.twin_core.errors import AdapterError, NotTrusted, UnknownTag
 from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, UNCERTAIN_SENSOR_NOT_ACCURATE
@@ -23,6 +23,7 @@ EPOCH_NS = 1_669_213_388_000_000_000
 @pytest.fixture
 def adapter(bindings, shared_pki):
     def made(endpoint, tags=bindings, certificates=shared_pki.gateway, **options):
+        options = {"give_up_s": 0.0, "silence_s": 15.0, **options}  # outages have tests of their own
         return OpcUaAdapter(endpoint, tags, certificates, publish_interval_ms=50.0, **options)
 
     return made
@@ -223,14 +224,14 @@ async def test_chunks_are_halved_for_a_server_with_small_limits():
             raise ua.uaerrors.BadTooManyOperations
         return [item * 2 for item in items]
 
-    assert await client_module._in_chunks(list(range(10)), call, 10) == [2 * n for n in range(10)]
+    assert await in_chunks(list(range(10)), call, 10) == [2 * n for n in range(10)]
     assert max(sizes[3:]) <= 3
 
     async def refuses(items):
         raise ua.uaerrors.BadTooManyOperations
 
     with pytest.raises(ua.uaerrors.BadTooManyOperations):
-        await client_module._in_chunks([1, 2], refuses)
+        await in_chunks([1, 2], refuses)
 
 
 async def test_a_server_without_the_filter_is_used_without_it(open_hall, adapter, monkeypatch, caplog):
@@ -278,7 +279,7 @@ async def test_a_time_that_the_source_does_not_say_is_the_servers_then_ours(adap
     message.Parameters.NotificationMessage.NotificationData.append(data)
     opened = adapter("opc.tcp://127.0.0.1:1/x")
     before = time.time_ns()
-    opened._take(notifications.decode(struct_to_binary(message)))
+    await opened._take(notifications.decode(struct_to_binary(message)))
     opened._queue.end()
     (samples,) = [batch async for batch in opened.batches()]
     (first, second) = samples.rows()

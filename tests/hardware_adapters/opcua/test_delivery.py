@@ -45,6 +45,21 @@ def test_a_notification_that_comes_twice_is_taken_once_and_acknowledged_again():
     assert delivery.acknowledgements() == [5, 6, 5]
 
 
+def test_a_notification_that_comes_twice_is_known_however_long_ago_it_came():
+    delivery = after(*range(5, 5000))
+    assert delivery.missing(7, []) == ([], 0)
+    assert not delivery.came(7)
+    assert delivery.missing(5000, []) == ([], 0)
+
+
+def test_a_number_that_was_left_out_may_come_late():
+    delivery = after(5, 6, 9)
+    assert delivery.came(7)
+    assert not delivery.came(7)
+    assert delivery.came(8)
+    assert delivery.missing(10, []) == ([], 0)
+
+
 def test_numbers_that_go_back_to_one_that_never_came_are_a_loss_and_go_on_from_there():
     delivery = after(50, 51)
     assert delivery.missing(3, []) == ([], 1)

@@ -23,7 +23,9 @@ WRITES = 8
 @pytest.fixture
 def adapter(bindings, shared_pki):
     def made(endpoint):
-        return OpcUaAdapter(endpoint, bindings, shared_pki.gateway, publish_interval_ms=50.0, silence_s=6.0)
+        return OpcUaAdapter(
+            endpoint, bindings, shared_pki.gateway, publish_interval_ms=50.0, silence_s=6.0, give_up_s=0.0
+        )
 
     return made
 

@@ -102,6 +102,15 @@ def test_a_count_that_the_bytes_cannot_hold_is_refused_before_room_is_made():
         decode_readings(body[:at] + struct.pack("<i", 2**31 - 1) + body[at + 4 :])
 
 
+def test_more_rows_than_were_asked_are_refused_before_room_is_made():
+    message = ua.ReadResponse()
+    message.Results = [ua.DataValue(ua.Variant(1.0))] * 3
+    body = struct_to_binary(message)
+    assert len(decode_readings(body, most_rows=3).value) == 3
+    with pytest.raises(AdapterError, match="3 values where 2 were asked"):
+        decode_readings(body, most_rows=2)
+
+
 async def test_values_of_a_real_server_are_what_its_client_reads():
     server = Server()
     await server.init()

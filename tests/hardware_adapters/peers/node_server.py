@@ -66,6 +66,12 @@ class NodeServer:
         self._options["port"] = int(self.endpoint.rpartition(":")[2].partition("/")[0])
         self._drains = [asyncio.create_task(_drain(s)) for s in (self._process.stdout, self._process.stderr)]
 
+    def tell(self, word: str) -> None:
+        """`forget`: end all sessions with their subscriptions; `expire`: end the sessions only."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+
     async def kill(self) -> None:
         """At once, as a power cut does."""
         process, self._process = self._process, None

@@ -3,7 +3,8 @@
 //   node server.js '{"port": 0, "folder": "...", "tags": 10, "everyMs": 0, "counterMs": 20, "limit": 100}'
 //
 // `folder` has certificate.pem and key.pem of the server and trusted.der of the one client that is let in. It prints one line,
-// "READY <endpoint>", and lives until its standard input is closed. Everything stands below Objects/Plant:
+// "READY <endpoint>", and lives until its standard input is closed; the words
+// "forget" and "expire" there end sessions. Everything stands below Objects/Plant:
 //
 //   T0, T1, ...       doubles, their own number plus a count of changes, written every `everyMs` (0: once)
 //   Counter, Kept     count up together every `counterMs`; Kept has a history of `history` values
@@ -67,7 +68,12 @@ async function main() {
   await server.start();
   const port = server.endpoints[0].port;
   process.stdout.write(`READY opc.tcp://127.0.0.1:${port}/plant\n`);
-  process.stdin.on("end", () => process.exit(0)).resume();
+  process.stdin.on("end", () => process.exit(0)).on("data", (words) => {
+    // "forget" ends all sessions with their subscriptions, "expire" ends the sessions only
+    for (const word of String(words).trim().split("\n"))
+      for (const session of Object.values(server.engine._sessions ?? {}))
+        server.engine.closeSession(session.authenticationToken, word === "forget", "Terminated");
+  });
 }
 
 function build(space) {
