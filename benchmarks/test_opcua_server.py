@@ -23,7 +23,7 @@ from asyncua.server.user_managers import UserManager
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.opcua.server.server import AddressSpace, PointServer
-from uem.twin_core.measurements import Tag
+from uem.twin_core.measurements import Samples, Tag
 from uem.twin_core.plant.territory import TagBinding
 
 TAGS, PUBLISH_MS = 1000, 50.0
@@ -53,8 +53,9 @@ async def subscriber(folder: Path, endpoint: str) -> None:
     async with OpcUaAdapter(endpoint, BINDINGS, certificates, publish_interval_ms=PUBLISH_MS) as adapter:
         rows = 0
         async for samples in adapter.batches():
-            rows += len(samples)
-            print(rows, flush=True)
+            if isinstance(samples, Samples):
+                rows += len(samples)
+                print(rows, flush=True)
 
 
 async def delivered(folder: Path, endpoint: str, write: Write, seconds: float) -> tuple[float, float]:

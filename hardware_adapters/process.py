@@ -39,10 +39,19 @@ def folders(options: argparse.Namespace, territory: Territory) -> tuple[Path, Pa
 
 
 def run(prog: str, options: argparse.Namespace, work: Callable[[Territory, asyncio.Event], Awaitable[None]]) -> int:
-    """Run `work` until it ends, which it shall do soon after the event is set by SIGTERM or SIGINT; the exit code."""
+    """Run `work` for a territory until it ends, soon after the event is set by SIGTERM or SIGINT; the exit code."""
+
+    async def with_territory(stop: asyncio.Event) -> None:
+        await work(load(options.territory), stop)
+
+    return run_alone(prog, with_territory)
+
+
+def run_alone(prog: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """The same for a process that needs no territory."""
     with _logs_on_stderr():
         try:
-            asyncio.run(_until_signal(load(options.territory), work))
+            asyncio.run(_until_signal(work))
         except TwinError as error:
             print(f"{prog}: error: {error}", file=sys.stderr)
             return 1
@@ -66,11 +75,11 @@ def _logs_on_stderr() -> Iterator[None]:
         library.setLevel(before[1])
 
 
-async def _until_signal(territory: Territory, work: Callable[[Territory, asyncio.Event], Awaitable[None]]) -> None:
+async def _until_signal(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await work(territory, stop)
+    await work(stop)
 
 
 def announce(process: str, **facts: object) -> None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": ("uem.services.standalone", "the server alone: ingestion, twins, forecasts, history"),
     "backup": ("uem.services.history.backup", "copy the history to a file while the server runs, or put it back"),
     "gateway": ("uem.hardware_adapters.gateway", "read plants by OPC UA and send what they measure to a server"),
+    "opcua": ("uem.hardware_adapters.scada.main", "show the twins to control systems by OPC UA"),
     "simulator": ("uem.hardware_adapters.simulator.main", "play recorded plants through real OPC UA servers"),
 }
 

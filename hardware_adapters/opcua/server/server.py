@@ -65,17 +65,36 @@ class AddressSpace:
         *,
         identifier: str,
         kind: ua.VariantType = ua.VariantType.Double,
+        type_id: int = ua.ObjectIds.BaseDataVariableType,
+        data_type: int = 0,
         span: float = math.nan,
     ) -> tuple[int, Node]:
         """A variable whose values come in columns: its number, in the order of the calls, and its node.
 
-        `span` is the width of its EURange, which a deadband in percent refers to.
+        `type_id` is its type; one of PropertyType becomes a property of `parent`. `data_type` is a subtype of `kind`,
+        such as Duration. `span` is the width of its EURange, which a deadband in percent refers to.
         """
-        node = await parent.add_variable(
-            ua.NodeId(identifier, namespace), ua.QualifiedName(name, namespace), 0, kind, ua.NodeId(int(kind))
-        )
-        self.points.append(_Point(node.nodeid, int(kind), span))
-        return len(self.points) - 1, node
+        item, attributes = ua.AddNodesItem(), ua.VariableAttributes()
+        is_property = type_id == ua.ObjectIds.PropertyType
+        item.RequestedNewNodeId = ua.NodeId(identifier, namespace)
+        item.BrowseName = ua.QualifiedName(name, namespace)
+        item.NodeClass = ua.NodeClass.Variable
+        item.ParentNodeId = parent.nodeid
+        item.ReferenceTypeId = ua.NodeId(ua.ObjectIds.HasProperty if is_property else ua.ObjectIds.HasComponent)
+        item.TypeDefinition = ua.NodeId(type_id)
+        attributes.DisplayName = ua.LocalizedText(name)
+        attributes.DataType = ua.NodeId(data_type or int(kind))
+        attributes.Value = ua.Variant(0, kind)
+        attributes.ValueRank = ua.ValueRank.Scalar
+        attributes.ArrayDimensions = None
+        attributes.WriteMask = attributes.UserWriteMask = 0
+        attributes.Historizing = False
+        attributes.AccessLevel = attributes.UserAccessLevel = ua.AccessLevel.CurrentRead.mask
+        item.NodeAttributes = attributes
+        (result,) = await self.server.iserver.isession.add_nodes([item])
+        result.StatusCode.check()
+        self.points.append(_Point(result.AddedNodeId, int(kind), span))
+        return len(self.points) - 1, self.server.get_node(result.AddedNodeId)
 
 
 class PointServer:
@@ -134,9 +153,9 @@ class PointServer:
             server.disable_clock()
             clock = ua.NodeId(ua.ObjectIds.Server_ServerStatus_CurrentTime)
             server.set_attribute_value_callback(clock, lambda node, attribute: ua.DataValue(datetime.now(UTC)))
-            space = AddressSpace(server)
-            await self._describe(space)
-            self._install(server, space.points)
+            self.space = AddressSpace(server)
+            await self._describe(self.space)
+            self._install(server, self.space.points)
         try:
             await server.start()
         except OSError as error:
