@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -62,11 +62,10 @@ def factory(table: schema.Factory) -> FactorySite:
             title=table.title,
             heat=tuple(_heat(heat) for heat in table.heat),
             machine_tags={
-                machine.name: MachineTags(
-                    state_tag=machine.state_tag, good_tag=machine.good_tag, scrap_tag=machine.scrap_tag
-                )
+                machine.name: tags
                 for machine in table.machines
-                if machine.state_tag or machine.good_tag or machine.scrap_tag
+                for tags in [MachineTags(**{f.name: getattr(machine, f.name) for f in fields(MachineTags)})]
+                if tags.used
             },
             level_tags={buffer.name: buffer.level_tag for buffer in table.buffers if buffer.level_tag},
             calendar_epoch_ns=(table.calendar_epoch - datetime(1970, 1, 1, tzinfo=UTC))

@@ -63,6 +63,7 @@ def network(table: schema.Network) -> Network:
             pipes=tuple(pipes),
             pipe_classes=tuple(classes),
             ambient_temperature_tag=table.ambient_temperature_tag,
+            outdoor_temperature_tag=table.outdoor_temperature_tag,
             ambient_temp_k=units.to_si(table.ambient_c, "Cel"),
             valves=tuple(_valve(valve) for valve in table.valves),
             pumps=tuple(_pump(pump) for pump in table.pumps),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uem.territories import schema, schema_network
+from uem.twin_core.plant.factory import SLOT
 
 Raw = Mapping[str, Any]
 ASSETS = ("networks", "machines", "factories")
@@ -113,7 +114,10 @@ def _duplicates(where: str, names: Sequence[object]) -> Iterator[str]:
 
 
 def _tag_keys(found: object, key: str) -> Iterator[tuple[str, str]]:
-    """Every key below that names a tag, such as networks[0].nodes[1].flow_tag, with the tag."""
+    """Every key below that names a tag, such as networks[0].nodes[1].flow_tag, with the tag; of slots the first one's.
+
+    The territory itself looks at the tags of all slots.
+    """
     if isinstance(found, list):
         for i, item in enumerate(found):
             yield from _tag_keys(item, f"{key}[{i}]")
@@ -121,4 +125,4 @@ def _tag_keys(found: object, key: str) -> Iterator[tuple[str, str]]:
         for name, item in found.items():
             yield from _tag_keys(item, f"{key}.{name}")
     elif isinstance(found, str) and found and key.endswith("_tag"):
-        yield key, found
+        yield key, found.replace(SLOT, "1")

@@ -204,9 +204,13 @@ class FactoryMachine(Model):
     orders: Annotated[tuple[Order, ...], Field(description="that it releases, one after the other")] = ()
     recipes: dict[str, Law] = Field(default={}, description="cycle by product, where it is another one")
     changeovers: tuple[Changeover, ...] = ()
-    state_tag: Annotated[str, Field(description="PackML state, by the numbers of OPC 30060")] = ""
-    good_tag: Annotated[str, Field(description="counter of good parts")] = ""
+    state_tag: Annotated[
+        str, Field(description="PackML state, by the numbers of OPC 30060; with several slots all tags hold {slot}")
+    ] = ""
+    good_tag: Annotated[str, Field(description="counter of good parts; a batch counts when it ends")] = ""
     scrap_tag: Annotated[str, Field(description="counter of scrapped parts")] = ""
+    batch_tag: Annotated[str, Field(description="parts of the batch that it works on")] = ""
+    temperature_tag: Annotated[str, Field(description="of the chamber of a furnace")] = ""
 
     @model_validator(mode="after")
     def _has_a_cycle(self) -> Self:

@@ -174,6 +174,7 @@ class Network(Model):
     name: Name
     title: str = ""
     ambient_temperature_tag: Annotated[str, Field(description="what the pipes lose heat to")] = ""
+    outdoor_temperature_tag: Annotated[str, Field(description="the weather of customers, of closed networks")] = ""
     ambient_c: Annotated[Celsius, Field(description="of the ambient while no tag or nobody says otherwise")] = 10.0
     step_s: Annotated[Number, Field(ge=0.1, le=3600)] = 60.0
     forecast_horizon_s: Annotated[Number, Field(gt=0, le=86_400, validate_default=True)] = 6 * 3600.0

@@ -1,10 +1,10 @@
 """A factory run beside the plant: what is seen of machines, counters and levels moves it along.
 
 A watched machine fails and is repaired when it is seen to; one that counts finishes a part when it counts it, another
-one after its mean cycle. From that the shadow predicts who has a part, who waits for one or for a place, and how full
-buffers are. Where observation and prediction part - a part is counted that no machine had, a state is another one for
-longer than a cycle, a level is `parted_parts` off, a counter jumps by more - it is set to what is seen: a resync, which
-is counted.
+one after its mean cycle. A batch ends with as many parts as are counted at once; its furnace heats until then.
+From that the shadow predicts who has a part, who waits for one or for a place, and how full buffers are. Where
+observation and prediction part - a part is counted that no machine had, a state is another one for longer than a cycle,
+a level is `parted_parts` off, a counter jumps by more - it is set to what is seen: a resync, which is counted.
 """
 
 import math
@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.furnace import Furnace, Segment
 from uem.twin_core.plant.production import OUT, Failure, Law, Machine, deterministic, exponential, flows
+from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.indicators import PACKML, PackML
-from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Spent
 
 Array = NDArray[np.float64]
 
 NEVER = deterministic(math.inf)
+SENSOR_CLASS_K = 1.5  # thermocouples of type K, class 1 (IEC 60584-1)
+OVERTIME_S = 1e8  # that a furnace whose batches are counted waits for the count
 RECOMPILED = 0.005  # a mean cycle that moved by this part
 BUSY = (PackML.EXECUTE, PackML.COMPLETING)
 DOWN = (PackML.ABORTING, PackML.ABORTED, PackML.CLEARING)
@@ -73,6 +77,7 @@ class ShadowState:
     resync_count: int = 0
     resynced_s: float = -math.inf
     energy_j: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    heat_j: Array = field(default_factory=lambda: np.zeros(0))  # by stream, as long as the shadow runs
 
     def copy(self, plan: FactoryPlan) -> "ShadowState":
         """A fork."""
@@ -83,6 +88,7 @@ class ShadowState:
             levels=dict(self.levels),
             level_offset=dict(self.level_offset),
             energy_j=self.energy_j.copy(),
+            heat_j=self.heat_j.copy(),
         )
 
 
@@ -98,6 +104,7 @@ class Shadow:
         self._capacity = {buffer.name: buffer.capacity for buffer in site.factory.buffers}
         self._buffer_index = {name: b for b, name in enumerate(self._capacity)}
         self.mean_s = {name: self.machines[name].cycle.mean for name in self.watched}  # that the plan has
+        self._meter = HeatMeter(FactoryPlan(site.factory), site.heat)
         self.plan = self._compiled()
 
     def _compiled(self) -> FactoryPlan:
@@ -129,6 +136,7 @@ class Shadow:
             seen[name].good, seen[name].scrap = good, scrap
         self.state = ShadowState(run, seen, dict(levels))
         self.state.energy_j = np.zeros_like(self.plan.power_w)
+        self.state.heat_j = np.zeros(len(self.site.heat))
         known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
         self.plan.inject(run, levels=known)
         self.state.level_offset = {b: level - self._came(b) for b, level in known.items() if self._is_counted(b)}
@@ -147,14 +155,28 @@ class Shadow:
         if dt_s <= 0.0:
             return
         rows = {name: self._row(name) for name in self.watched if self.state.seen[name].state is not None}
-        before = self.plan.spent(self.state.run).energy_j
+        before = self.plan.spent(self.state.run)
         self.plan.run(self.state.run, time_s)
-        spent = self.plan.spent(self.state.run).energy_j - before
+        after = self.plan.spent(self.state.run)
+        spent = after.energy_j - before.energy_j
+        heated_j = dict(
+            zip(
+                after.furnaces.furnaces,
+                (after.furnaces.heating_j - before.furnaces.heating_j)[0].sum(axis=1),
+                strict=True,
+            )
+        )
+        electric = dict(zip(after.furnaces.furnaces, after.furnaces.electric, strict=True))
         for name, row in rows.items():
             m = self._index[name]
             spent[m] = 0.0
             spent[m, row] = self.plan.power_w[m, row] * dt_s
+            if electric.get(name, False):
+                spent[m, row] += heated_j[name]
         self.state.energy_j += spent
+        self.state.heat_j += self._meter.given_j(
+            Spent(np.zeros_like(spent), before.furnaces), Spent(spent, after.furnaces)
+        )
 
     def believe(self, mean_s: Mapping[str, float]) -> None:
         """Predict with these mean cycle times from now on."""
@@ -191,6 +213,19 @@ class Shadow:
                 found[self._index[name]] = self.plan.power_w[self._index[name], self._row(name)]
         return found
 
+    def set_limit(self, utility: str, limit: float) -> None:
+        """What a utility can give from now on."""
+        self.plan.set_limit(self.state.run, utility, limit)
+
+    def load(self, name: str) -> int:
+        """Parts on a machine."""
+        return int(self._server(name)["load"])
+
+    def chamber_k(self, name: str) -> float:
+        """Temperature of the chamber of a furnace."""
+        furnaces = self.plan.spent(self.state.run).furnaces
+        return float(furnaces.temperature_k[0, furnaces.furnaces.index(name), 0])
+
     def level(self, buffer: str) -> int:
         """Parts in a buffer."""
         return int(self.state.run.view["buffer"]["level"][self._buffer_index[buffer]])
@@ -207,6 +242,8 @@ class Shadow:
         if number in BUSY:
             if shown in ("down", "waiting_for_crew"):
                 self._inject(name, "busy", self._left_of(seen, name))
+            elif not self._take_over(name) and self._is_batch(name):
+                self._begin_batch(name)
         elif number in WAITING:
             if shown in ("down", "waiting_for_crew"):
                 self._inject(name, "starved")
@@ -224,6 +261,9 @@ class Shadow:
         count = 0 if before is None else good + scrap - before
         if before is None or count < 0:
             self._set_offsets()
+        elif self._is_batch(name):
+            self._end_batch(name, count, min(scrapped, count))
+            return
         elif count > self.site.parted_parts:
             self.resync()
         for k in range(count if 0 < count <= self.site.parted_parts else 0):
@@ -233,6 +273,38 @@ class Shadow:
             seen.left_s = None
             self._inject(name, "starved" if k < scrapped else "blocked")
             self._settle()
+
+    def see_batch(self, name: str, parts: int) -> None:
+        """Parts of the batch that a machine works on; what it has more or less than predicted was taken or left."""
+        most = self.machines[name].batch[1]
+        if STATES[self.shown(name)] != "busy" or not 0 < parts <= most or parts == self.load(name):
+            return
+        self._move_to_input(name, self.load(name) - parts)
+        self.plan.inject(
+            self.state.run, machines={name: "busy"}, left_s={name: self._left_s(name)}, parts={name: parts}
+        )
+        self._settle()
+
+    def begin_at_temperature(self, name: str, temp_k: float) -> None:
+        """The first sample of a chamber: nobody knows what was before, so it has always been so, for the load too."""
+        furnace = self.machines[name].furnace
+        assert furnace is not None
+        through = furnace.lining_w_per_k + furnace.wall_w_per_k
+        share = furnace.lining_w_per_k / through if through > 0.0 else 0.0
+        lining_k = furnace.hall_k + (temp_k - furnace.hall_k) * share
+        self.plan.inject(self.state.run, temperatures_k={name: (temp_k, lining_k, temp_k)})
+
+    def see_temperature(self, name: str, temp_k: float) -> None:
+        """Of the chamber of a furnace; lining and load stay as predicted.
+
+        What a good sensor may be wrong by tells nothing, and would cost heat: the controller heats up what noise cools.
+        """
+        furnaces = self.plan.spent(self.state.run).furnaces
+        chamber_k, *others = furnaces.temperature_k[0, furnaces.furnaces.index(name)].tolist()
+        off_k = temp_k - chamber_k
+        if abs(off_k) > SENSOR_CLASS_K:
+            nearest_k = temp_k - math.copysign(SENSOR_CLASS_K, off_k)
+            self.plan.inject(self.state.run, temperatures_k={name: (nearest_k, *others)})
 
     def see_level(self, buffer: str, level: int) -> None:
         """Parts counted in a buffer."""
@@ -266,6 +338,64 @@ class Shadow:
         self.plan.inject(state.run, levels=levels)
         self._inject_all()
 
+    # ---- batches and slots ----
+
+    def _is_batch(self, name: str) -> bool:
+        return self.machines[name].batch[1] > 1
+
+    def _take_over(self, name: str) -> bool:
+        """What the shadow gave to another machine at the same input, which does not work: it was this one's."""
+        for other in self.watched:
+            seen = self.state.seen[other].state
+            same = self.machines[other].takes == self.machines[name].takes and bool(self.machines[name].takes)
+            if other == name or not same or seen in BUSY or seen in DOWN or STATES[self.shown(other)] != "busy":
+                continue
+            parts, left_s = self.load(other), self._left_s(other)
+            self._inject(other, "starved")
+            self.plan.inject(
+                self.state.run,
+                machines={name: "busy"},
+                left_s={name: left_s},
+                parts={name: parts} if self._is_batch(name) else None,
+            )
+            return True
+        return False
+
+    def _begin_batch(self, name: str) -> None:
+        """A batch was begun that the shadow had not parts enough for: with those there are, but the least at least."""
+        least, most = self.machines[name].batch
+        level = self.level(flows(self.machines[name].takes)[0].buffer)
+        parts = max(min(level, most), least)
+        if parts - level >= self.site.parted_parts:
+            self.state.resync_count += 1
+            self.state.resynced_s = self.now_s
+        self._move_to_input(name, -parts)
+        left_s = math.inf if self._counts(name) and self.machines[name].furnace is None else math.nan
+        self.plan.inject(self.state.run, machines={name: "busy"}, left_s={name: left_s}, parts={name: parts})
+
+    def _end_batch(self, name: str, count: int, scrapped: int) -> None:
+        """As many parts are finished as were counted; what the shadow had more or less on it is at its input."""
+        if count == 0:
+            return
+        held = STATES[self.shown(name)] in ("busy", "down", "waiting_for_crew")
+        if not held or count > self.machines[name].batch[1]:
+            self.resync()
+            return
+        self._move_to_input(name, self.load(name) - count)
+        self.state.seen[name].left_s = None
+        good = count - scrapped
+        self.plan.inject(
+            self.state.run,
+            machines={name: "blocked" if good else "starved"},
+            parts={name: good} if good else None,
+        )
+        self._settle()
+
+    def _move_to_input(self, name: str, parts: int) -> None:
+        buffer = flows(self.machines[name].takes)[0].buffer
+        if parts:
+            self.plan.inject(self.state.run, levels={buffer: self._clipped(buffer, self.level(buffer) + parts)})
+
     # ---- inside ----
 
     def _server(self, name: str) -> np.void:
@@ -282,6 +412,8 @@ class Shadow:
     def _left_of(self, seen: Seen, name: str) -> float:
         """Seconds left of the part that a machine held when it went down."""
         left_s, seen.left_s = seen.left_s, None
+        if self.machines[name].furnace is not None:
+            return math.nan if left_s is None else left_s
         if self._counts(name):
             return math.inf
         return self.mean_s[name] if left_s is None else left_s
@@ -352,7 +484,8 @@ class Shadow:
                 came += change * seen.good
             else:
                 holds = seen.state in BUSY or (seen.state in DOWN and seen.left_s is not None)
-                came += change * (seen.good + seen.scrap + holds)
+                parts = max(self.load(machine.name), 1) if self._is_batch(machine.name) else 1
+                came += change * (seen.good + seen.scrap + holds * parts)
         return came
 
     def _counted_level(self, buffer: str) -> int:
@@ -393,15 +526,42 @@ class Shadow:
 
 
 def shadowed(machine: Machine, mean_s: float | None) -> Machine:
-    """A watched machine as the shadow has it: it fails when it is seen to, and without a mean finishes so too."""
-    cycle = NEVER if mean_s is None else deterministic(mean_s)
+    """A watched machine as the shadow has it: it fails when it is seen to, and without a mean finishes so too.
+
+    Whether it has its utilities is seen as well: an alarm stops only what nobody watches, and those in a forecast.
+    """
+    if machine.furnace is not None:
+        machine = burning_on(machine, OVERTIME_S) if mean_s is None else machine
+        cycle, recipes = machine.cycle, machine.recipes
+    else:
+        cycle = NEVER if mean_s is None else deterministic(mean_s)
+        recipes = dict.fromkeys(machine.recipes, cycle)
     return replace(
         machine,
         cycle=cycle,
-        recipes=dict.fromkeys(machine.recipes, cycle),
+        recipes=recipes,
+        uses={},
         failures=(Failure(to_fail=NEVER, to_repair=NEVER),),
         scrap=0.0,
     )
+
+
+def burning_on(machine: Machine, seconds: float) -> Machine:
+    """A furnace that holds the end of its recipe for so long, in place of the open door behind it."""
+    furnace = machine.furnace
+    assert furnace is not None
+
+    def longer(recipe: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        return (*recipe, Segment(to_k=recipe[-1].to_k, duration_s=seconds, hold=True, cooling=recipe[-1].cooling))
+
+    held: Furnace = replace(
+        furnace,
+        recipe=longer(furnace.recipe),
+        recipes={product: longer(recipe) for product, recipe in furnace.recipes.items()},
+        unload_s=0.0,
+    )
+    laws = {product: deterministic(held.seconds(product)) for product in held.recipes}
+    return replace(machine, furnace=held, cycle=deterministic(held.seconds()), recipes=laws)
 
 
 def foreseen(machine: Machine, cycle: Law, to_fail_s: float, to_repair_s: float) -> Machine:
@@ -414,6 +574,8 @@ def foreseen(machine: Machine, cycle: Law, to_fail_s: float, to_repair_s: float)
         crews=crews,
         priority=machine.failures[0].priority if machine.failures else 0,
     )
+    if machine.furnace is not None:
+        return replace(machine, failures=(failure,))
     return replace(machine, cycle=cycle, failures=(failure,))
 
 

@@ -7,13 +7,14 @@ a waste-heat exchanger or a heat pump of a network; what that does not take a re
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.plant.problem import Problem
-from uem.twin_core.plant.production import Factory
+from uem.twin_core.plant.production import Factory, Machine
 
 MOST_TEMP_K = 1773.15
+SLOT = "{slot}"  # in the tags of a machine with several slots: 1, 2, ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +68,18 @@ class HeatStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineTags:
-    """What is measured of a machine (empty: not measured)."""
+    """What is measured of a machine (empty: not measured). A machine with several slots has `SLOT` in each tag."""
 
     state_tag: str = ""  # PackML state by its number
-    good_tag: str = ""  # counter of good parts
+    good_tag: str = ""  # counter of good parts; a batch counts when it ends
     scrap_tag: str = ""  # counter of scrapped parts
+    batch_tag: str = ""  # parts of the batch that it works on
+    temperature_tag: str = ""  # of the chamber of a furnace
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The tags that there are."""
+        return tuple(tag for tag in (getattr(self, field.name) for field in fields(self)) if tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +145,15 @@ class FactorySite:
             return "a counter tells something only together with a state_tag"
         if tags.scrap_tag and not tags.good_tag:
             return "a scrap_tag tells something only together with a good_tag"
-        if machine.slots > 1 or machine.batch != (1, 1):
-            return "its tags are those of one machine with one part at a time; describe each slot as a machine"
-        special = machine.furnace, machine.inspection, machine.rejects
-        if any(thing is not None for thing in special) or machine.degradations or machine.orders or machine.defects:
-            return "with a furnace, inspection, rejects, defects, degradations or orders it cannot be followed yet"
+        if machine.slots > 1 and any(SLOT not in tag for tag in tags.used):
+            return f"it has {machine.slots} slots; each of its tags needs {SLOT}, which stands for 1, 2, ..."
+        if tags.batch_tag and machine.batch[1] == 1:
+            return "a batch_tag is for a machine that takes more than one part at once"
+        if tags.temperature_tag and machine.furnace is None:
+            return "a temperature_tag is for a machine with a furnace"
+        special = machine.inspection, machine.rejects
+        if any(thing is not None for thing in special) or machine.degradations or machine.defects:
+            return "with inspection, rejects, defects or degradations it cannot be followed yet"
         return ""
 
     def _furnace_problems(self, stream: HeatStream) -> Iterator[str]:
@@ -168,6 +180,35 @@ class FactorySite:
         for (machine, state), share in given.items():
             if share > 1 + 1e-12:
                 yield f"heat of {machine}, {state}: shares add up to {share:g}; at most 1, the rest warms the hall"
+
+
+def slots_apart(site: FactorySite) -> FactorySite:
+    """The same factory with each slot of a watched machine as a machine of its own: lathes-1, lathes-2, ..."""
+    names = {m.name: _slot_names(m) if m.name in site.machine_tags else (m.name,) for m in site.factory.machines}
+    if all(len(slots) == 1 for slots in names.values()):
+        return site
+    machines = [
+        replace(machine, name=slot, slots=1 if len(names[machine.name]) > 1 else machine.slots)
+        for machine in site.factory.machines
+        for slot in names[machine.name]
+    ]
+    return replace(
+        site,
+        factory=replace(site.factory, machines=tuple(machines)),
+        heat=tuple(
+            replace(stream, shares={slot: shares for name, shares in stream.shares.items() for slot in names[name]})
+            for stream in site.heat
+        ),
+        machine_tags={
+            slot: MachineTags(**{f.name: getattr(tags, f.name).replace(SLOT, str(k)) for f in fields(tags)})
+            for name, tags in site.machine_tags.items()
+            for k, slot in enumerate(names[name], 1)
+        },
+    )
+
+
+def _slot_names(machine: Machine) -> tuple[str, ...]:
+    return tuple(f"{machine.name}-{k}" for k in range(1, machine.slots + 1)) if machine.slots > 1 else (machine.name,)
 
 
 def shared_exchangers(sites: Iterable[FactorySite]) -> Iterator[str]:

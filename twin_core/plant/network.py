@@ -136,7 +136,10 @@ Edge = Pipe | Valve | Pump | Unit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Pipes, valves, pumps and units between nodes. `ambient_temperature_tag` is what the pipes lose heat to."""
+    """Pipes, valves, pumps and units between nodes.
+
+    `ambient_temperature_tag` is what the pipes lose heat to, `outdoor_temperature_tag` the weather of customers.
+    """
 
     name: str
     title: str = ""
@@ -144,6 +147,7 @@ class Network:
     pipes: tuple[Pipe, ...]
     pipe_classes: tuple[PipeClass, ...]
     ambient_temperature_tag: str = ""
+    outdoor_temperature_tag: str = ""
     ambient_temp_k: float = 283.15  # what the inputs of a run begin with, where no tag tells it
     valves: tuple[Valve, ...] = ()
     pumps: tuple[Pump, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import Tag
-from uem.twin_core.plant.factory import FactorySite, shared_exchangers
+from uem.twin_core.plant.factory import FactorySite, shared_exchangers, slots_apart
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import HeatPump, WasteHeatExchanger
@@ -134,8 +134,9 @@ class Territory:
     def _used_tags(self) -> Iterator[tuple[str, str, str]]:
         for network in self.networks:
             where = f"network {network.name}"
-            if network.ambient_temperature_tag:
-                yield where, "ambient_temperature_tag", network.ambient_temperature_tag
+            for key in ("ambient_temperature_tag", "outdoor_temperature_tag"):
+                if getattr(network, key):
+                    yield where, key, getattr(network, key)
             for node in network.nodes:
                 for key in ("temperature_tag", "flow_tag"):
                     if getattr(node, key):
@@ -148,8 +149,8 @@ class Territory:
                 yield where, "bath.temperature_tag", machine.bath.temperature_tag
                 yield where, "bath.hall_temperature_tag", machine.bath.hall_temperature_tag
         for site in self.factories:
-            for name, tags in site.machine_tags.items():
-                for key in ("state_tag", "good_tag", "scrap_tag"):
+            for name, tags in slots_apart(site).machine_tags.items():
+                for key in ("state_tag", "good_tag", "scrap_tag", "batch_tag", "temperature_tag"):
                     if getattr(tags, key):
                         yield f"factory {site.name}, machine {name}", key, getattr(tags, key)
             for name, tag in site.level_tags.items():

@@ -272,8 +272,7 @@ def test_a_factory_without_states_is_not_followed_and_says_what_to_do():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"slots": 2}, "describe each slot"),
-        ({"batch": (1, 4), "takes": ("b1",)}, "describe each slot"),
+        ({"slots": 2}, "2 slots; each of its tags needs {slot}"),
         ({"defects": 0.1}, "cannot be followed yet"),
     ],
 )
