@@ -17,7 +17,7 @@ So Q = Q_x + Q_d + C dT, without rest. Only step 5 is late, by one part. Equatio
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil, isfinite
@@ -211,7 +211,17 @@ class CoupledPlan:
             streams_j = meter.given_j(before, after)
             given.append(streams_j)
             state.hall_j[s] += after.used_j - before.used_j - streams_j.sum()
-        produced_j = np.array([given[stream.site][stream.row] for stream in self._streams])
+        for s, utility, limit in self.take(state, given, dt_s, inputs):
+            self.factories[s].set_limit(state.runs[s], utility, limit)
+
+    def take(
+        self, state: CoupledState, given_j: Sequence[Array], dt_s: float, inputs: NetworkInputs
+    ) -> list[tuple[int, str, float]]:
+        """Loops and network take what factories gave over `dt_s`: by factory its streams, in J. Runs are not touched.
+
+        Returns what follows for the factories: (number of the factory, utility, what it can give from now on).
+        """
+        produced_j = np.array([given_j[stream.site][stream.row] for stream in self._streams])
         state.temp_k += produced_j / self._content_j_k
         for k, stream in enumerate(self._streams):
             inputs.unit_commands[stream.loop.unit][stream.keys.temp_k][:] = state.temp_k[k]
@@ -227,9 +237,9 @@ class CoupledPlan:
         state.produced_j += produced_j
         state.taken_j += taken_j
         state.dumped_j += dumped_j
-        self._watch(state)
+        return list(self._watch(state))
 
-    def _watch(self, state: CoupledState) -> None:
+    def _watch(self, state: CoupledState) -> Iterator[tuple[int, str, float]]:
         """Alarms of loops come and go; they are events of their factories."""
         for k, stream in enumerate(self._streams):
             loop = stream.loop
@@ -239,8 +249,7 @@ class CoupledPlan:
             state.alarm[k] = is_on
             if loop.utility:
                 sharing = [i for i, other in enumerate(self._streams) if _share_a_utility(other, stream)]
-                run, limit = state.runs[stream.site], self._left(state, sharing, float(state.limit[k]))
-                self.factories[stream.site].set_limit(run, loop.utility, limit)
+                yield stream.site, loop.utility, self._left(state, sharing, float(state.limit[k]))
 
     def _site(self, factory: str) -> int:
         names = [site.name for site in self.sites]

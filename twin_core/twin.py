@@ -3,12 +3,17 @@
 Samples go in with `take`; `advance` steps the model to the newest time that all its inputs are known for (or to an
 earlier one) and gives a snapshot per step. Steps lie on a fixed grid from the first complete row of measurements on,
 so the same samples give the same snapshots bit for bit, however they were cut into batches.
+
+A network that takes the heat of followed factories moves in step with them: its twin leads, theirs are led by it.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotReady
 from uem.twin_core.estimation.intake import Intake, Patience
+from uem.twin_core.follow.coupled import CoupledFollower, fed_by
 from uem.twin_core.follow.factory import FactoryFollower
 from uem.twin_core.follow.follower import Follower
 from uem.twin_core.follow.machine import MachineFollower
@@ -29,14 +34,20 @@ LONGEST_STEP_S = 86_400.0
 class AssetTwin:
     """Follows one asset. Not for several threads at once."""
 
-    def __init__(self, follower: Follower, step_s: float | None = None) -> None:
-        """`step_s`: longest step, by default the asset's own; InvalidInput when it is not in (0, 1 day]."""
+    def __init__(self, follower: Follower, step_s: float | None = None, led: Sequence["LedTwin"] = ()) -> None:
+        """`step_s`: longest step, by default the asset's own; InvalidInput when it is not in (0, 1 day].
+
+        `led`: twins of what the follower's step moves along with it.
+        """
         step_s = follower.step_s if step_s is None else step_s
         if not LEAST_STEP_S <= step_s <= LONGEST_STEP_S:
             raise InvalidInput(f"step {step_s} s; {LEAST_STEP_S} to {LONGEST_STEP_S:.0f} s is allowed")
         self._follower = follower
         self._forecaster = HoldForecaster(follower)
         self._intake = Intake(follower.required_tags, follower.optional_tags, follower.patience, self._end_of_time)
+        self._led = tuple(led)
+        for twin in self._led:
+            twin.follow(self._intake)
         self._finished: list[Snapshot] = []  # of a time that the plant has left
         self._step_ns = round(step_s * NS_PER_S)
         self._time_ns: int | None = None
@@ -159,9 +170,14 @@ class AssetTwin:
             self.failure = ModelFailure(f"asset {self.name} cannot start: {error}")
             return []
         self.failure = None
+        self._begin_at(time_ns)
+        for twin in self._led:
+            twin.lead_from(time_ns)
+        return [self._publish()]
+
+    def _begin_at(self, time_ns: int) -> None:
         self._time_ns = self._origin_ns = time_ns
         self._forecaster.start(time_ns)
-        return [self._publish()]
 
     def _next_ns(self, known_ns: int, *, partial: bool) -> int | None:
         """The end of the next step: the next grid point, or with `partial` what is known if that is nearer."""
@@ -175,10 +191,14 @@ class AssetTwin:
         try:
             self._follower.step(self._intake, begin_ns, end_ns)
             snapshot = self._publish()
+            for twin in self._led:
+                twin.lead_to(end_ns)
         except Exception as error:
             self._follower.roll_back((end_ns - begin_ns) / NS_PER_S)
             if not isinstance(error, InvalidInput | ModelFailure):
                 raise
+            for twin in self._led:
+                twin.lead_to(end_ns, error)
             return self._publish_failure(error)
         self.failure = None
         self._tick_forecaster(end_ns)
@@ -213,6 +233,41 @@ class AssetTwin:
         return self.snapshot
 
 
+class LedTwin(AssetTwin):
+    """The twin of an asset that the step of another twin moves; that one takes the samples of both.
+
+    Its `advance` hands out the snapshots that came of the leading twin's steps.
+    """
+
+    def follow(self, intake: Intake) -> None:
+        """Read what the leading twin takes in."""
+        self._intake = intake
+
+    def take(self, samples: Samples) -> None:
+        """Nothing: the leading twin takes them."""
+
+    def advance(self, until_ns: int | None = None) -> list[Snapshot]:
+        """Snapshots since the last call; the leading twin sets the time."""
+        taken, self._finished = self._finished, []
+        return taken
+
+    def lead_from(self, time_ns: int) -> None:
+        """The leading twin began at this time."""
+        self.failure = None
+        self._begin_at(time_ns)
+        self._finished.append(self._publish())
+
+    def lead_to(self, end_ns: int, error: InvalidInput | ModelFailure | None = None) -> None:
+        """The leading twin stepped to this time, or could not."""
+        self._time_ns = end_ns
+        if error is not None:
+            self._finished.append(self._publish_failure(error))
+            return
+        self.failure = None
+        self._finished.append(self._publish())
+        self._tick_forecaster(end_ns)
+
+
 def make_twin(asset: Asset, step_s: float | None = None) -> AssetTwin:
     """The twin of a network, a machine or a factory."""
     match asset:
@@ -225,5 +280,17 @@ def make_twin(asset: Asset, step_s: float | None = None) -> AssetTwin:
 
 
 def make_twins(territory: Territory) -> list[AssetTwin]:
-    """A twin for every asset of a territory."""
-    return [make_twin(asset) for asset in territory.assets]
+    """A twin for every asset of a territory, a network before the factories whose heat it takes."""
+    followers = {site.name: FactoryFollower(site) for site in territory.factories}
+    found: list[AssetTwin] = []
+    led: dict[str, LedTwin] = {}
+    for network in territory.networks:
+        mine = [f for name, f in followers.items() if name not in led and fed_by(network, f)]
+        if network.flows_are_imposed or not mine:
+            found.append(make_twin(network))
+            continue
+        beside = {follower.name: LedTwin(follower) for follower in mine}
+        found.append(AssetTwin(CoupledFollower(network, mine), led=tuple(beside.values())))
+        led |= beside
+    found += [make_twin(machine) for machine in territory.machines]
+    return found + [led.get(name) or AssetTwin(follower) for name, follower in followers.items()]

@@ -1,6 +1,7 @@
 """Factories in territory files."""
 
 import math
+import shutil
 
 import pytest
 
@@ -159,6 +160,8 @@ def test_a_mistake_is_told_by_its_key_with_what_would_be_right(changes, text, pr
 
 def test_an_exchanger_takes_the_heat_of_one_loop(tmp_path):
     text = find("quartier").read_text("utf-8")
+    for name in ("tags.csv", "shop.csv"):
+        shutil.copy(find("quartier").with_name(name), tmp_path)
     begin = text.index("[[factories.heat]]")
     second = text[begin:].replace("quench-loop", "other").replace("0.65", "0.1").replace("0.45", "0.1")
     (tmp_path / "territory.toml").write_text(text + "\n" + second)

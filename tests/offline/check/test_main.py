@@ -1,6 +1,7 @@
 """Mistakes that engineers make are found by name, with a remedy; a sound network is left in peace."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,8 @@ def changed(tmp_path, capsys):
     def make(old, new, *options):
         text = find("quartier").read_text("utf-8")
         assert old in text
+        for name in ("tags.csv", "shop.csv"):
+            shutil.copy(find("quartier").with_name(name), tmp_path)
         (tmp_path / "territory.toml").write_text(text.replace(old, new, 1))
         code = main([str(tmp_path), "--json", *options])
         (document,) = json.loads(capsys.readouterr().out)["networks"]
