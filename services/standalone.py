@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from uem.services import logs, server
 from uem.services.bus import LatestBus, SampleBus
 from uem.services.health import Checks
 from uem.services.history.servicer import HistoryServicer
-from uem.services.history.sqlite import SqliteStore
+from uem.services.history.sqlite import SqliteStore, Tuning
 from uem.services.ingestion import worker as ingestion
 from uem.services.ingestion.servicer import IngestionServicer
 from uem.services.metrics import Metrics, serve_metrics
@@ -37,9 +38,16 @@ _LOG = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def serving(
-    territory: Territory, state: Path, metrics: Metrics, host: str = "127.0.0.1", port: int = 0
+    territory: Territory,
+    state: Path,
+    metrics: Metrics,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    keep_days: float = math.inf,
 ) -> AsyncIterator[Server]:
     """All services of a territory while the block runs; then they drain. The history is in the folder `state`.
+
+    Of each tag `keep_days` before its newest sample are kept.
 
     Raises:
         InvalidInput: the host is not loopback, or the port is in use.
@@ -47,7 +55,9 @@ async def serving(
     """
     bus, states, checks = SampleBus(), LatestBus[twin.Published](), Checks(metrics)
     async with contextlib.AsyncExitStack() as stack:
-        store = stack.enter_context(contextlib.closing(SqliteStore(state / "history.db", metrics)))
+        store = stack.enter_context(
+            contextlib.closing(SqliteStore(state / "history.db", metrics, Tuning(keep_s=keep_days * 86_400)))
+        )
         checks.register("store", store.problem)
         twins = twin.Worker(make_twins(territory), store, bus, states, metrics)
         stack.callback(twins.close)
@@ -108,7 +118,9 @@ async def serve(options: argparse.Namespace) -> None:
     metrics = Metrics()
     metrics.gauge("uem_server_info", "Version of the process.", lambda: {(__version__,): 1.0}, ["version"])
     async with contextlib.AsyncExitStack() as stack:
-        running = await stack.enter_async_context(serving(territory, state, metrics, options.host, options.port))
+        running = await stack.enter_async_context(
+            serving(territory, state, metrics, options.host, options.port, options.keep_days)
+        )
         ready = {"ready": True, "process": "serve", "address": running.address}
         if options.metrics_port >= 0:
             endpoint = stack.enter_context(serve_metrics(metrics, options.metrics_port, options.host))
@@ -117,6 +129,13 @@ async def serve(options: argparse.Namespace) -> None:
         _LOG.info("serving territory %s at %s, history in %s", territory.name, running.address, state)
         await stop.wait()
         _LOG.info("draining")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise ValueError(text)
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,6 +151,13 @@ def main(argv: list[str] | None = None) -> int:
         default=METRICS_PORT,
         metavar="PORT",
         help="Prometheus endpoint; 0 takes a free port, -1 switches it off (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-days",
+        type=_positive,
+        default=math.inf,
+        metavar="DAYS",
+        help="delete what is so much older than the newest sample of its tag (default: nothing)",
     )
     options = parser.parse_args(argv)
     logs.set_up()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.services.history import chunks, compaction, database, gaps, reading
+from uem.services.history import chunks, compaction, database, gaps, reading, retention
 from uem.services.history.chunks import Columns, CorruptChunk, joined
 from uem.services.history.reading import Meta
 from uem.services.history.store import GapKey, SequenceGap, Stored, TagStats
@@ -31,6 +31,7 @@ from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError
 from uem.twin_core.measurements import Gap, Samples
 
+_TAGS_AT_ONCE = 100
 _LOG = logging.getLogger(__name__)
 
 
@@ -44,6 +45,8 @@ class Tuning:
     tail_rows_per_tag: int = 64  # when there are so many per tag at least,
     tail_commits: int = 8_192  # or at so many commits,
     move_s: float = 0.01  # in steps of so long, with commits between them
+    keep_s: float = math.inf  # of each tag so long before its newest sample is kept, by whole chunks,
+    forget_every_s: float = 600.0  # looked after so often
 
 
 class _Job(NamedTuple):
@@ -66,6 +69,9 @@ class SqliteStore:
         self._path = path
         self._tuning = tuning or Tuning()
         self._counted = metrics.counter("uem_history_committed_samples_total", "Samples on disk since the start.")
+        self._forgotten = metrics.counter(
+            "uem_history_forgotten_samples_total", "Samples deleted because of their age."
+        )
         self._failed = metrics.counter("uem_history_failed_commits_total", "Commits that failed.")
         self._corrupt = metrics.counter("uem_history_corrupt_chunks_total", "Chunks whose checksum was found wrong.")
         self._seconds = metrics.histogram("uem_history_commit_duration_seconds", "Time of a commit with its fsync.")
@@ -84,6 +90,7 @@ class SqliteStore:
         self._move: compaction.Move | None = None
         self._pause_until = 0  # rows of the tail; after a step that failed
         self._known_corrupt: set[Meta] = set()
+        self._forget_at = monotonic() if math.isfinite(self._tuning.keep_s) else math.inf
         self._damaged: list[Meta] = []  # known to the writer and not yet set aside
         self._jobs: queue.SimpleQueue[_Job | Meta | None] = queue.SimpleQueue()
         metrics.gauge("uem_history_tail_samples", "Samples on disk that wait for chunks.", lambda: self._tail.all_rows)
@@ -191,6 +198,8 @@ class SqliteStore:
                 self._commit(group)
             if self._damaged:
                 self._set_aside()
+            if monotonic() >= self._forget_at:
+                self._forget()
             if last:
                 return
             more = self._compact()
@@ -328,7 +337,19 @@ class SqliteStore:
             self._tail, self._move = self._tail.thawed(), None
         return left > 0
 
-    # Damaged chunks.
+    # Old and damaged chunks.
+
+    def _forget(self) -> None:
+        """Delete what is older than is kept, some tags in each transaction."""
+        self._forget_at = monotonic() + self._tuning.forget_every_s
+        ids = list(self._tag_ids.values())
+        try:
+            for begin in range(0, len(ids), _TAGS_AT_ONCE):
+                with self._transaction():
+                    for tag in ids[begin : begin + _TAGS_AT_ONCE]:
+                        self._forgotten.add(retention.forget(self._writer, tag, round(self._tuning.keep_s * 1e9)))
+        except StorageError as error:
+            _LOG.warning("%s: old samples stay for now: %s", self._path, error)
 
     def _set_aside(self) -> None:
         """Move what readers found damaged to quarantine."""

@@ -440,6 +440,29 @@ def test_a_tail_that_cannot_be_compacted_stays_readable(path, samples, caplog):
         assert connection.execute("SELECT count(DISTINCT tag) FROM chunk").fetchone() == (25,)
 
 
+def test_what_is_older_than_is_kept_is_deleted_by_whole_chunks_and_the_file_stops_growing(path, samples, t0_ns):
+    tuning = Tuning(linger_s=0.0, tail_rows=2000, tail_rows_per_tag=1, move_s=0.0, keep_s=20_000, forget_every_s=0.0)
+    metrics, sizes = Metrics(), []
+    with closing(SqliteStore(path, metrics, tuning)) as store:
+        for sequence in range(1, 101):
+            rows_ = [(tag, sequence * 1000 + i, i) for i in range(1000) for tag in "ab"]
+            told_ = [Gap("a", t0_ns + sequence * 10**12, t0_ns + sequence * 10**12 + 5, GapReason.LINK_DOWN)]
+            store.append("p", sequence, samples(*rows_, ("still", 7, 1.0)), told_).result(60)
+            sizes.append(path.stat().st_size + path.with_name("history.db-wal").stat().st_size)
+        store.append("p", 101, samples()).result(60)
+        for tag in "ab":
+            found = store.read([tag], *ALL)
+            age_s = (found.source_time_ns[-1] - found.source_time_ns[0]) / 1e9
+            assert 20_000 <= age_s < 20_000 + 2 * 4096 + 2000
+            assert np.all(np.diff(found.source_time_ns) == 10**9)
+            assert store.tags([tag])[tag].sample_count == len(found)
+        assert len(store.read(["still"], *ALL)) == 1
+        assert 20 <= len(told(store)) < 35
+        forgotten = metrics._metrics["uem_history_forgotten_samples_total"].get()
+        assert forgotten == 200_000 - 2 * len(found)
+    assert max(sizes[60:]) < 1.3 * max(sizes[30:60])
+
+
 def flip(path, sql):
     """Flip one bit of the stored bytes that `sql` finds, in the file itself."""
     with closing(sqlite3.connect(path)) as connection:
