@@ -21,9 +21,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from uem.clients import convert
 from uem.clients.errors import ClientError, clear_errors
-from uem.clients.records import Asset, Forecast, Gap, History, Kind, Series, Signal, Source, State, TagInfo
+from uem.clients.records import Asset, Forecast, Gap, History, Kind, Overview, Series, Signal, Source, State, TagInfo
 from uem.v1.columns import read_samples, watch_state
-from uem.v1.history_pb2 import ListGapsRequest, ListTagsRequest, ReadSamplesRequest
+from uem.v1.history_pb2 import GetOverviewRequest, ListGapsRequest, ListTagsRequest, ReadSamplesRequest
 from uem.v1.history_pb2_grpc import HistoryServiceStub
 from uem.v1.prediction_pb2 import GetForecastRequest
 from uem.v1.prediction_pb2_grpc import PredictionServiceStub
@@ -40,6 +40,7 @@ __all__ = [
     "Gap",
     "History",
     "Kind",
+    "Overview",
     "Series",
     "Signal",
     "Source",
@@ -195,6 +196,16 @@ class Client:
                     parts[answer.samples.tag_name[number]].append((time, value, quality))
         return {tag: _joined(tag, found) for tag, found in parts.items()}
 
+    async def overview(self, tag: str, start_ns: int = 0, end_ns: int = 0, points: int = 0) -> Overview:
+        """The shape of a tag over start <= source time < end (0: all), in at most `points` samples (0: 2,000)."""
+        _check_range(start_ns, end_ns, points)
+        request = GetOverviewRequest(tag_name=tag, start_time_ns=start_ns, end_time_ns=end_ns, point_count=points)
+        async with self._errors(f"read an overview of {tag}"):
+            answer = await self._history.GetOverview(request, timeout=self.deadline_s)
+        rows = answer.samples
+        part = (np.array(rows.source_time_ns), np.array(rows.value), np.array(rows.quality))
+        return Overview(_joined(tag, [part]), answer.resolution_ns, answer.sample_count)
+
     async def gaps(self, tags: Sequence[str] = (), start_ns: int = 0, end_ns: int = 0) -> list[Gap]:
         """Intervals in which samples may be missing, in order of their start; of `tags` or of all.
 
@@ -285,6 +296,10 @@ class BlockingClient:
     def history(self, tags: Sequence[str], start_ns: int = 0, end_ns: int = 0, limit: int = 0) -> dict[str, History]:
         """See Client.history."""
         return self._run(self._client.history(tags, start_ns, end_ns, limit))
+
+    def overview(self, tag: str, start_ns: int = 0, end_ns: int = 0, points: int = 0) -> Overview:
+        """See Client.overview."""
+        return self._run(self._client.overview(tag, start_ns, end_ns, points))
 
     def gaps(self, tags: Sequence[str] = (), start_ns: int = 0, end_ns: int = 0) -> list[Gap]:
         """See Client.gaps."""

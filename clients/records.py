@@ -150,3 +150,15 @@ class History:
     source_time_ns: Times
     value: Floats
     quality: Qualities
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """The shape of a tag in few samples: of each interval of `resolution_ns` the least and the greatest good one.
+
+    With a resolution of 0 they are all samples; `count` is how many are stored in the range.
+    """
+
+    history: History
+    resolution_ns: int
+    count: int

@@ -22,6 +22,14 @@ def frame(samples: Samples) -> Columnar[pb.ReadSamplesResponse]:
     return READ_SAMPLES_RESPONSE.columnar(pb.ReadSamplesResponse(samples=names), samples)
 
 
+def whole(samples: Samples) -> common_pb2.Samples:
+    """Rows as a message of their own."""
+    message, columns = frame(samples)
+    for name, column in columns.items():
+        getattr(message.samples, name).extend(column.tolist())
+    return message.samples
+
+
 def gap_token(key: GapKey) -> str:
     """The page token behind the gap of this key."""
     return f"{key[0]}.{key[1]}"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from uem.services.history import convert
+from uem.services.history.overview import overview
 from uem.services.history.store import Store
 from uem.services.pages import page_of, page_size
 from uem.services.status import Context, InvalidField, errors_as_status
@@ -19,6 +20,8 @@ MOST_TAGS = 10_000
 MOST_LIMIT = 1_000_000
 MOST_PAGE = 10_000
 USUAL_PAGE = 1_000
+MOST_POINTS = 10_000
+USUAL_POINTS = 2_000
 END_OF_TIME_NS = 2**63 - 1
 
 
@@ -41,6 +44,21 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
                 raise InvalidField("limit", f"{request.limit}; at most {MOST_LIMIT} rows per tag, or 0 for all")
             async for samples in self._frames(tags, start_ns, end_ns, request.limit):
                 yield convert.frame(samples)
+
+    async def GetOverview(self, request: pb.GetOverviewRequest, context: Context) -> pb.GetOverviewResponse:
+        """The shape of one tag in few points."""
+        async with errors_as_status(context):
+            (tag,) = self._checked_tags([request.tag_name])
+            start_ns, end_ns = _range(request)
+            if request.point_count and not 2 <= request.point_count <= MOST_POINTS:
+                raise InvalidField("point_count", f"{request.point_count}; 2 to {MOST_POINTS}, or 0 for {USUAL_POINTS}")
+            most = request.point_count or USUAL_POINTS
+            found = await asyncio.to_thread(overview, self._store, tag, start_ns, end_ns, most)
+            return pb.GetOverviewResponse(
+                samples=convert.whole(found.samples),
+                resolution_ns=found.resolution_ns,
+                sample_count=found.sample_count,
+            )
 
     async def ListGaps(self, request: pb.ListGapsRequest, context: Context) -> pb.ListGapsResponse:
         """Gaps in order of their start."""
@@ -116,7 +134,7 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
             start_ns = int(rows.source_time_ns[-1]) + 1
 
 
-def _range(request: pb.ReadSamplesRequest | pb.ListGapsRequest) -> tuple[int, int]:
+def _range(request: pb.ReadSamplesRequest | pb.ListGapsRequest | pb.GetOverviewRequest) -> tuple[int, int]:
     start_ns, end_ns = request.start_time_ns, request.end_time_ns or END_OF_TIME_NS
     if start_ns > end_ns:
         raise InvalidField("start_time_ns", f"start {start_ns} is after end {end_ns}")

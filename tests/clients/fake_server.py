@@ -226,6 +226,12 @@ class FakeServer(
         start = int(request.page_token or 0)
         return history_pb2.ListTagsResponse(tags=tags[start : start + 1], next_page_token="1" if start == 0 else "")
 
+    async def GetOverview(self, request, context):
+        samples = common_pb2.Samples(
+            tag_name=[request.tag_name], tag=[0], source_time_ns=[START_NS], value=[363.15], quality=[0]
+        )
+        return history_pb2.GetOverviewResponse(samples=samples, resolution_ns=60 * 10**9, sample_count=999)
+
     async def ListGaps(self, request, context):
         gaps = [
             common_pb2.Gap(

@@ -278,3 +278,11 @@ async def test_gaps_are_listed_over_pages_with_their_reasons(fake, kit):
         assert await client.gaps(["branch/4/temperature"]) == [gaps[1]]
         with pytest.raises(ClientError, match="start_ns -1"):
             await client.gaps(start_ns=-1)
+
+
+async def test_an_overview_says_its_resolution(fake, kit):
+    _, address = fake
+    async with Client(address) as client:
+        found = await client.overview("branch/1/temperature", points=2)
+    assert (found.history.tag, found.history.source_time_ns.tolist()) == ("branch/1/temperature", [kit.START_NS])
+    assert (found.resolution_ns, found.count, found.history.value.tolist()) == (60 * 10**9, 999, [363.15])

@@ -97,7 +97,7 @@ async def test_reflection_lists_the_services_and_describes_them(site):
     for data in reversed(described.file_descriptor_response.file_descriptor_proto):
         pool.AddSerializedFile(data)
     methods = pool.FindServiceByName("uem.v1.HistoryService").methods_by_name
-    assert set(methods) == {"ReadSamples", "ListTags", "ListGaps"}
+    assert set(methods) == {"ReadSamples", "ListTags", "ListGaps", "GetOverview"}
 
 
 async def test_calls_are_counted_by_method_and_code(running):

@@ -73,6 +73,68 @@ class ReadSamplesResponse(_message.Message):
 Global___ReadSamplesResponse: _TypeAlias = ReadSamplesResponse  # noqa: Y015
 
 @_typing.final
+class GetOverviewRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_NS_FIELD_NUMBER: _builtins.int
+    END_TIME_NS_FIELD_NUMBER: _builtins.int
+    POINT_COUNT_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    start_time_ns: _builtins.int
+    """start <= source time < end; 0 means: from the oldest, up to the newest."""
+    end_time_ns: _builtins.int
+    point_count: _builtins.int
+    """At most so many points; 2 to 10,000, 0 means 2,000."""
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+        start_time_ns: _builtins.int = ...,
+        end_time_ns: _builtins.int = ...,
+        point_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_ns", b"end_time_ns", "point_count", b"point_count", "start_time_ns", b"start_time_ns", "tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOverviewRequest: _TypeAlias = GetOverviewRequest  # noqa: Y015
+
+@_typing.final
+class GetOverviewResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    RESOLUTION_NS_FIELD_NUMBER: _builtins.int
+    SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    resolution_ns: _builtins.int
+    """Length of the intervals; 0 when all samples are there."""
+    sample_count: _builtins.int
+    """Samples that are stored in the range."""
+    @_builtins.property
+    def samples(self) -> _common_pb2.Samples:
+        """Samples as they are stored, at most two of each interval, in order of time; all of them when they are few.
+        Of an interval without a good sample the first one, with its quality.
+        """
+
+    def __init__(
+        self,
+        *,
+        samples: _common_pb2.Samples | None = ...,
+        resolution_ns: _builtins.int = ...,
+        sample_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution_ns", b"resolution_ns", "sample_count", b"sample_count", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOverviewResponse: _TypeAlias = GetOverviewResponse  # noqa: Y015
+
+@_typing.final
 class ListGapsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -40,6 +40,11 @@ class HistoryServiceStub:
                 request_serializer=uem_dot_v1_dot_history__pb2.ReadSamplesRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_history__pb2.ReadSamplesResponse.FromString,
                 _registered_method=True)
+        self.GetOverview = channel.unary_unary(
+                '/uem.v1.HistoryService/GetOverview',
+                request_serializer=uem_dot_v1_dot_history__pb2.GetOverviewRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_history__pb2.GetOverviewResponse.FromString,
+                _registered_method=True)
         self.ListTags = channel.unary_unary(
                 '/uem.v1.HistoryService/ListTags',
                 request_serializer=uem_dot_v1_dot_history__pb2.ListTagsRequest.SerializeToString,
@@ -58,6 +63,13 @@ class HistoryServiceServicer:
 
     def ReadSamples(self, request, context):
         """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOverview(self, request, context):
+        """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +96,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ReadSamples,
                     request_deserializer=uem_dot_v1_dot_history__pb2.ReadSamplesRequest.FromString,
                     response_serializer=uem_dot_v1_dot_history__pb2.ReadSamplesResponse.SerializeToString,
+            ),
+            'GetOverview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOverview,
+                    request_deserializer=uem_dot_v1_dot_history__pb2.GetOverviewRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_history__pb2.GetOverviewResponse.SerializeToString,
             ),
             'ListTags': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTags,
@@ -124,6 +141,33 @@ class HistoryService:
             '/uem.v1.HistoryService/ReadSamples',
             uem_dot_v1_dot_history__pb2.ReadSamplesRequest.SerializeToString,
             uem_dot_v1_dot_history__pb2.ReadSamplesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOverview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/uem.v1.HistoryService/GetOverview',
+            uem_dot_v1_dot_history__pb2.GetOverviewRequest.SerializeToString,
+            uem_dot_v1_dot_history__pb2.GetOverviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

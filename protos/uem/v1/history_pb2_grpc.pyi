@@ -35,6 +35,8 @@ class HistoryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> HistoryServiceAsyncStub: ...
     ReadSamples: _grpc.UnaryStreamMultiCallable[_history_pb2.ReadSamplesRequest, _history_pb2.ReadSamplesResponse]
     """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
+    GetOverview: _grpc.UnaryUnaryMultiCallable[_history_pb2.GetOverviewRequest, _history_pb2.GetOverviewResponse]
+    """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval."""
     ListTags: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListTagsRequest, _history_pb2.ListTagsResponse]
     """The tags of the territory and what is stored of each."""
     ListGaps: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListGapsRequest, _history_pb2.ListGapsResponse]
@@ -47,6 +49,8 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadSamples: _aio.UnaryStreamMultiCallable[_history_pb2.ReadSamplesRequest, _history_pb2.ReadSamplesResponse]  # type: ignore[assignment]
     """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
+    GetOverview: _aio.UnaryUnaryMultiCallable[_history_pb2.GetOverviewRequest, _history_pb2.GetOverviewResponse]  # type: ignore[assignment]
+    """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval."""
     ListTags: _aio.UnaryUnaryMultiCallable[_history_pb2.ListTagsRequest, _history_pb2.ListTagsResponse]  # type: ignore[assignment]
     """The tags of the territory and what is stored of each."""
     ListGaps: _aio.UnaryUnaryMultiCallable[_history_pb2.ListGapsRequest, _history_pb2.ListGapsResponse]  # type: ignore[assignment]
@@ -62,6 +66,14 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_history_pb2.ReadSamplesResponse], _abc.AsyncIterator[_history_pb2.ReadSamplesResponse]]:
         """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
+
+    @_abc_1.abstractmethod
+    def GetOverview(
+        self,
+        request: _history_pb2.GetOverviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_pb2.GetOverviewResponse, _abc.Awaitable[_history_pb2.GetOverviewResponse]]:
+        """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval."""
 
     @_abc_1.abstractmethod
     def ListTags(

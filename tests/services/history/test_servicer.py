@@ -137,3 +137,21 @@ async def test_a_wrong_question_for_gaps_is_refused(site, wrong, word):
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert word in text
     assert len(text) < 1000
+
+
+async def test_an_overview_has_the_extremes_and_says_its_resolution(site, samples, t0_ns):
+    fill(site, samples(*((FLOW, i, 9.0 if i == 777 else i % 2) for i in range(1000))))
+    request = history_pb2.GetOverviewRequest(tag_name=FLOW, point_count=20)
+    found = await site.history.GetOverview(request, timeout=60)
+    assert len(found.samples.value) == 20
+    assert (max(found.samples.value), found.sample_count) == (9.0, 1000)
+    assert 99 * 10**9 < found.resolution_ns <= 100 * 10**9
+    request = history_pb2.GetOverviewRequest(tag_name=FLOW, start_time_ns=t0_ns, end_time_ns=t0_ns + 10**10)
+    found = await site.history.GetOverview(request, timeout=60)
+    assert (len(found.samples.value), found.resolution_ns, found.sample_count) == (10, 0, 10)
+    for wrong, word in (({"point_count": 1}, "point_count"), ({"start_time_ns": 2, "end_time_ns": 1}, "after end")):
+        code, text = await refusal(
+            site.history.GetOverview(history_pb2.GetOverviewRequest(tag_name=FLOW, **wrong), timeout=60)
+        )
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert word in text
