@@ -246,7 +246,10 @@ class _Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no ty
                 # Written here and not yielded: so a cancellation always arrives in this frame.
                 async with contextlib.aclosing(behaviour(read(request), context)) as responses:
                     async for response in responses:
-                        await context.write(response)
+                        try:
+                            await context.write(response)
+                        except grpc.aio.InternalError:  # the client left while this waited for room in its window
+                            raise asyncio.CancelledError from None
 
         return call
 

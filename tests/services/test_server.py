@@ -39,6 +39,8 @@ EMPTY = READ_SAMPLES_RESPONSE.split(history_pb2.ReadSamplesResponse(samples=Samp
 class Talkative(history_pb2_grpc.HistoryServiceServicer):
     """Streams until it is stopped; lists tags as its `act` says."""
 
+    frame = EMPTY
+
     async def act(self):
         return history_pb2.ListTagsResponse()
 
@@ -47,7 +49,7 @@ class Talkative(history_pb2_grpc.HistoryServiceServicer):
 
     async def ReadSamples(self, request, context):
         while True:
-            yield EMPTY
+            yield self.frame
             await asyncio.sleep(0.01)
 
 
@@ -271,3 +273,15 @@ async def test_a_message_above_the_limit_is_refused_and_one_of_full_size_is_not(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await site.ingest(request)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_client_that_leaves_without_having_read_is_a_cancelled_call_and_no_error(running, caplog):
+    names = history_pb2.ReadSamplesResponse(samples=Samples(tag_name=["x" * 1_000_000]))
+    running.servicer.frame = READ_SAMPLES_RESPONSE.split(names)
+    method = f"/{HISTORY}/ReadSamples"
+    call = running.stub.ReadSamples(history_pb2.ReadSamplesRequest())
+    await call.read()
+    await asyncio.sleep(0.3)  # its window is full
+    call.cancel()
+    await eventually(lambda: running.handled(method) == {"CANCELLED": 1})
+    assert "unexpected" not in caplog.text
