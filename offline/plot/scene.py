@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import atan2, ceil, cos, floor, hypot, isfinite, log10, nan, sin, sqrt
+from math import atan2, ceil, cos, dist, floor, hypot, isfinite, log10, nan, sin, sqrt
 from typing import NamedTuple
 
 from uem.offline.plot.layout import positions
@@ -15,6 +15,8 @@ MOST_HEIGHT, LEAST_HEIGHT = 1000.0, 380.0
 MARGIN, LEGEND, HEAD = 36.0, 150.0, 56.0
 INK, FAINT, GREY = "#1f2933", "#7b8794", "#b8c0c8"
 _MOST_LABELS = 40
+_PLANT = 18.0  # from one square of a plant to the next, at least
+_MOST_ASIDE = 3  # names of a plant that may stand on the side of the network
 _EM = 0.58  # mean width of a letter as a part of the size; of a bold one a little more
 
 # From low to high. Temperature: cold blue to hot red; the others: light to dark, readable without colours.
@@ -212,7 +214,7 @@ class _Drawing:
         for unit in producers:
             is_tank = isinstance(unit, StorageTank)
             plants.setdefault(unit.end, []).append(f"{unit.name}{' (storage)' if is_tank else ''}")
-        for name, names in plants.items():
+        for name, names in self._together(plants).items():
             self._plant(name, names)
         taking = [node.name for node in self.network.nodes if node.kind is NodeKind.CONSUMER]
         if len(consumers) + len(taking) <= _MOST_LABELS and not many:
@@ -220,6 +222,14 @@ class _Drawing:
                 self._label(unit.start, unit.name)
             for name in taking:
                 self._label(name, name)
+
+    def _together(self, plants: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Names by node; where squares would lie on each other there is one, with the names of all."""
+        found: dict[str, list[str]] = {}
+        for node, names in plants.items():
+            first = next((other for other in found if dist(self.at[other], self.at[node]) < _PLANT), node)
+            found.setdefault(first, []).extend(names)
+        return found
 
     def _label(self, node: str, name: str) -> None:
         """Beyond the node, on the hand where no pipe comes from."""
@@ -243,7 +253,8 @@ class _Drawing:
         x, y = self.at[node]
         corners = ((x - 8, y - 8), (x + 8, y - 8), (x + 8, y + 8), (x - 8, y + 8))
         self.scene.shapes.append(Shape(corners, INK, tip=", ".join(names)))
-        left = x > WIDTH - LEGEND - 120
+        middle = sum(x for x, _ in self.at.values()) / len(self.at)
+        left = x > WIDTH - LEGEND - 120 or (len(names) > _MOST_ASIDE and MARGIN + 120 < x < middle)
         for k, name in enumerate(names):
             anchor, dx = ("end", -13.0) if left else ("start", 13.0)
             self.scene.texts.append(Text(x + dx, y + 20 + 14 * k, name, 12.0, anchor, bold=True))

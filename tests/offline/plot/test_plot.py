@@ -3,6 +3,7 @@
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -104,6 +105,18 @@ def test_without_positions_the_graph_is_laid_out(ring):
     houses = [place[u.start] for u in ring.units[3:]]
     assert len(set(houses)) == 12
     assert place["clinic"] == place["clinic-return"]
+
+
+def test_plants_side_by_side_share_a_square_and_no_name_lies_on_another():
+    valley = load("vallee").networks[0]
+    scene = draw(valley, values_of(valley, "diameter"))
+    names = {unit.name for unit in valley.units if not is_consumer(unit)}
+    told = [text for text in scene.texts if text.text.removesuffix(" (storage)") in names]
+    assert len(told) == len(names) == 9
+    for one, other in combinations(told, 2):
+        assert abs(one.y - other.y) > 12.0 or abs(one.x - other.x) > 120.0, f"{one.text} and {other.text}"
+    squares = [shape for shape in scene.shapes if shape.tip and set(shape.tip.split(", ")) & names]
+    assert len(squares) == 2
 
 
 def test_names_are_escaped():
