@@ -30,12 +30,14 @@ _STATION = (
     _Measured("flow", *_KG_S, -50.0, 50.0, "unit/{0}/flow"),
     _Measured("heat", *_W, -1e7, 1e7, "unit/{0}/heat"),
     _Measured("energy", *_J, 0.0, 1e18),
+    _Measured("volume", "m3", "m3", 0.0, 1e12),
     _Measured("supply_pressure", *_PA, -1e5, 2.5e6, "node/{0}/pressure"),
     _Measured("return_pressure", *_PA, -1e5, 2.5e6, "node/{0}-return/pressure"),
     _Measured("heating", *_W, 0.0, 1e7, "unit/{0}/heating"),
     _Measured("hot_water", *_W, 0.0, 1e7, "unit/{0}/hot_water"),
     _Measured("secondary_supply_temperature", *_K, 263.15, 403.15, "unit/{0}/secondary_supply_temperature"),
     _Measured("secondary_return_temperature", *_K, 263.15, 403.15, "unit/{0}/secondary_return_temperature"),
+    _Measured("hot_water_temperature", *_K, 263.15, 403.15),
     _Measured("valve_position", "1", "%", 0.0, 1.0),
 )
 _UNIT = (
