@@ -9,7 +9,8 @@ A step over [t, t + dt) in parts of at most `LONGEST_PART_S`, each of them:
     1. the factories run to the end of the part; every stream gives its exact heat Q
     2. Q warms its loop of content C:                      T = T + Q / C
     3. the network steps; the exchanger, or the heat pump, finds the loop at T and takes Q_x, as much as it can
-    4. what is above the recooler's set point is thrown away as far as it can: Q_d = min(C (T - Q_x / C - T_r), P dt)
+    4. what is above the recooler's set point is thrown away as far as it can: Q_d = min(C (T - Q_x / C - T_r), P dt);
+       what would warm a loop above the hottest that a model can tell (`MOST_TEMP_K`) leaves as by a relief valve
     5. T = T - (Q_x + Q_d) / C; above the alarm the factory's utility falls short, from the next part on
 
 So Q = Q_x + Q_d + C dT, without rest. Only step 5 is late, by one part. Equations and tests: docs/models/coupling.md.
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, UnknownName
-from uem.twin_core.plant.factory import FactorySite, HeatLoop, shared_exchangers
+from uem.twin_core.plant.factory import MOST_TEMP_K, FactorySite, HeatLoop, shared_exchangers
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import HeatPump, WasteHeatExchanger
 from uem.twin_core.production.heat import HeatMeter
@@ -232,7 +233,8 @@ class CoupledPlan:
         dumped_j = np.zeros(len(self._streams))
         for k, stream in enumerate(self._streams):
             above_j = self._content_j_k[k] * (state.temp_k[k] - stream.loop.recool_temp_k)
-            dumped_j[k] = min(max(above_j, 0.0), stream.loop.recool_w * dt_s)
+            vented_j = self._content_j_k[k] * (state.temp_k[k] - MOST_TEMP_K)
+            dumped_j[k] = max(min(max(above_j, 0.0), stream.loop.recool_w * dt_s), vented_j)
         state.temp_k -= dumped_j / self._content_j_k
         state.produced_j += produced_j
         state.taken_j += taken_j

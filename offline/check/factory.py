@@ -10,14 +10,15 @@ import numpy as np
 from uem.offline.check.finding import Finding, Severity
 from uem.offline.factories import WEEK_S, at_hour
 from uem.twin_core.errors import ModelFailure
-from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.factory import MOST_TEMP_K, FactorySite, HeatLoop
 from uem.twin_core.plant.furnace import Furnace
 from uem.twin_core.plant.production import Buffer, Factory, batch_furnace, flows
 from uem.twin_core.production.heat import HeatMeter
-from uem.twin_core.production.plan import STATES, FactoryPlan
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun
 
 STOPPED: Final = 0.02  # part of the time without a utility
 _HEATED_STATES: Final = ("busy", "starved", "blocked", "warming_up")  # of a furnace
+DAY_S: Final = 86_400.0
 SHORT_K: Final = 5.0  # of what a recipe asks for
 
 
@@ -122,6 +123,29 @@ def _targets(furnace: Furnace, product: str, parts: int) -> Iterator[tuple[float
         yield (segment.to_k, found_k) if not segment.cooling else (0.0, found_k)
 
 
+def _at_alarm_w(plan: FactoryPlan, run: FactoryRun, meter: HeatMeter, k: int, loop: HeatLoop) -> float:
+    """Mean heat of stream `k` on the second day of an alarm that does not end."""
+    run = plan.copy(run)
+    if loop.utility and loop.alarm_temp_k < MOST_TEMP_K:
+        (normal,) = [utility.limit for utility in plan.factory.utilities if utility.name == loop.utility]
+        plan.set_limit(run, loop.utility, min(loop.alarm_limit, normal))
+    meter.advance(run, run.now_s + DAY_S)
+    return float(meter.advance(run, run.now_s + DAY_S)[k]) / DAY_S
+
+
+def _warms(name: str, loop: HeatLoop, most_w: float, at_alarm_w: float) -> Finding:
+    """A loop whose recooler takes less than comes: whether the alarm ends that."""
+    taken = f"its recooler takes {loop.recool_w / 1e3:.0f} kW: without the network its loop"
+    if at_alarm_w > loop.recool_w:
+        text = f"gives {at_alarm_w / 1e3:.0f} kW on and on, at its alarm too, {taken} warms without end"
+        remedy = "give it recool_kw for that, or alarm_temp_c and the utility without which the machines stop"
+        return Finding(Severity.ERROR, "week", f"heat {name}", text, remedy)
+    text = f"gives up to {most_w / 1e3:.0f} kW, {taken} comes to the alarm"
+    return Finding(
+        Severity.NOTE, "week", f"heat {name}", text, "fine if the network always takes the rest; else give recool_kw"
+    )
+
+
 def week(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
     """A week of production with the first random numbers: who stands, who limits, how much heat there is."""
     plan = FactoryPlan(site.factory)
@@ -148,10 +172,8 @@ def week(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
     for k, stream in enumerate(site.heat):
         most_w = float(heat_w[:, k].max())
         if stream.loop is not None and stream.loop.recool_w < most_w:
-            text = f"gives up to {most_w / 1e3:.0f} kW, its recooler takes {stream.loop.recool_w / 1e3:.0f} kW: "
-            text += "without the network its loop comes to the alarm"
-            remedy = "fine if the network always takes the rest; else give recool_kw"
-            found.append(Finding(Severity.NOTE, "week", f"heat {stream.name}", text, remedy))
+            at_alarm_w = _at_alarm_w(plan, run, meter, k, stream.loop)
+            found.append(_warms(stream.name, stream.loop, most_w, at_alarm_w))
     worked = ledger.time_s[0] @ np.isin(STATES, ["busy", "setup", "down", "waiting_for_crew"])
     open_s = ledger.time_s[0].sum(axis=1) - ledger.time_s[0, :, STATES.index("off")]
     return found, {

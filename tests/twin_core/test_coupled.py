@@ -10,7 +10,7 @@ import pytest
 from uem.territories.load import load
 from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput, TwinError, UnknownName
-from uem.twin_core.plant.factory import FactorySite, HeatStream
+from uem.twin_core.plant.factory import MOST_TEMP_K, FactorySite, HeatStream
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.production import Buffer, Factory, batch_furnace
 from uem.twin_core.plant.units import FlowControl, HeatPump
@@ -185,6 +185,17 @@ def test_the_recooler_takes_no_more_than_its_power_in_steps_of_any_length():
         before_j = state.dumped_j[0]
         plan.step(state, dt_s, inputs)
         assert state.dumped_j[0] - before_j == pytest.approx(50e3 * dt_s, rel=1e-9)
+
+
+def test_a_loop_that_nothing_cools_and_no_alarm_stops_ends_at_the_hottest_that_a_model_can_tell():
+    plan = CoupledPlan(without_flow(RING), [with_loop(recool_w=0.0, utility="", temp_k=MOST_TEMP_K - 1.0)])
+    state, inputs = at_work(plan), winter(plan)
+    for _ in range(60):
+        plan.step(state, 60.0, inputs)
+        assert state.temp_k[0] <= MOST_TEMP_K * (1.0 + 1e-12)
+    assert state.dumped_j[0] > 0.5 * state.produced_j[0]
+    balance_j = state.produced_j - state.taken_j - state.dumped_j - plan.stored_j(state)
+    assert abs(balance_j[0]) < 1e-9 * state.produced_j[0]
 
 
 def test_without_any_cooling_the_alarm_stops_the_furnaces_until_the_loop_is_cool_again():

@@ -11,7 +11,7 @@ from uem.offline.check import factory
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
 from uem.territories.load import load
-from uem.twin_core.plant.factory import FactorySite, HeatStream
+from uem.twin_core.plant.factory import MOST_TEMP_K, FactorySite, HeatStream
 from uem.twin_core.plant.furnace import Segment
 from uem.twin_core.plant.production import Buffer, Factory, Utility, batch_furnace, exponential
 
@@ -27,6 +27,11 @@ def changed(**fields):
 
 def machines(name, **fields):
     return tuple(replace(m, **fields) if m.name == name else m for m in SHOP.machines)
+
+
+def with_loop(**fields):
+    stream = SITE.heat[0]
+    return replace(SITE, heat=(replace(stream, loop=replace(stream.loop, **fields)),))
 
 
 def buffers(name, **fields):
@@ -97,11 +102,15 @@ MISTAKES = [
     (changed(machines=machines("tempering", power_w={"busy": 70e3})), "warning", "heat quench-loop", "state starved"),
     (changed(machines=machines("tempering", batch=(190, 200), takes=("hardened",))), "", "", ""),
     (
-        replace(SITE, heat=(replace(SITE.heat[0], loop=replace(SITE.heat[0].loop, recool_w=1e5)),)),
+        with_loop(recool_w=1e5),
         "note",
         "heat quench-loop",
         "comes to the alarm",
     ),
+    (with_loop(recool_w=1e5, utility=""), "error", "heat quench-loop", "warms without end"),
+    (with_loop(recool_w=1e5, alarm_temp_k=MOST_TEMP_K), "error", "heat quench-loop", "warms without end"),
+    (with_loop(recool_w=1e5, alarm_limit=190.0), "error", "heat quench-loop", "at its alarm too"),
+    (with_loop(recool_w=40e3), "error", "heat quench-loop", "gives 56 kW on and on, at its alarm too"),
 ]
 
 
