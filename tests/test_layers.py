@@ -64,6 +64,7 @@ OPTIONAL = {
     "territories/importers/epanet.py": {"wntr"},
     "offline/plot/picture.py": {"matplotlib"},
     "offline/run.py": {"pandas"},
+    "clients/cli/history.py": {"pyarrow"},
 }
 THIRD_PARTY = {
     "uem": set(),

@@ -5,6 +5,9 @@ import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from uem.clients import display
 from uem.clients.cli import common, documents
@@ -21,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = common.parser(
         PROG,
         "The stored samples of tags, or without TAG the tags and what is stored of each.\n"
-        f"Without --from, --to, --last, --limit and --csv: the newest {_DEFAULT_LIMIT} samples of each tag.",
+        f"Without --from, --to, --last, --limit, --csv and --parquet: the newest {_DEFAULT_LIMIT} samples of each tag.",
         [
             "uem history",
             "uem history branch/2/temperature --last 6h",
@@ -38,21 +41,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--gaps", action="store_true", help="intervals in which samples may be missing, of the tags or of all"
     )
+    parser.add_argument("--parquet", type=Path, metavar="FILE", help="write rows to FILE, values in SI (needs pyarrow)")
     common.add_reading_options(parser)
     options = parser.parse_args(argv)
     if options.last is not None and options.start is not None:
         parser.error("--last and --from exclude each other")
     if options.start is not None and options.end is not None and options.start >= options.end:
         parser.error("--from must be before --to")
-    if options.json and options.csv is not None:
-        parser.error("--json and --csv exclude each other")
-    narrowed = (options.start, options.end, options.last, options.limit, options.csv)
-    if options.gaps and any(value is not None for value in (options.last, options.limit, options.csv)):
+    if options.json + (options.csv is not None) + (options.parquet is not None) > 1:
+        parser.error("--json, --csv and --parquet exclude each other")
+    narrowed = (options.start, options.end, options.last, options.limit, options.csv, options.parquet)
+    if options.gaps and any(value is not None for value in (options.last, options.limit, options.csv, options.parquet)):
         parser.error("--gaps goes with --from, --to and --json only")
     if options.gaps:
         return common.run(PROG, _list_gaps(options))
     if not options.tags and any(value is not None for value in narrowed):
-        parser.error("--from, --to, --last, --limit and --csv need a TAG")
+        parser.error("--from, --to, --last, --limit, --csv and --parquet need a TAG")
     return common.run(PROG, _history(options) if options.tags else _list_tags(options))
 
 
@@ -108,6 +112,8 @@ async def _history(options: argparse.Namespace) -> int:
         common.print_json({"tags": [documents.history(read[tag], infos[tag]) for tag in options.tags]})
     elif options.csv is not None:
         _write_csv(options.csv, [(infos[tag], read[tag]) for tag in options.tags])
+    elif options.parquet is not None:
+        _write_parquet(options.parquet, [(infos[tag], read[tag]) for tag in options.tags])
     else:
         for tag in options.tags:
             title = f"{tag} in {display.unit_name(infos[tag].display_unit) or '1'}: {len(read[tag].value)} samples"
@@ -118,7 +124,7 @@ async def _history(options: argparse.Namespace) -> int:
 
 def _range(options: argparse.Namespace, infos: dict[str, TagInfo]) -> tuple[int, int, int]:
     """Start and end in ns and the limit per tag."""
-    everything = options.limit is None and options.csv is None
+    everything = options.limit is None and options.csv is None and options.parquet is None
     asked = any(value is not None for value in (options.start, options.end, options.last))
     limit = options.limit or (_DEFAULT_LIMIT if everything and not asked else 0)
     start_ns = options.start or 0
@@ -146,3 +152,34 @@ def _write_csv(path: Path, found: list[tuple[TagInfo, History]]) -> None:
     except OSError as error:
         raise ClientError(f"cannot write {path}: {error.strerror}") from None
     print(f"{sum(len(read.value) for _, read in found)} rows in {path}", file=sys.stderr)
+
+
+def _write_parquet(path: Path, found: list[tuple[TagInfo, History]]) -> None:
+    """Columns as they are stored: time in ns UTC, SI values with their unit, the 32-bit quality."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ClientError("--parquet needs pyarrow: pip install 'uem[parquet]'") from None
+    index = np.repeat(np.arange(len(found), dtype=np.int32), [len(read.value) for _, read in found])
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(read, name) for _, read in found])
+
+    def by_tag(texts: list[str]) -> Any:
+        return pyarrow.DictionaryArray.from_arrays(index, pyarrow.array(texts))
+
+    table = pyarrow.table(
+        {
+            "tag": by_tag([info.name for info, _ in found]),
+            "time": pyarrow.array(column("source_time_ns"), pyarrow.timestamp("ns", "UTC")),
+            "value": column("value"),
+            "unit": by_tag([info.unit for info, _ in found]),
+            "quality": column("quality"),
+        }
+    )
+    try:
+        pyarrow.parquet.write_table(table, path, compression="zstd")
+    except OSError as error:
+        raise ClientError(f"cannot write {path}: {error}") from None
+    print(f"{table.num_rows} rows in {path}", file=sys.stderr)

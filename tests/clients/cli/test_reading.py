@@ -145,6 +145,30 @@ def test_history_writes_csv_in_display_units(remote, capsys, tmp_path):
     assert "cannot write /no/such/folder.csv: No such file or directory" in capsys.readouterr().err
 
 
+def test_history_writes_parquet_in_si(remote, capsys, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _, address = remote
+    file = tmp_path / "points.parquet"
+    tags = ("branch/1/temperature", "branch/2/temperature")
+    assert main(["history", *tags, "--parquet", str(file), "--server", address]) == 0
+    table = parquet.read_table(file)
+    assert table.column_names == ["tag", "time", "value", "unit", "quality"]
+    rows = table.to_pydict()
+    assert (rows["tag"][0], rows["tag"][-1], len(rows["tag"])) == (*tags, 20)
+    assert (rows["value"][0], rows["unit"][0], rows["quality"][0]) == (363.15, "K", 0)
+    assert str(table.schema.field("time").type) == "timestamp[ns, tz=UTC]"
+    assert main(["history", tags[0], "--parquet", "/no/such/folder.parquet", "--server", address]) == 1
+    assert "cannot write /no/such/folder.parquet" in capsys.readouterr().err
+
+
+def test_history_without_pyarrow_says_what_to_install(remote, capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    _, address = remote
+    arguments = ["history", "branch/1/temperature", "--parquet", str(tmp_path / "x"), "--server", address]
+    assert main(arguments) == 1
+    assert "pip install 'uem[parquet]'" in capsys.readouterr().err
+
+
 def test_history_of_an_unknown_tag_is_one_clear_line(remote, capsys):
     _, address = remote
     assert main(["history", "boiler", "--server", address]) == 1
@@ -156,8 +180,8 @@ def test_history_of_an_unknown_tag_is_one_clear_line(remote, capsys):
     [
         ("x --last 1h --from 2009-01-01", "--last and --from exclude each other"),
         ("x --from 2009-01-02 --to 2009-01-01", "--from must be before --to"),
-        ("x --json --csv x.csv", "--json and --csv exclude each other"),
-        ("--limit 3", "--from, --to, --last, --limit and --csv need a TAG"),
+        ("x --json --csv x.csv", "--json, --csv and --parquet exclude each other"),
+        ("--limit 3", "--from, --to, --last, --limit, --csv and --parquet need a TAG"),
         ("--server nonsense", "'nonsense' is not an address such as 127.0.0.1:7650"),
         ("--server=", "'' is not an address such as 127.0.0.1:7650"),
         ("--server :7650", "':7650' is not an address"),
