@@ -82,7 +82,7 @@ async def serving(
             Service(
                 name="uem.v1.PredictionService",
                 add=prediction_pb2_grpc.add_PredictionServiceServicer_to_server,
-                servicer=PredictionServicer(twins.forecast, metrics),
+                servicer=PredictionServicer(twins.forecast, metrics, store),
             ),
         ]
         following = asyncio.create_task(twins.run())

@@ -35,6 +35,12 @@ CREATE UNIQUE INDEX gap_by_start ON gap (start_ns, tag, end_ns, reason);
 ALTER TABLE tail ADD COLUMN first_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tail ADD COLUMN last_ns INTEGER NOT NULL DEFAULT 0;
 """,
+    """
+-- What was expected of an asset, by when it was said; `last_ns` is the latest time that it says something for.
+CREATE TABLE forecast (id INTEGER PRIMARY KEY, asset TEXT NOT NULL, issue_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE UNIQUE INDEX forecast_by_issue ON forecast (asset, issue_ns);
+""",
 )
 SCHEMA_VERSION = len(_STEPS)
 

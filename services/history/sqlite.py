@@ -22,10 +22,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.services.history import chunks, compaction, database, gaps, reading, retention
+from uem.services.history import chunks, compaction, database, forecasts, gaps, reading, retention
 from uem.services.history.chunks import Columns, CorruptChunk, joined
 from uem.services.history.reading import Meta
-from uem.services.history.store import GapKey, SequenceGap, Stored, TagStats
+from uem.services.history.store import GapKey, KeptForecast, SequenceGap, Stored, TagStats
 from uem.services.history.tail import Segment, Tail, segment
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError
@@ -55,6 +55,11 @@ class _Job(NamedTuple):
     samples: Samples
     gaps: Sequence[Gap]
     done: "Future[Stored]"
+
+
+class _Keep(NamedTuple):
+    forecast: KeptForecast
+    done: "Future[None]"
 
 
 class SqliteStore:
@@ -92,7 +97,8 @@ class SqliteStore:
         self._known_corrupt: set[Meta] = set()
         self._forget_at = monotonic() if math.isfinite(self._tuning.keep_s) else math.inf
         self._damaged: list[Meta] = []  # known to the writer and not yet set aside
-        self._jobs: queue.SimpleQueue[_Job | Meta | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Keep | Meta | None] = queue.SimpleQueue()
+        self._to_keep: list[_Keep] = []
         metrics.gauge("uem_history_tail_samples", "Samples on disk that wait for chunks.", lambda: self._tail.all_rows)
         metrics.gauge("uem_history_queued_batches", "Batches that wait for their commit.", self._jobs.qsize)
         metrics.gauge("uem_history_file_bytes", "Size of the database file.", lambda: path.stat().st_size)
@@ -145,6 +151,20 @@ class SqliteStore:
         with self._reader() as (connection, _):
             return gaps.page(connection, numbers, start_ns, end_ns, most, after or gaps.FIRST)
 
+    def keep_forecast(self, forecast: KeptForecast) -> "Future[None]":
+        """See Store."""
+        done: Future[None] = Future()
+        if self._closed:
+            done.set_exception(StorageError(f"{self._path} is closed"))
+        else:
+            self._jobs.put(_Keep(forecast, done))
+        return done
+
+    def forecasts(self, asset: str, start_ns: int, end_ns: int, valid_ns: int, most: int) -> list[KeptForecast]:
+        """See Store."""
+        with self._reader() as (connection, _):
+            return forecasts.select(connection, asset, start_ns, end_ns, valid_ns, most)
+
     def problem(self) -> str | None:
         """See Store."""
         return self._problem
@@ -158,7 +178,7 @@ class SqliteStore:
         self._thread.join()
         while not self._jobs.empty():  # appended in another thread at this very moment
             job = self._jobs.get()
-            if isinstance(job, _Job):
+            if isinstance(job, _Job | _Keep):
                 job.done.set_exception(StorageError(f"{self._path} is closed"))
         while not self._readers.empty():
             self._readers.get().close()
@@ -196,6 +216,8 @@ class SqliteStore:
             group, last = self._gather(wait=not more)
             if group:
                 self._commit(group)
+            if self._to_keep:
+                self._keep_forecasts()
             if self._damaged:
                 self._set_aside()
             if monotonic() >= self._forget_at:
@@ -216,6 +238,8 @@ class SqliteStore:
         while job is not None:
             if isinstance(job, Meta):
                 self._damaged.append(job)
+            elif isinstance(job, _Keep):
+                self._to_keep.append(job)
             elif job.done.set_running_or_notify_cancel():
                 group.append(job)
                 rows += len(job.samples)
@@ -336,6 +360,20 @@ class SqliteStore:
             # A reader takes the tail first and the chunks afterwards: it may see a row twice for a moment, never not.
             self._tail, self._move = self._tail.thawed(), None
         return left > 0
+
+    # Forecasts.
+
+    def _keep_forecasts(self) -> None:
+        kept, self._to_keep = self._to_keep, []
+        try:
+            with self._transaction():
+                forecasts.insert(self._writer, [keep.forecast for keep in kept])
+        except StorageError as error:
+            for keep in kept:
+                keep.done.set_exception(error)
+            return
+        for keep in kept:
+            keep.done.set_result(None)
 
     # Old and damaged chunks.
 

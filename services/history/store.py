@@ -30,6 +30,15 @@ class TagStats(NamedTuple):
 GapKey = tuple[int, int]  # the start of a gap in ns, and its number
 
 
+class KeptForecast(NamedTuple):
+    """A forecast as bytes, by when it was issued and how far it reaches, in plant time."""
+
+    asset: str
+    issue_ns: int
+    last_ns: int
+    data: bytes
+
+
 class Store(Protocol):
     """Samples on disk. Any thread may call any method."""
 
@@ -68,6 +77,14 @@ class Store(Protocol):
 
         Of `tags`, or of all when there are none. A gap that came twice is there once.
         """
+        ...
+
+    def keep_forecast(self, forecast: KeptForecast) -> "Future[None]":
+        """Commit a forecast; of two that were issued at the same time the one that reaches farther stays."""
+        ...
+
+    def forecasts(self, asset: str, start_ns: int, end_ns: int, valid_ns: int, most: int) -> list[KeptForecast]:
+        """The first `most` forecasts with start <= issue time < end that reach `valid_ns`, in order of issue time."""
         ...
 
     def problem(self) -> str | None:

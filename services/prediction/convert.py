@@ -1,5 +1,8 @@
 """Horizon of a request -> seconds; forecasts -> messages."""
 
+import re
+
+from uem.services.history.store import KeptForecast
 from uem.services.status import InvalidField
 from uem.twin_core.forecast.bands import Forecast
 from uem.v1 import prediction_pb2 as pb
@@ -38,3 +41,22 @@ def forecast(found: Forecast) -> pb.Forecast:
             for series in found.series
         ],
     )
+
+
+def kept(message: pb.Forecast) -> KeptForecast:
+    """A forecast as the store keeps it."""
+    last_ns = max((max(series.valid_time_ns, default=0) for series in message.series), default=0)
+    return KeptForecast(message.asset, message.issue_time_ns, last_ns, message.SerializeToString())
+
+
+def issue_range(request: pb.ListForecastsRequest) -> tuple[int, int]:
+    """The issue times that are asked for, from where the page begins."""
+    start_ns, end_ns = request.start_issue_time_ns, request.end_issue_time_ns or 2**63 - 1
+    if start_ns > end_ns:
+        raise InvalidField("start_issue_time_ns", f"start {start_ns} is after end {end_ns}")
+    if not request.page_token:
+        return start_ns, end_ns
+    if re.fullmatch(r"-?[0-9]{1,18}|[0-9]{19}", request.page_token) is None:
+        text = f"{request.page_token[:50]!r} was not given out by this server; start without a token"
+        raise InvalidField("page_token", text)
+    return min(max(start_ns, int(request.page_token)), 2**63 - 1), end_ns

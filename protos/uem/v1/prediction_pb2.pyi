@@ -65,6 +65,66 @@ class GetForecastResponse(_message.Message):
 Global___GetForecastResponse: _TypeAlias = GetForecastResponse  # noqa: Y015
 
 @_typing.final
+class ListForecastsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    START_ISSUE_TIME_NS_FIELD_NUMBER: _builtins.int
+    END_ISSUE_TIME_NS_FIELD_NUMBER: _builtins.int
+    VALID_TIME_NS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    start_issue_time_ns: _builtins.int
+    """start <= issue time < end; 0 means: without end."""
+    end_issue_time_ns: _builtins.int
+    valid_time_ns: _builtins.int
+    """Only those that say something for this time or a later one; 0 means all."""
+    page_size: _builtins.int
+    """1 to 100; 0 means 20."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        start_issue_time_ns: _builtins.int = ...,
+        end_issue_time_ns: _builtins.int = ...,
+        valid_time_ns: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "end_issue_time_ns", b"end_issue_time_ns", "page_size", b"page_size", "page_token", b"page_token", "start_issue_time_ns", b"start_issue_time_ns", "valid_time_ns", b"valid_time_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForecastsRequest: _TypeAlias = ListForecastsRequest  # noqa: Y015
+
+@_typing.final
+class ListForecastsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forecast]: ...
+    def __init__(
+        self,
+        *,
+        forecasts: _abc.Iterable[Global___Forecast] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForecastsResponse: _TypeAlias = ListForecastsResponse  # noqa: Y015
+
+@_typing.final
 class Forecast(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

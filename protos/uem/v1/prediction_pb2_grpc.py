@@ -40,6 +40,11 @@ class PredictionServiceStub:
                 request_serializer=uem_dot_v1_dot_prediction__pb2.GetForecastRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_prediction__pb2.GetForecastResponse.FromString,
                 _registered_method=True)
+        self.ListForecasts = channel.unary_unary(
+                '/uem.v1.PredictionService/ListForecasts',
+                request_serializer=uem_dot_v1_dot_prediction__pb2.ListForecastsRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_prediction__pb2.ListForecastsResponse.FromString,
+                _registered_method=True)
 
 
 class PredictionServiceServicer:
@@ -53,6 +58,13 @@ class PredictionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListForecasts(self, request, context):
+        """Forecasts that were given before, in order of their issue time, by page (AIP-158).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PredictionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.GetForecast,
                     request_deserializer=uem_dot_v1_dot_prediction__pb2.GetForecastRequest.FromString,
                     response_serializer=uem_dot_v1_dot_prediction__pb2.GetForecastResponse.SerializeToString,
+            ),
+            'ListForecasts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListForecasts,
+                    request_deserializer=uem_dot_v1_dot_prediction__pb2.ListForecastsRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_prediction__pb2.ListForecastsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class PredictionService:
             '/uem.v1.PredictionService/GetForecast',
             uem_dot_v1_dot_prediction__pb2.GetForecastRequest.SerializeToString,
             uem_dot_v1_dot_prediction__pb2.GetForecastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListForecasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/uem.v1.PredictionService/ListForecasts',
+            uem_dot_v1_dot_prediction__pb2.ListForecastsRequest.SerializeToString,
+            uem_dot_v1_dot_prediction__pb2.ListForecastsResponse.FromString,
             options,
             channel_credentials,
             insecure,

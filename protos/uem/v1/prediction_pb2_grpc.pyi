@@ -35,6 +35,8 @@ class PredictionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PredictionServiceAsyncStub: ...
     GetForecast: _grpc.UnaryUnaryMultiCallable[_prediction_pb2.GetForecastRequest, _prediction_pb2.GetForecastResponse]
     """The forecast of an asset from its newest state."""
+    ListForecasts: _grpc.UnaryUnaryMultiCallable[_prediction_pb2.ListForecastsRequest, _prediction_pb2.ListForecastsResponse]
+    """Forecasts that were given before, in order of their issue time, by page (AIP-158)."""
 
 @_typing.type_check_only
 class PredictionServiceAsyncStub(PredictionServiceStub):
@@ -43,6 +45,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetForecast: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetForecastRequest, _prediction_pb2.GetForecastResponse]  # type: ignore[assignment]
     """The forecast of an asset from its newest state."""
+    ListForecasts: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListForecastsRequest, _prediction_pb2.ListForecastsResponse]  # type: ignore[assignment]
+    """Forecasts that were given before, in order of their issue time, by page (AIP-158)."""
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the twins expect."""
@@ -54,5 +58,13 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_prediction_pb2.GetForecastResponse, _abc.Awaitable[_prediction_pb2.GetForecastResponse]]:
         """The forecast of an asset from its newest state."""
+
+    @_abc_1.abstractmethod
+    def ListForecasts(
+        self,
+        request: _prediction_pb2.ListForecastsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_prediction_pb2.ListForecastsResponse, _abc.Awaitable[_prediction_pb2.ListForecastsResponse]]:
+        """Forecasts that were given before, in order of their issue time, by page (AIP-158)."""
 
 def add_PredictionServiceServicer_to_server(servicer: PredictionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

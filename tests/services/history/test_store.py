@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from uem.services.history import database
 from uem.services.history.sqlite import SqliteStore, Tuning
-from uem.services.history.store import SequenceGap, Stored
+from uem.services.history.store import KeptForecast, SequenceGap, Stored
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError, StorageFull
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason, Samples
@@ -160,6 +160,34 @@ def test_gaps_of_a_range_are_those_that_have_room_for_a_sample_in_it(any_store, 
     any_store.append("p", 1, samples(), [Gap("a", 10, 20, GapReason.LINK_DOWN)]).result(60)
     for start, end, inside in ((0, 12, 1), (0, 11, 0), (19, 99, 1), (20, 99, 0), (12, 13, 1), (0, 99, 1)):
         assert len(told(any_store, start=start, end=end)) == inside, (start, end)
+
+
+def test_forecasts_are_kept_by_issue_time_and_outlive_a_restart(make):
+    early, late = KeptForecast("net", 10, 50, b"early"), KeptForecast("net", 20, 60, b"late")
+    with closing(make()) as store:
+        for kept in (late, early, KeptForecast("other", 15, 99, b"x"), KeptForecast("net", 20, 30, b"shorter")):
+            store.keep_forecast(kept).result(60)
+        assert store.forecasts("net", *ALL, ALL[0], 10) == [early, late]
+    with closing(make()) as store:
+        assert store.forecasts("net", *ALL, ALL[0], 1) == [early]
+        assert store.forecasts("net", 11, 99, ALL[0], 10) == [late]
+        assert store.forecasts("net", 0, 20, ALL[0], 10) == [early]
+        assert store.forecasts("net", *ALL, 55, 10) == [late]
+        assert store.forecasts("never", *ALL, ALL[0], 10) == []
+        farther = KeptForecast("net", 10, 70, b"farther")
+        store.keep_forecast(farther).result(60)
+        assert store.forecasts("net", *ALL, ALL[0], 10) == [farther, late]
+    with pytest.raises(StorageError, match="closed"):
+        store.keep_forecast(early).result(60)
+
+
+def test_a_damaged_forecast_is_named_and_left_out(path, caplog):
+    with closing(SqliteStore(path, Metrics())) as store:
+        for issue in (1, 2):
+            store.keep_forecast(KeptForecast("net", issue, 9, b"bytes")).result(60)
+        store._writer.execute("UPDATE forecast SET data = x'00' WHERE issue_ns = 1")
+        assert [kept.issue_ns for kept in store.forecasts("net", *ALL, 0, 10)] == [2]
+    assert "the forecast of net issued at 1 ns" in caplog.text
 
 
 def test_gaps_come_by_page(any_store, samples):

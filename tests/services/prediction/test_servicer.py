@@ -1,3 +1,5 @@
+import asyncio
+
 import grpc
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ class Oracle:
     def __init__(self):
         self.asked = []
         self.error = None
+        self.issue_ns = 0
 
     async def __call__(self, asset, horizon_s):
         self.asked.append((asset, horizon_s))
@@ -31,7 +34,7 @@ class Oracle:
         series = ForecastSeries(
             "power", "W", "kW", np.array([5, 10]), np.array([1.0, 2.0]), np.array([[0, 1], [1, 3.0]]), 7, UNCERTAIN
         )
-        return Forecast(asset, 0, "guess", (0.1, 0.9), (series,))
+        return Forecast(asset, self.issue_ns, "guess", (0.1, 0.9), (series,))
 
 
 @pytest.fixture
@@ -40,11 +43,11 @@ async def oracle():
 
 
 @pytest.fixture
-async def stub(oracle):
+async def stub(oracle, store):
     service = server.Service(
         name="uem.v1.PredictionService",
         add=prediction_pb2_grpc.add_PredictionServiceServicer_to_server,
-        servicer=PredictionServicer(oracle, Metrics()),
+        servicer=PredictionServicer(oracle, Metrics(), store),
     )
     running = await server.start([service], metrics=Metrics(), needs_deadline=[METHOD])
     async with grpc.aio.insecure_channel(running.address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
@@ -110,3 +113,50 @@ async def test_a_call_without_a_deadline_is_refused(stub):
     error = await failure(stub, pb.GetForecastRequest(asset="a"), timeout=None)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "deadline" in error.details()
+
+
+async def issue(stub, oracle, *minutes):
+    for minute in minutes:
+        oracle.issue_ns = minute * 60 * 10**9
+        await stub.GetForecast(pb.GetForecastRequest(asset="net"), timeout=60)
+
+
+async def listed(stub, **asked):
+    found, token = [], ""
+    while True:
+        request = pb.ListForecastsRequest(asset="net", page_size=2, page_token=token, **asked)
+        page = await stub.ListForecasts(request, timeout=60)
+        found += page.forecasts
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def test_what_was_expected_is_listed_by_issue_time(stub, oracle, store):
+    await issue(stub, oracle, 0, 1, 14, 15, 31, 50, 66)
+    for _ in range(6000):  # they are kept behind the answer
+        if len(store.forecasts("net", 0, 2**62, 0, 10)) == 5:
+            break
+        await asyncio.sleep(0.01)
+    minutes = [found.issue_time_ns // 60 // 10**9 for found in await listed(stub)]
+    assert minutes == [0, 15, 31, 50, 66]
+    some = await listed(stub, start_issue_time_ns=15 * 60 * 10**9, end_issue_time_ns=50 * 60 * 10**9)
+    assert [found.issue_time_ns // 60 // 10**9 for found in some] == [15, 31]
+    assert list(some[0].series[0].quantile) == [0.0, 1.0, 1.0, 3.0]
+    assert await listed(stub, valid_time_ns=11) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"page_size": 101},
+        {"page_token": "x"},
+        {"page_token": "9" * 50},
+        {"start_issue_time_ns": 2, "end_issue_time_ns": 1},
+    ],
+)
+async def test_a_wrong_question_for_forecasts_is_refused(stub, wrong):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ListForecasts(pb.ListForecastsRequest(asset="net", **wrong), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert violation(caught.value) == [next(iter(wrong))]
