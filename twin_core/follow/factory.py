@@ -254,6 +254,8 @@ class FactoryFollower:
             everything.measured(f"buffer/{name}/level", readings[tag])
         for buffer in self.site.factory.buffers:
             everything.own(f"buffer/{buffer.name}/level/twin", self._shadow.level(buffer.name), 1.0)
+        for order in self.site.factory.orders:
+            everything.own(f"order/{order.name}/left", self._shadow.order_left(order.name), 1.0)
         power_w = float(self._step_j.sum()) / self._span_s if self._span_s else float(self._shadow.power_w().sum())
         everything.own("power", power_w, METER_CLASS * power_w)
         everything.own("output", self._output(intake, time_ns), 1.0 / self.forecast_step_s)
@@ -416,6 +418,7 @@ def _signals(site: FactorySite, watched: Sequence[str]) -> tuple[Signal, ...]:
             found.append(Signal(twin, "1", Source.ESTIMATED, compared_with=f"buffer/{buffer.name}/level"))
         else:
             found.append(Signal(twin, "1", Source.ESTIMATED))
+    found += [Signal(f"order/{order.name}/left", "1", Source.ESTIMATED) for order in site.factory.orders]
     found += [Signal("power", "W", Source.ESTIMATED), Signal("output", "1/s", Source.ESTIMATED)]
     found += [Signal(f"heat/{stream.name}", "W", Source.ESTIMATED) for stream in site.heat]
     found += [Signal("energy", "J", Source.LEDGER), Signal("resyncs", "1", Source.LEDGER)]

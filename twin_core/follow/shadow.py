@@ -139,6 +139,8 @@ class Shadow:
         self.state.heat_j = np.zeros(len(self.site.heat))
         known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
         self.plan.inject(run, levels=known)
+        for name, (good, scrap) in made.items():
+            self._release(name, good + scrap)
         self.state.level_offset = {b: level - self._came(b) for b, level in known.items() if self._is_counted(b)}
         self._inject_all()
 
@@ -338,6 +340,30 @@ class Shadow:
         self.plan.inject(state.run, levels=levels)
         self._inject_all()
 
+    # ---- orders ----
+
+    def order_left(self, name: str) -> int:
+        """Parts of an order that have neither left the factory nor been thrown away."""
+        names = [order.name for order in self.site.factory.orders]
+        return int(self.state.run.view["order"]["left"][names.index(name)])
+
+    def _release(self, name: str, count: int) -> None:
+        """A machine has released so many parts of its orders before; nobody knows where they are: they are done."""
+        view, rank = self.state.run.view, 0
+        names = [order.name for order in self.site.factory.orders]
+        for order in self.machines[name].orders:
+            known = min(count, order.quantity)
+            count -= known
+            k = names.index(order.name)
+            view["order"]["left"][k] = order.quantity - known
+            if known < order.quantity:
+                view["held"]["released"][self._first[self._index[name]]] = known
+                break
+            view["order"]["finished"][k] = self.now_s
+            rank += 1
+        if self.machines[name].orders:
+            view["held"]["order"][self._first[self._index[name]]] = rank
+
     # ---- batches and slots ----
 
     def _is_batch(self, name: str) -> bool:
@@ -433,6 +459,8 @@ class Shadow:
             shown = STATES[self.shown(name)]
             if _group(seen.state) == _group(PACKML[shown]) and shown == "busy":
                 continue
+            if seen.state in BUSY and self.machines[name].orders:
+                continue  # it begins the next part of its orders by itself
             if seen.state in BUSY:
                 self._inject(name, "busy", self._left_of(seen, name))
             elif seen.state in WAITING:
