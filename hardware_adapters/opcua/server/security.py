@@ -4,6 +4,7 @@ Only signed and encrypted sessions of trusted applications are let in. The libra
 the open channel that exists for discovery; `ChannelUsers` refuses it, since such a channel has no certificate.
 """
 
+import hashlib
 import ipaddress
 import logging
 from collections.abc import Sequence
@@ -67,14 +68,15 @@ class ChannelUsers(UserManager):
     def get_user(
         self, iserver: object, username: str | None = None, password: str | None = None, certificate: Any = None
     ) -> User | None:
-        """The user of a session that is being activated; None refuses it."""
+        """The user of a session that is being activated, named by the certificate; None refuses it."""
         if certificate or not self._is_open:
             try:
                 self._certificates.check(certificate)
             except NotTrusted as error:
                 _log.warning("refused a session: %s", error)
                 return None
-        return User(role=UserRole.User)
+        name = hashlib.sha256(certificate).hexdigest() if certificate else ""
+        return User(role=UserRole.User, name=name)
 
 
 def _is_loopback(host: str) -> bool:

@@ -30,8 +30,9 @@ class PointSubscription(InternalSubscription):
 
     monitored_item_srv: PointItems
 
-    def __init__(self, *args: Any, table: PointTable, most_per_message: int, **options: Any) -> None:
+    def __init__(self, *args: Any, table: PointTable, most_per_message: int, owner: str, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.owner = owner
         self.monitored_item_srv = PointItems(self, self.monitored_item_srv.aspace, table)
         self.most_per_message = most_per_message
 
@@ -127,6 +128,7 @@ class PointSubscriptions(SubscriptionService):
             publishing_enabled=params.PublishingEnabled,
             table=self._table,
             most_per_message=params.MaxNotificationsPerPublish,
+            owner=_user_behind(callback),
         )
         await subscription.start()
         self.subscriptions[its_id] = subscription
@@ -175,23 +177,37 @@ class PointSubscriptions(SubscriptionService):
     async def transfer_subscriptions(
         self, params: ua.TransferSubscriptionsParameters, session_id: ua.NodeId, callback: Callable[..., Any]
     ) -> list[ua.TransferResult]:
-        """Let another session have subscriptions; their requests for publishing come from there too from now on."""
-        results = await super().transfer_subscriptions(params, session_id, callback)
-        processor: Any = getattr(callback, "__self__", None)
-        for its_id, result in zip(params.SubscriptionIds, results, strict=True):
-            subscription = self.subscriptions.get(its_id)
-            if subscription is None or not result.StatusCode.is_good():
-                continue
-            subscription.pub_request_callback = processor.get_publish_request
-            if params.SendInitialValues and isinstance(subscription, PointSubscription):
+        """Let another session of the same application have subscriptions; they publish there from now on."""
+        return [await self._transfer(its_id, params, session_id, callback) for its_id in params.SubscriptionIds]
+
+    async def _transfer(
+        self, its_id: int, params: Any, session_id: ua.NodeId, callback: Callable[..., Any]
+    ) -> ua.TransferResult:
+        subscription = self.subscriptions.get(its_id)
+        if isinstance(subscription, PointSubscription) and subscription.owner != _user_behind(callback):
+            return ua.TransferResult(ua.StatusCode(ua.StatusCodes.BadUserAccessDenied))
+        one = ua.TransferSubscriptionsParameters([its_id], params.SendInitialValues)
+        (result,) = await super().transfer_subscriptions(one, session_id, callback)
+        if isinstance(subscription, PointSubscription):
+            subscription.pub_request_callback = _processor(callback).get_publish_request
+            if params.SendInitialValues:
                 subscription.monitored_item_srv.send_initial_values()
-        return results
+        return result
 
     def _subscription(self, its_id: int) -> InternalSubscription:
         subscription = self.subscriptions.get(its_id)
         if subscription is None:
             raise ServiceError(ua.StatusCodes.BadSubscriptionIdInvalid)
         return subscription
+
+
+def _processor(callback: Any) -> Any:
+    """The connection that a client's answers go through: the library hands its method on as the callback."""
+    return callback.__self__
+
+
+def _user_behind(callback: Any) -> str:
+    return str(_processor(callback).session.user.name or "")
 
 
 def _marked(value: Any) -> Any:

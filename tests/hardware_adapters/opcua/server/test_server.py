@@ -250,7 +250,11 @@ async def test_another_session_takes_a_subscription_over(open_server):
             assert [r.StatusCode.value for r in results] == [0, ua.StatusCodes.BadSubscriptionIdInvalid]
             assert results[0].AvailableSequenceNumbers == [1]
             answer = await publish(other)
-    assert rows(answer.NotificationMessage) == [(0, 1.0, 0)]
+            assert rows(answer.NotificationMessage) == [(0, 1.0, 0)]
+            its.server._server.iserver.subscription_service.subscriptions[created.SubscriptionId].owner = "another"
+            data = await its.client.uaclient.session._send_request(request)
+            (result, _) = struct_from_binary(ua.TransferSubscriptionsResponse, data).Parameters.Results
+            assert result.StatusCode.value == ua.StatusCodes.BadUserAccessDenied
 
 
 async def test_history_gives_what_a_client_missed(open_server):
