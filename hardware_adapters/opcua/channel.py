@@ -11,10 +11,10 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from asyncua import Client, ua
-from asyncua.client.ua_client import UASocketProtocol
 from asyncua.crypto import security_policies, uacrypto
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore, parse
+from uem.hardware_adapters.opcua.line import Line
 from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError, NotTrusted
 
@@ -45,24 +45,10 @@ class Superseded(Exception):
         self.newer = newer
 
 
-class _Line(UASocketProtocol):
-    """asyncua's connection, which tells when something was heard on it last."""
-
-    heard_s: float
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.heard_s = time.monotonic()
-        super().connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.heard_s = time.monotonic()
-        super().data_received(data)
-
-
 class Channel:
     """A secure channel and asyncua's services on it."""
 
-    def __init__(self, client: Client, line: _Line) -> None:
+    def __init__(self, client: Client, line: Line) -> None:
         self.client = client
         self.session = client.uaclient.session
         self._line = line
@@ -208,12 +194,12 @@ class Opener:
             _log.debug("%s: no channel: %s", self.endpoint, text_of(error))
             return None
 
-    async def _connect(self, client: Client) -> _Line:
+    async def _connect(self, client: Client) -> Line:
         loop = asyncio.get_running_loop()
         url = client.server_url
         async with asyncio.timeout(self._timeout_s):
             _, line = await loop.create_connection(
-                lambda: _Line(self._timeout_s, client.security_policy), url.hostname or "", url.port or 4840
+                lambda: Line(self._timeout_s, client.security_policy), url.hostname or "", url.port or 4840
             )
         client.uaclient.protocol = line
         line.is_session_closing = lambda: True  # answers to requests that were let go are expected
