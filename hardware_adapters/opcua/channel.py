@@ -64,6 +64,10 @@ class Channel:
         """Whether the line stands, as far as this side knows."""
         return self._line.transport is not None and not self._line.transport.is_closing()
 
+    def publish(self, request: ua.PublishRequest) -> "asyncio.Future[bytes]":
+        """Let a publish request wait at the server; the body of the response, ua.UaStatusCodeError for a fault."""
+        return self._line.publish(request)
+
     def adopt(self, older: "Channel | None") -> None:
         """Take over the session of another channel; it has to be activated here."""
         if older is not None:

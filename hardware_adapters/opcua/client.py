@@ -310,7 +310,13 @@ class OpcUaAdapter:
     async def _serve(self) -> None:
         """Take what the server publishes, until the line or the subscription is lost."""
         assert self._channel is not None
-        publisher = Publisher(self._channel.session, self._desired.subscription, self.endpoint, self._delivery)
+        publisher = Publisher(
+            self._channel.session,
+            self._channel.publish,
+            self._desired.subscription,
+            self.endpoint,
+            self._delivery,
+        )
         self._publisher = publisher
         try:
             await self._deliver_held()

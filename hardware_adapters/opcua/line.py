@@ -25,6 +25,7 @@ _REQUEST = struct.Struct(
     "<qIIiI3xi"
 )  # time, handle, no diagnostics, no audit, no time limit, nothing more; then a count
 _PUBLISH_REQUEST = b"\x01\x00\x3a\x03"  # node 826 of namespace 0
+_SERVICE_FAULT = b"\x01\x00\x8d\x01"  # node 397
 _CHUNKS = (b"MSGF", b"MSGC")
 _TICKS_1601_TO_1970 = 116_444_736_000_000_000
 _LAST_NUMBERS = (1 << 32) - 1024  # after one of these the numbers may begin anew (OPC 10000-6, 6.7.2)
@@ -35,12 +36,14 @@ class Line(UASocketProtocol):
 
     heard_s: float
     _parts: list[bytes]
+    _publishing: dict[int, asyncio.Future[bytes]]
     _parts_of = 0  # the request that they answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The socket is open."""
         self.heard_s = time.monotonic()
         self._parts = []
+        self._publishing = {}
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -81,12 +84,29 @@ class Line(UASocketProtocol):
                     raise ua.UaError(f"a message of more than {MOST_MESSAGE_BYTES} bytes")
             if kind == b"MSGF":
                 body, self._parts = b"".join(self._parts) if self._parts else body, []
-                self._call_callback(request, Buffer(body))
+                self._answer(request, body)
         except Exception as error:  # the library raises many kinds
             self.logger.error("a message that cannot be read: %s", error)
             self.disconnect_socket()
             return False
         return True
+
+    def _answer(self, request: int, body: bytes) -> None:
+        """Pass a message on: to a publish request as bytes, to any other as asyncua does."""
+        answer = self._publishing.pop(request, None)
+        if answer is None:
+            self._call_callback(request, Buffer(body))
+            return
+        del self._callbackmap[request]
+        if answer.done():  # nobody waits for it any more
+            return
+        try:
+            if body.startswith(_SERVICE_FAULT):
+                self.check_answer(Buffer(body), " in response to PublishRequest")
+        except ua.UaError as fault:
+            answer.set_exception(fault)
+        else:
+            answer.set_result(body)
 
     def _opened(self, chunk: bytes) -> tuple[int, bytes]:
         """Decrypt a chunk, check its signature and its place in the row; the request it answers and what it carries."""
@@ -121,18 +141,18 @@ class Line(UASocketProtocol):
         unpadded: bytes = crypto.remove_padding(plain)
         return unpadded
 
-    def _send_request(
-        self, request: Any, timeout: float = 1, message_type: ua.MessageType = ua.MessageType.SecureMessage
-    ) -> asyncio.Future[Any]:
-        if type(request) is not ua.PublishRequest or self.transport is None:
-            return super()._send_request(request, timeout, message_type)
+    def publish(self, request: ua.PublishRequest) -> "asyncio.Future[bytes]":
+        """Send a publish request; the body of its response, ConnectionError or ua.UaStatusCodeError for a fault."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if self.transport is None:
+            answer.set_exception(ConnectionError("Connection is closed"))
+            return answer
         self._request_handle += 1
         self._request_id += 1
         body = publish_request(nodeid_to_binary(self.authentication_token), self._request_handle, request)
         self.revolve_security_token()
-        message = self._connection.message_to_binary(body, message_type, self._request_id)
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._callbackmap[self._request_id] = answer
+        message = self._connection.message_to_binary(body, request_id=self._request_id)
+        self._callbackmap[self._request_id] = self._publishing[self._request_id] = answer
         self.transport.write(message)
         return answer
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import Any
 
 from asyncua import ua
 from asyncua.client.ua_session import UaSession
@@ -10,7 +12,6 @@ from asyncua.client.ua_session import UaSession
 from uem.hardware_adapters.opcua import notifications
 from uem.hardware_adapters.opcua.delivery import NUMBERS, Delivery
 from uem.hardware_adapters.opcua.notifications import Notification
-from uem.hardware_adapters.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -34,17 +35,25 @@ LOST = Lost()
 class Publisher:
     """Keeps requests waiting at the server and tells what the answers bring, nothing twice."""
 
-    def __init__(self, session: UaSession, subscription: int, endpoint: str, delivery: Delivery | None = None) -> None:
-        """Nothing is asked yet; `delivery` knows what of the subscription has come, `endpoint` is for warnings."""
+    def __init__(
+        self,
+        session: UaSession,
+        send: Callable[[ua.PublishRequest], Awaitable[bytes]],
+        subscription: int,
+        endpoint: str,
+        delivery: Delivery,
+    ) -> None:
+        """Nothing is asked yet; `send` lets a request wait, `delivery` knows what came, `endpoint` is for warnings."""
+        self._send = send
         self.lost = 0  # notifications that did not come and that the server no longer has
         self.decode_s = 0.0
         self._session = session
         self._subscription = subscription
         self._endpoint = endpoint
         self._in_flight = IN_FLIGHT
-        self._waiting: dict[asyncio.Task[None], list[int]] = {}
+        self._waiting: dict[asyncio.Future[Any], list[int]] = {}
         self._answers: asyncio.Queue[tuple[bytes | Exception, list[int]]] = asyncio.Queue()
-        self._delivery = Delivery() if delivery is None else delivery
+        self._delivery = delivery
         self._columns = notifications.Columns()
 
     async def next(self) -> list[Notification | Lost]:
@@ -72,16 +81,17 @@ class Publisher:
 
     async def close(self) -> None:
         """Let go of the requests; what they acknowledge has to be acknowledged again."""
-        for acknowledgements in self._waiting.values():
+        let_go, self._waiting = self._waiting, {}
+        for waiting, acknowledgements in let_go.items():
             self._delivery.answered(acknowledgements, [])
-        await end(self._waiting)
+            waiting.cancel()
+        await asyncio.gather(*let_go, return_exceptions=True)
 
     async def _answer(self) -> tuple[bytes, list[int]]:
         """The next answer in the order of arrival, and what its request had acknowledged."""
         while True:
             while len(self._waiting) < self._in_flight:
-                numbers = self._delivery.acknowledgements()
-                self._waiting[asyncio.create_task(self._ask(numbers))] = numbers
+                self._ask(self._delivery.acknowledgements())
             answer, sent = await self._answers.get()
             if isinstance(answer, ua.uaerrors.BadTooManyPublishRequests) and self._waiting:
                 self._in_flight = len(self._waiting)
@@ -91,17 +101,20 @@ class Publisher:
             else:
                 return answer, sent
 
-    async def _ask(self, acknowledgements: list[int]) -> None:
-        """Let one request wait at the server, then queue its answer or error."""
-        task = asyncio.current_task()
-        assert task is not None
-        answer: bytes | Exception
-        try:
-            answer = await self._publish(acknowledgements)
-        except Exception as error:  # is raised by `next`
-            answer = error
-        self._waiting.pop(task, None)
-        self._answers.put_nowait((answer, acknowledgements))
+    def _ask(self, acknowledgements: list[int]) -> None:
+        """Let one request wait at the server, and its answer or error be queued."""
+        waiting = asyncio.ensure_future(self._publish(acknowledgements))
+        self._waiting[waiting] = acknowledgements
+        waiting.add_done_callback(self._answered)
+
+    def _answered(self, waiting: "asyncio.Future[Any]") -> None:
+        acknowledgements = self._waiting.pop(waiting, None)
+        if acknowledgements is None or waiting.cancelled():
+            return
+        error = waiting.exception()
+        if error is not None and not isinstance(error, Exception):
+            return
+        self._answers.put_nowait((waiting.result() if error is None else error, acknowledgements))
 
     async def _missed(self, found: Notification) -> list[Notification | Lost]:
         """The notifications before this one that did not come, as far as the server still has them."""
@@ -127,12 +140,12 @@ class Publisher:
             _log.warning("%s: %d notifications before number %d are lost", self._endpoint, lost, found.sequence)
         return arrived
 
-    async def _publish(self, acknowledgements: list[int]) -> bytes:
+    def _publish(self, acknowledgements: list[int]) -> Awaitable[bytes]:
         request = ua.PublishRequest()
         request.Parameters.SubscriptionAcknowledgements = [
             ua.SubscriptionAcknowledgement(self._subscription, number) for number in acknowledgements
         ]
-        return bytes(await self._session._send_request(request, timeout=0))
+        return self._send(request)
 
     async def _republish(self, number: int) -> Notification | None:
         """A notification once more; None if the server has it no longer."""

@@ -13,6 +13,7 @@ from asyncua.ua.ua_binary import struct_to_binary
 from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.opcua import notifications
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.opcua.delivery import Delivery
 from uem.hardware_adapters.opcua.publishing import Publisher
 from uem.twin_core.errors import AdapterError
 
@@ -174,7 +175,7 @@ class Stingy:
 
 async def test_acknowledgements_of_a_request_that_was_one_too_many_go_with_the_next():
     server = Stingy()
-    publisher = Publisher(server, 1, "here")
+    publisher = Publisher(server, server._send_request, 1, "here", Delivery())
     async with asyncio.timeout(60):
         while not (server.acknowledged and sum(map(bool, server.acknowledged)) >= 3):
             await publisher.next()

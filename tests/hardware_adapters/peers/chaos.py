@@ -32,7 +32,10 @@ class ChaosLine:
     async def __aexit__(self, *exc: object) -> None:
         await self.refuse()
         self.abort()
+        for task in list(self._connections):
+            task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0.1)  # the loop closes what was aborted
 
     async def listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
@@ -88,8 +91,10 @@ class ChaosLine:
             connection["writers"].append(back)
             await asyncio.gather(self._pump(reader, back, ">", connection), self._pump(there, writer, "<", connection))
         except OSError:
-            writer.transport.abort()
+            pass
         finally:
+            for each in connection["writers"]:
+                each.transport.abort()
             del self._connections[task]
 
     async def _pump(self, reader, writer, direction: str, connection: dict) -> None:
