@@ -7,6 +7,7 @@ the pressures of its own district.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -25,7 +26,7 @@ LENGTH_M = 38_500.0  # of its lines in streets and to customers; 40 km with thos
 HEAT_KW = 45_000.0  # of its space heating on the design day
 MOST_TIMES = 200
 SEED = 2  # of the example that ships
-VALLEY_FLOOR_M, FALL, RISE_M = 165.0, 0.0008, 14.0  # level in the north, fall of the river, of the sides above it
+VALLEY_FLOOR_M, FALL, RISE_M = 165.0, 0.0008, 14.0  # level at the beginning, fall of the river, of the sides above it
 MOST_CRITICAL = 8  # pumps that may look at a customer each; more hold a constant rise
 INSTRUMENTED = 40  # crossings of a district
 NETWORK = "valley"
@@ -35,15 +36,21 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True)
 class District:
-    """A plant, the lines of its network and its customers; positions are those of the whole valley."""
+    """A plant, the lines of its network and its customers; positions are its own, `begin_m` further in the valley."""
 
     prefix: str
+    begin_m: float
     grid: Streets
     ways: list[Way]
     lengths_m: list[float]
     sizes: Sized
     numbers: dict[int, int]  # of crossings with lines, in the order of `sizes`; that of the plant is 0
     customers: list[Customer]
+
+    @property
+    def end_m(self) -> float:
+        """Where the next one begins."""
+        return self.begin_m + 1.08 * max(y for _, y in self.grid.at)
 
     @property
     def flow_kg_s(self) -> float:
@@ -85,7 +92,10 @@ def valley(seed: int = SEED, times: int = 1, name: str = "vallee") -> Valley:
     if not 1 <= times <= MOST_TIMES:
         raise InvalidInput(f"a valley {times} times as large: 1 to {MOST_TIMES} are possible")
     rng = Random(seed)
-    districts = [_district(Random(rng.random()), f"d{k + 1:03d}-" if times > 1 else "") for k in range(times)]
+    districts: list[District] = []
+    for number in range(times):
+        begin_m = districts[-1].end_m if districts else 0.0
+        districts.append(_district(Random(rng.random()), f"d{number + 1:03d}-" if times > 1 else "", begin_m))
     works = [table for district in districts for table in factories(district.prefix, NETWORK)]
     plants = ["energy-plant", "stations", *(factory["name"] for factory in works)]
     territory: Table = {
@@ -99,7 +109,7 @@ def valley(seed: int = SEED, times: int = 1, name: str = "vallee") -> Valley:
     return Valley(territory, districts)
 
 
-def _district(rng: Random, prefix: str) -> District:
+def _district(rng: Random, prefix: str, begin_m: float) -> District:
     grid, towns = streets(rng), centres(rng)
     plant_at = ACROSS * (ALONG // 2)  # by the river, in the middle
     drawn = of_customers.customers(rng, grid, towns, CUSTOMERS, HEAT_KW)
@@ -113,7 +123,7 @@ def _district(rng: Random, prefix: str) -> District:
     for customer in drawn:
         taken[numbers[customer.crossing]] = taken.get(numbers[customer.crossing], 0.0) + customer.design_kg_s
     sizes = sized(len(used), [(numbers[a], numbers[b]) for a, b in ways], lengths_m, taken)
-    return District(prefix, grid, ways, lengths_m, sizes, numbers, drawn)
+    return District(prefix, begin_m, grid, ways, lengths_m, sizes, numbers, drawn)
 
 
 def _stretched(grid: Streets, drawn: Sequence[Customer], scale: float) -> tuple[Streets, list[Customer]]:
@@ -130,8 +140,8 @@ def _stretched(grid: Streets, drawn: Sequence[Customer], scale: float) -> tuple[
 
 
 def _network(districts: Sequence[District]) -> Table:
-    parts = [_part(district, k, len(districts)) for k, district in enumerate(districts)]
-    links = [_link(districts[k], districts[k + 1], k) for k in range(len(districts) - 1)]
+    parts = [_part(district, len(districts)) for district in districts]
+    links = [_link(near, far) for near, far in pairwise(districts)]
     pipes = [pipe for part in parts for pipe in part["pipes"]] + [link["pipe"] for link in links]
     return {
         "name": NETWORK,
@@ -147,10 +157,10 @@ def _network(districts: Sequence[District]) -> Table:
     }
 
 
-def _part(district: District, number: int, districts: int) -> dict[str, list[Table]]:
+def _part(district: District, districts: int) -> dict[str, list[Table]]:
     """What a district adds to the network; districts lie one behind the other."""
     prefix, grid = district.prefix, district.grid
-    shift_m = _shift_m(district, number)
+    shift_m = district.begin_m
     root = next(iter(district.numbers))
     x, y = grid.at[root]
     plant_at = (round(x - 120.0, 1), round(y + shift_m - 90.0, 1))
@@ -183,19 +193,19 @@ def _lost_pa(district: District, customer: Customer) -> float:
     return float(district.sizes.lost_pa[crossing]) + SERVICE_PA_M * customer.service_m
 
 
-def _link(north: District, south: District, number: int) -> dict[str, Any]:
-    """A main between two districts, shut by section valves at its northern end."""
-    begin = max(north.numbers, key=lambda c: north.grid.at[c][1])
-    end = min(south.numbers, key=lambda c: south.grid.at[c][1])
-    (x, y), (end_x, end_y) = north.grid.at[begin], south.grid.at[end]
-    here, there = _shift_m(north, number), _shift_m(south, number + 1)
-    name, first = f"{south.prefix}link", _crossing(north.prefix, begin)
+def _link(near: District, far: District) -> dict[str, Any]:
+    """A main between two districts, shut by section valves at its near end."""
+    begin = max(near.numbers, key=lambda c: near.grid.at[c][1])
+    end = min(far.numbers, key=lambda c: far.grid.at[c][1])
+    (x, y), (end_x, end_y) = near.grid.at[begin], far.grid.at[end]
+    here, there = near.begin_m, far.begin_m
+    name, first = f"{far.prefix}link", _crossing(near.prefix, begin)
     length_m = round(1.05 * ((x + 8.0 - end_x) ** 2 + (y + here + 8.0 - end_y - there) ** 2) ** 0.5, 1)
-    dn = min(_widest(north, begin), _widest(south, end))
+    dn = min(_widest(near, begin), _widest(far, end))
     shut = {"kind": "control", "inner_diameter_mm": STEEL[dn].inner_mm, "loss_coefficient": 0.5, "opening": 0.0}
     return {
-        "node": _node(name, (x + 8.0, y + here + 8.0), north.grid),
-        "pipe": _pipe(name, name, _crossing(south.prefix, end), length_m, dn, 5.0),
+        "node": _node(name, (x + 8.0, y + here + 8.0), near.grid),
+        "pipe": _pipe(name, name, _crossing(far.prefix, end), length_m, dn, 5.0),
         "valves": [
             {"name": f"{name}-valve", "start": first, "end": name, **shut},
             {"name": f"{name}-valve-return", "start": f"{name}-return", "end": f"{first}-return", **shut},
@@ -206,11 +216,6 @@ def _link(north: District, south: District, number: int) -> dict[str, Any]:
 def _widest(district: District, crossing: int) -> int:
     """Of the street pipes at a crossing."""
     return max(dn for way, dn in zip(district.ways, district.sizes.dn, strict=True) if crossing in way)
-
-
-def _shift_m(district: District, number: int) -> float:
-    """How far south a district begins."""
-    return number * 1.08 * max(y for _, y in district.grid.at)
 
 
 def _street_pipes(district: District) -> Iterator[Table]:
@@ -256,7 +261,7 @@ def _node(name: str, at: Position, grid: Streets) -> Table:
 def _level(x: float, y: float, grid: Streets) -> float:
     """Metres above the sea: down the river, up the sides."""
     width = max(px for px, _ in grid.at)
-    return round(VALLEY_FLOOR_M - FALL * y + RISE_M * max(x / width, 0.0) ** 2, 1)
+    return round(max(VALLEY_FLOOR_M - FALL * y, 0.0) + RISE_M * max(x / width, 0.0) ** 2, 1)
 
 
 def _instrumented(district: District) -> Iterator[str]:

@@ -96,7 +96,10 @@ def test_a_larger_valley_has_as_many_of_everything_and_loads(times, tmp_path):
     network = site.networks[0]
     assert sum(isinstance(unit, Substation) for unit in network.units) == times * CUSTOMERS
     assert len(site.factories) == 4 * times
-    assert sum(pipe.length_m for pipe in network.pipes) / 2.0 == pytest.approx(41_500.0 * times, rel=0.08)
+    assert sum(pipe.length_m for pipe in network.pipes) / 2.0 == pytest.approx(40_000.0 * times, rel=0.05)
+    links = [pipe.length_m for pipe in network.pipes if pipe.name.endswith("-link")]
+    assert len(links) == times - 1
+    assert max(links) < 4000.0
     assert [valve.opening for valve in network.valves] == [0.0] * 2 * (times - 1)
     assert len({node.name for node in network.nodes}) == len(network.nodes)
 
