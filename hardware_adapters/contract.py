@@ -17,7 +17,7 @@ from uem.hardware_adapters.base import Adapter, Break
 from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, Samples, is_bad
 
 Row = tuple[str, int, float, int]
-CLOSE_WITHIN_S = 30.0
+CLOSE_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Case:
     start: Callable[[], Awaitable[None]]
     rows: list[Row]  # tag, source time in ns, SI value, quality
     missing: set[str]  # tags of the table that the plant does not have
+    make_small: Callable[[], Adapter] | None = None  # with room for few rows; None: it has no queue
     timeout_s: float = 60.0
 
 
@@ -93,6 +94,56 @@ async def missing_tags_are_named_and_the_others_work(case: Case) -> None:
         assert await collected(adapter, 1, case.timeout_s)
 
 
+async def a_slow_reader_loses_nothing_unsaid(case: Case) -> None:
+    """What does not fit into a small queue is counted as dropped; what comes is in order and not doubled."""
+    expected = [row for row in case.rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA]
+    last_ns = max(row[1] for row in expected)
+    rows: list[Row] = []
+    breaks = 0
+    async with (case.make_small or case.make)() as adapter:
+        await case.start()
+        async with asyncio.timeout(case.timeout_s):
+            async for samples in adapter.batches():
+                if isinstance(samples, Break):
+                    breaks += 1
+                    continue
+                await asyncio.sleep(0.05)
+                rows += samples.rows()
+                if samples.source_time_ns[-1] >= last_ns:
+                    break
+        told = [row for row in rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA]
+        waiting = len(case.rows) - len(expected)
+        lost = len(expected) - len(told)
+        assert lost <= adapter.dropped <= lost + waiting, f"{lost} rows did not come, {adapter.dropped} are told"
+        assert not lost or breaks, f"{lost} rows lost without a break that tells so"
+        assert case.make_small is None or lost, "nothing was lost: this shows nothing"
+    for tag in {row[0] for row in case.rows}:
+        times = [row[1] for row in told if row[0] == tag]
+        assert times == sorted(set(times)), f"{tag}: out of order or doubled"
+
+
+async def a_cancelled_reader_leaves_in_time(case: Case) -> None:
+    """Cancelled in the middle of its batches it is gone within seconds, and the plant can be opened again."""
+
+    async def read(some: asyncio.Event) -> None:
+        async with case.make() as adapter:
+            await case.start()
+            async for _ in adapter.batches():
+                some.set()
+                await asyncio.sleep(0.1)  # a reader with work to do, while the plant goes on
+
+    some = asyncio.Event()
+    reading = asyncio.create_task(read(some))
+    async with asyncio.timeout(case.timeout_s):
+        await some.wait()
+    began = time.monotonic()
+    reading.cancel()
+    await asyncio.wait({reading}, timeout=CLOSE_WITHIN_S)
+    assert reading.cancelled(), f"still there after {time.monotonic() - began:.1f} s"
+    async with case.make():
+        pass
+
+
 async def leaving_does_not_hang(case: Case) -> None:
     """Also when nobody has taken what is queued; afterwards the plant can be opened again."""
     for _ in range(2):
@@ -106,6 +157,8 @@ CHECKS = (
     batches_are_columns_in_order_of_source_time,
     bad_rows_are_carried_and_not_raised,
     missing_tags_are_named_and_the_others_work,
+    a_slow_reader_loses_nothing_unsaid,
+    a_cancelled_reader_leaves_in_time,
     leaving_does_not_hang,
 )
 

@@ -60,19 +60,21 @@ def run_alone(prog: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> in
 
 @contextmanager
 def _logs_on_stderr() -> Iterator[None]:
-    root, library = logging.getLogger(), logging.getLogger("asyncua")
-    before = root.level, library.level
+    root, libraries = logging.getLogger(), [logging.getLogger(name) for name in ("asyncua", "pymodbus", "mqtt")]
+    before = root.level, [library.level for library in libraries]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    library.setLevel(logging.CRITICAL)  # our adapters say in one line what it says in thirty
+    for library in libraries:
+        library.setLevel(logging.CRITICAL)  # our adapters say in one line what they say in thirty
     try:
         yield
     finally:
         root.removeHandler(handler)
         root.setLevel(before[0])
-        library.setLevel(before[1])
+        for library, level in zip(libraries, before[1], strict=True):
+            library.setLevel(level)
 
 
 async def _until_signal(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uem.hardware_adapters.base import Adapter
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.territories.importers.extras import needs
 from uem.twin_core.errors import InvalidInput, UnknownName
 from uem.twin_core.plant.territory import Plant, TagBinding, Territory
 
@@ -14,8 +15,11 @@ from uem.twin_core.plant.territory import Plant, TagBinding, Territory
 class FieldProtocol(NamedTuple):
     """What the gateway has to know of a protocol."""
 
-    endpoint: str  # an example, whose scheme every endpoint has
+    endpoint: str  # an example, whose scheme every endpoint has; empty: there is none
     make: Callable[[Plant, str, Sequence[TagBinding], CertificateStore], Adapter]  # of a plant at an endpoint
+    package: str = ""  # that it needs and not everybody has
+    extra: str = ""  # which brings that package
+    secure: str = ""  # scheme of endpoints with TLS
 
 
 def _opcua(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], certificates: CertificateStore) -> Adapter:
@@ -28,8 +32,18 @@ def _opcua(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], certific
     )
 
 
+# The others are imported when they are needed, since their packages need not be there.
+
+
+def _modbus(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: CertificateStore) -> Adapter:
+    from uem.hardware_adapters.modbus.client import ModbusAdapter
+
+    return ModbusAdapter(endpoint, bindings, response_timeout_s=plant.response_timeout_s)
+
+
 PROTOCOLS: dict[str, FieldProtocol] = {
     "opcua": FieldProtocol("opc.tcp://host:port/path", _opcua),
+    "modbus": FieldProtocol("modbus.tcp://host:502", _modbus, "pymodbus", "modbus"),
 }
 
 
@@ -38,7 +52,7 @@ def endpoints_of(territory: Territory, given: Mapping[str, str]) -> dict[str, st
 
     Raises:
         UnknownName: one is given for a plant that does not exist.
-        InvalidInput: a plant has none, or one that is not of its protocol.
+        InvalidInput: a plant has none, or one that is not of its protocol, or the package of a protocol is missing.
     """
     plants = {plant.name: plant for plant in territory.plants}
     for name in given:
@@ -46,10 +60,17 @@ def endpoints_of(territory: Territory, given: Mapping[str, str]) -> dict[str, st
             raise UnknownName("plant", name, plants)
     endpoints = {name: given.get(name, plant.endpoint) for name, plant in plants.items()}
     for name, endpoint in endpoints.items():
-        example = PROTOCOLS[plants[name].protocol].endpoint
+        protocol = PROTOCOLS[plants[name].protocol]
+        if protocol.package:
+            needs(protocol.package, protocol.extra)
+        example = protocol.endpoint
+        if not example:
+            if endpoint:
+                raise InvalidInput(f"plant {name}: protocol {plants[name].protocol} has no endpoint")
+            continue
         if not endpoint:
             raise InvalidInput(f"plant {name} has no endpoint; give --endpoint {name}={example}")
         parts = urlsplit(endpoint)
-        if parts.scheme != urlsplit(example).scheme or not parts.hostname:
+        if parts.scheme not in {urlsplit(example).scheme, protocol.secure} or not parts.hostname:
             raise InvalidInput(f"plant {name}: endpoint {endpoint!r} is not like {example}")
     return endpoints

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from uem.territories import schema, schema_network
+from uem.territories import schema, schema_network, schema_tags
 from uem.twin_core.plant.factory import SLOT
 
 Raw = Mapping[str, Any]
@@ -91,15 +91,29 @@ def recording_problems(plant: schema.Plant, path: Path, rows: Sequence[tuple[str
             yield f"{where}: column: {column!r} is no column of {path.name}; columns are {columns}"
 
 
-def header_problems(name: str, header: Sequence[str]) -> list[str]:
-    """Columns that a tag table called `name` lacks, and such that nobody knows."""
-    fields = schema.TagRow.model_fields
-    missing = [key for key, field in fields.items() if field.is_required() and key not in header]
-    found = [f"column {key} is missing" for key in missing]
-    found += [f"unknown column {key}" for key in header if key not in fields]
+def row_model(raw: Raw, plant: str) -> type[schema_tags.TagRow]:
+    """What a row of the tag table may hold for the protocol of its plant; OPC UA where no plant says otherwise."""
+    protocols = {table.get("name"): table.get("protocol", "opcua") for table in _tables(raw, "plants")}
+    return schema_tags.ROWS.get(str(protocols.get(plant)), schema_tags.OpcUaRow)
+
+
+def columns(raw: Raw) -> dict[str, bool]:
+    """The columns that a tag table may have for the protocols of the plants, and whether every row needs it."""
+    models = {row_model(raw, str(table.get("name"))) for table in _tables(raw, "plants")} or {schema_tags.OpcUaRow}
+    found: dict[str, bool] = {}
+    for model in sorted(models, key=lambda model: model.__name__):
+        for key, field in model.model_fields.items():
+            everywhere = all(key in m.model_fields and m.model_fields[key].is_required() for m in models)
+            found[key] = field.is_required() and everywhere
+    return found
+
+
+def header_problems(name: str, header: Sequence[str], known: Mapping[str, bool]) -> list[str]:
+    """Columns that a tag table called `name` lacks, and such that nobody knows; `known` is of `columns`."""
+    found = [f"column {key} is missing" for key, needed in known.items() if needed and key not in header]
+    found += [f"unknown column {key}" for key in header if key not in known]
     found += [f"column {key} stands there {count} times" for key, count in Counter(header).items() if count > 1]
-    known = f"; columns are {', '.join(fields)}"
-    return [f"{name}: {'; '.join(found)}{known}"] if found else []
+    return [f"{name}: {'; '.join(found)}; columns are {', '.join(known)}"] if found else []
 
 
 def _tables(raw: Raw, kind: str) -> list[Raw]:

@@ -3,8 +3,8 @@
 import csv
 import re
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from uem.territories import build_factory, build_network, crosscheck, schema
+from uem.territories import build_factory, build_network, crosscheck, schema, schema_tags
 from uem.territories.schema_factory import Factory
 from uem.territories.schema_network import Network
 from uem.territories.schema_units import unit_kinds
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import NS_PER_S, Tag
+from uem.twin_core.plant.addresses import Address, JsonAddress, MbusAddress, ModbusAddress, SparkplugAddress
 from uem.twin_core.plant.machine import Bath, Machine, MachineState
 from uem.twin_core.plant.problem import Problem
 from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
@@ -99,7 +100,7 @@ class _Source:
     raw: dict[str, Any]
     checked: schema.Territory | None  # None when a key is wrong
     cells: list[tuple[str, dict[str, str]]] | None  # of the tag table, by line; None when it cannot be read
-    rows: list[tuple[str, schema.TagRow]]  # those lines that are right
+    rows: list[tuple[str, schema_tags.TagRow]]  # those lines that are right
     problems: list[str]
 
 
@@ -116,10 +117,10 @@ def _read(name_or_path: str | Path) -> _Source:
     table = raw.get("tags")
     cells: list[tuple[str, dict[str, str]]] | None = []  # no table: no tags
     if table:
-        cells = _tag_cells(path.parent / table, problems) if isinstance(table, str) else None
+        cells = _tag_cells(path.parent / table, crosscheck.columns(raw), problems) if isinstance(table, str) else None
     rows = []
     for where, filled in cells or ():
-        row = _check(schema.TagRow, filled, problems, f"{where}: ")
+        row = _check(crosscheck.row_model(raw, filled.get("plant", "")), filled, problems, f"{where}: ")
         if row is not None:
             rows.append((where, row))
     return _Source(path, raw, checked, cells, rows, problems)
@@ -201,7 +202,7 @@ def _under(key: str, error: InvalidTerritory) -> Iterator[str]:
         yield f"{key}.{problem}" if _BEGINS_WITH_KEY.match(problem) else f"{key}: {error.where}: {problem}"
 
 
-def _tag_cells(path: Path, problems: list[str]) -> list[tuple[str, dict[str, str]]] | None:
+def _tag_cells(path: Path, columns: Mapping[str, bool], problems: list[str]) -> list[tuple[str, dict[str, str]]] | None:
     """(where, cells that are filled) of every line of a tag table; None when it is no such table."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -211,7 +212,7 @@ def _tag_cells(path: Path, problems: list[str]) -> list[tuple[str, dict[str, str
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         problems.append(f"tags: cannot read {path}: {getattr(error, 'strerror', None) or error}")
         return None
-    wrong = crosscheck.header_problems(path.name, header)
+    wrong = crosscheck.header_problems(path.name, header, columns)
     problems += wrong
     problems += [f"{where}: {len(header)} cells expected" for where, row in rows if None in row or None in row.values()]
     if wrong:
@@ -219,7 +220,20 @@ def _tag_cells(path: Path, problems: list[str]) -> list[tuple[str, dict[str, str
     return [(where, {key: cell for key, cell in row.items() if key and cell}) for where, row in rows]
 
 
-def _binding(row: schema.TagRow) -> TagBinding:
+_ADDRESSES: dict[type[schema_tags.TagRow], type[Address]] = {
+    schema_tags.ModbusRow: ModbusAddress,
+    schema_tags.MbusRow: MbusAddress,
+    schema_tags.MqttRow: JsonAddress,
+    schema_tags.SparkplugRow: SparkplugAddress,
+}
+
+
+def _address(row: schema_tags.TagRow) -> Address | None:
+    made = _ADDRESSES.get(type(row))
+    return made(**{field.name: getattr(row, field.name) for field in fields(made)}) if made else None
+
+
+def _binding(row: schema_tags.TagRow) -> TagBinding:
     problems = []
     for key in ("unit", "raw_unit", "display_unit"):
         name = getattr(row, key)
@@ -237,8 +251,9 @@ def _binding(row: schema.TagRow) -> TagBinding:
     return TagBinding(
         tag=Tag(name=row.tag, unit=row.unit, low=row.low, high=row.high),
         plant=row.plant,
-        browse_path=row.browse_path,
-        namespace_uri=row.namespace_uri,
+        browse_path=getattr(row, "browse_path", ""),
+        namespace_uri=getattr(row, "namespace_uri", ""),
+        address=_address(row),
         display_unit=row.display_unit or row.unit,
         scale=row.scale * raw.scale,
         offset=row.scale * raw.offset + row.offset,
@@ -266,6 +281,10 @@ def _plant(plant: schema.Plant, folder: Path) -> Plant:
         endpoint=plant.endpoint,
         security_policy=plant.security_policy,
         publish_interval_ms=plant.publish_interval_ms,
+        response_timeout_s=plant.response_timeout_s,
+        user=plant.user,
+        password_file=str((folder / plant.password_file).resolve()) if plant.password_file else "",
+        ca_file=str((folder / plant.ca_file).resolve()) if plant.ca_file else "",
         recording=recording,
     )
 

@@ -11,11 +11,15 @@ from uem.territories.schema_network import Network
 from uem.twin_core.units import ZERO_CELSIUS_K
 
 # Of the endpoints of each field protocol; hardware_adapters/protocols.py has their adapters.
-SCHEMES = {"opcua": "opc.tcp"}
+SCHEMES: dict[str, tuple[str, ...]] = {
+    "opcua": ("opc.tcp",),
+    "modbus": ("modbus.tcp",),
+}
+MQTT = ("mqtt", "sparkplug")
 
 
 class Recording(Model):
-    """A measured recording that a simulated plant plays back."""
+    """A measured recording (CSV or Parquet) that a simulated plant or the protocol `replay` plays back."""
 
     file: str
     time_column: str
@@ -28,20 +32,43 @@ class Plant(Model):
     """A field server."""
 
     name: Name
-    protocol: Literal["opcua"] = "opcua"
+    protocol: Literal["opcua", "modbus"] = "opcua"
     endpoint: str = ""
     security_policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"] = "Basic256Sha256"
     publish_interval_ms: Annotated[Number, Field(ge=10, le=60_000)] = 100.0
+    response_timeout_s: Annotated[
+        Number, Field(ge=0.05, le=60, description="Modbus and M-Bus: how long a device may take for an answer")
+    ] = 3.0
+    user: Annotated[str, Field(description="MQTT and Sparkplug")] = ""
+    password_file: Annotated[str, Field(description="MQTT and Sparkplug: its first line")] = ""
+    ca_file: Annotated[str, Field(description="mqtts: whom to trust (PEM)")] = ""
     recording: Recording | None = None
 
     @field_validator("endpoint")
     @classmethod
     def _is_of_its_protocol(cls, endpoint: str, info: ValidationInfo) -> str:
-        scheme = SCHEMES.get(info.data.get("protocol", ""))  # a wrong protocol has been told already
+        schemes = SCHEMES.get(info.data.get("protocol", ""))  # a wrong protocol has been told already
         found, _, address = endpoint.partition("://")
-        if endpoint and scheme and not (found == scheme and address):
-            raise ValueError(f"an endpoint of this protocol is like {scheme}://host:port/path")
+        if schemes == () and endpoint:
+            raise ValueError("this protocol has none: it plays back the recording of the plant")
+        if endpoint and schemes and not (found in schemes and address):
+            raise ValueError(f"an endpoint of this protocol is like {schemes[0]}://host:port/path")
         return endpoint
+
+    @field_validator("user", "password_file", "ca_file")
+    @classmethod
+    def _is_of_mqtt(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("protocol") in set(SCHEMES) - set(MQTT):
+            raise ValueError(f"a key of the protocols {' and '.join(MQTT)}")
+        return value
+
+    @field_validator("recording")
+    @classmethod
+    def _can_be_played(cls, recording: Recording | None, info: ValidationInfo) -> Recording | None:
+        protocol = info.data.get("protocol", "opcua")
+        if recording is not None and protocol not in ("opcua", "replay"):
+            raise ValueError(f"there is no simulated plant that speaks {protocol}; use protocol opcua or replay")
+        return recording
 
 
 class MachineState(Model):
@@ -96,21 +123,3 @@ class Territory(Model):
     networks: tuple[Network, ...] = ()
     machines: tuple[Machine, ...] = ()
     factories: tuple[Factory, ...] = ()
-
-
-class TagRow(Model):
-    """A row of the tag table. The raw value is in `raw_unit`; si = scale * (raw in SI) + offset."""
-
-    tag: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_./-]+$")]
-    plant: Name
-    browse_path: Annotated[str, Field(min_length=1)]
-    namespace_uri: Annotated[str, Field(min_length=1)]
-    unit: str
-    raw_unit: str = ""
-    display_unit: str = ""
-    scale: Annotated[float, Field(ge=-1e15, le=1e15)] = 1.0
-    offset: Annotated[float, Field(ge=-1e15, le=1e15)] = 0.0
-    low: float = float("-inf")
-    high: float = float("inf")
-    sampling_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 100.0
-    column: str = ""

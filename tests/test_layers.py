@@ -60,6 +60,8 @@ EXTRA = {
 }
 # Packages that one file imports only when they are there.
 OPTIONAL = {
+    "hardware_adapters/modbus/client.py": {"pymodbus"},
+    "hardware_adapters/simulator/modbus.py": {"pymodbus"},
     "territories/importers/pandapipes.py": {"pandapipes"},
     "territories/importers/epanet.py": {"wntr"},
     "offline/plot/picture.py": {"matplotlib"},

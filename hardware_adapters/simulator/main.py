@@ -28,7 +28,7 @@ def prepare(
     """A server and its recording for each plant that has one; ports count up from `port` unless it is 0."""
     prepared: list[tuple[PlantServer, RecordedColumns]] = []
     for plant in territory.plants:
-        if plant.recording is None:
+        if plant.recording is None or plant.protocol != "opcua":
             continue
         bindings = [binding for binding in territory.tags if binding.plant == plant.name]
         columns = columns_of(bindings, plant.name)

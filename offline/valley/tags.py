@@ -7,9 +7,10 @@ what to show.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from uem.territories.schema import TagRow
+from uem.territories.schema_tags import OpcUaRow
 
-HEADER = tuple(key for key in TagRow.model_fields if key not in ("scale", "offset"))
+_FIRST = ("tag", "plant", "browse_path", "namespace_uri")
+HEADER = (*_FIRST, *(key for key in OpcUaRow.model_fields if key not in (*_FIRST, "scale", "offset")))
 
 
 class _Measured(NamedTuple):

@@ -3,16 +3,22 @@
 import dataclasses
 import math
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
+from pymodbus.constants import ExcCodes
 
 from uem.hardware_adapters.base import Break, SampleQueue
 from uem.hardware_adapters.contract import CHECKS, Case, every_row_arrives_once_and_in_order
+from uem.hardware_adapters.modbus.client import ModbusAdapter
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.replay import ReplayAdapter
+from uem.hardware_adapters.simulator.modbus import ModbusPlant
 from uem.twin_core.errors import AdapterError, UnknownTag
-from uem.twin_core.measurements import GapReason, Samples
+from uem.twin_core.measurements import BAD_DEVICE_FAILURE, BAD_SENSOR_FAILURE, GapReason, Samples
+from uem.twin_core.plant.addresses import ModbusAddress
 
 
 async def _nothing():
@@ -31,6 +37,13 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding):
                     hall.server.endpoint, (*bindings, stray), shared_pki.gateway, publish_interval_ms=50.0
                 ),
                 start=hall.start,
+                make_small=lambda: OpcUaAdapter(
+                    hall.server.endpoint,
+                    (*bindings, stray),
+                    shared_pki.gateway,
+                    publish_interval_ms=20.0,
+                    most_queued_rows=4,
+                ),
                 rows=rows,
                 missing={"hall/humidity"},
             )
@@ -44,10 +57,47 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding):
             missing={"hall/humidity"},
         )
 
-    return {"opc_ua": opc_ua, "replay": replay}
+    @asynccontextmanager
+    async def modbus():
+        """The clock of the adapter is that of the plant, whose next row is there when the next poll begins."""
+        at = [
+            ModbusAddress(address=100, data_type="float32", byte_order="CDAB"),
+            ModbusAddress(address=2, data_type="float64", device=7),
+            ModbusAddress(address=3, table="input", data_type="int16"),
+        ]
+        tags = [replace(b, address=address) for b, address in zip(bindings, at, strict=True)]
+        nowhere = replace(stray, address=ModbusAddress(address=9))
+        by_time = groupby(_of_meters(rows), key=lambda row: row[1])
+        async with ModbusPlant(tags) as device:
+
+            def clock():
+                time_ns, its = next(by_time)
+                device.failing.clear()
+                for binding, (_, _, value, quality) in zip(tags, its, strict=True):
+                    raw = (value - binding.offset) / binding.scale
+                    if quality == BAD_DEVICE_FAILURE:
+                        device.failing[binding.address.device, binding.address.table] = ExcCodes.DEVICE_FAILURE
+                    else:
+                        device.set(binding.tag.name, raw)
+                return time_ns
+
+            yield Case(
+                make=lambda: ModbusAdapter(device.endpoint, (*tags, nowhere), clock=clock),
+                start=_nothing,
+                rows=_of_meters(rows),
+                missing={"hall/humidity"},
+            )
+
+    return {"opc_ua": opc_ua, "replay": replay, "modbus": modbus}
 
 
-@pytest.mark.parametrize("adapter", ["opc_ua", "replay"])
+def _of_meters(rows):
+    """The rows as a plant tells them that knows no "no value yet", and whose bad states are failures of a device."""
+    told = {"hall/temperature": BAD_SENSOR_FAILURE, "hall/state": BAD_DEVICE_FAILURE}
+    return [(tag, t, value, told[tag] if quality else 0) for tag, t, value, quality in rows]
+
+
+@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "modbus"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_each_adapter_keeps_the_contract(check, adapter, cases):
     async with cases[adapter]() as case:

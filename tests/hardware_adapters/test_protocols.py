@@ -1,5 +1,9 @@
 """One table leads from the protocol in a territory file to the adapter."""
 
+import re
+import sys
+import tomllib
+from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
@@ -10,14 +14,35 @@ from uem.hardware_adapters.gateway import Gateway
 from uem.hardware_adapters.protocols import PROTOCOLS, FieldProtocol, endpoints_of
 from uem.hardware_adapters.replay import ReplayAdapter
 from uem.hardware_adapters.spool import Spool
-from uem.territories import schema
+from uem.territories import schema, schema_tags
 from uem.twin_core.errors import InvalidInput, UnknownName
 from uem.twin_core.plant.territory import Plant, Territory
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_protocol_that_a_territory_file_may_name_has_an_adapter_and_the_same_scheme():
     assert set(get_args(schema.Plant.model_fields["protocol"].annotation)) == set(PROTOCOLS)
-    assert {name: urlsplit(protocol.endpoint).scheme for name, protocol in PROTOCOLS.items()} == schema.SCHEMES
+    schemes = {name: (urlsplit(protocol.endpoint).scheme, protocol.secure) for name, protocol in PROTOCOLS.items()}
+    assert {name: tuple(filter(None, its)) for name, its in schemes.items()} == schema.SCHEMES
+    assert set(PROTOCOLS) == set(schema_tags.ROWS)
+
+
+def test_a_missing_package_is_told_before_anything_is_opened_with_the_extra_that_brings_it(monkeypatch):
+    for name, protocol in PROTOCOLS.items():
+        if protocol.package:
+            monkeypatch.setitem(sys.modules, protocol.package, None)
+            territory = Territory(name="t", plants=(Plant(name="a", protocol=name),))
+            with pytest.raises(InvalidInput, match=re.escape(f"pip install 'uem[{protocol.extra}]'")):
+                endpoints_of(territory, {})
+
+
+def test_what_protocols_need_is_in_their_extras_and_the_tests_need_them_all():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for protocol in PROTOCOLS.values():
+        if protocol.extra:
+            assert set(extras[protocol.extra]) <= set(extras["test"])
 
 
 def test_a_further_protocol_is_one_more_line(monkeypatch, tmp_path, shared_pki):

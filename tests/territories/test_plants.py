@@ -4,6 +4,7 @@ import pytest
 
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.plant.addresses import ModbusAddress
 
 
 @pytest.fixture
@@ -40,3 +41,60 @@ def test_a_protocol_or_an_endpoint_that_does_not_fit_is_named(plant, said, terri
 def test_a_plant_needs_an_endpoint_or_a_recording(territory):
     with pytest.raises(InvalidTerritory, match="needs an endpoint or a recording"):
         load(territory(""))
+
+
+@pytest.fixture
+def modbus(tmp_path):
+    def write(header, row):
+        (tmp_path / "tags.csv").write_text(f"tag,plant,unit,{header}\na,p,K,{row}\n")
+        plant = 'name = "p"\nprotocol = "modbus"\nendpoint = "modbus.tcp://127.0.0.1:502"'
+        (tmp_path / "territory.toml").write_text(f'name = "t"\ntags = "tags.csv"\n[[plants]]\n{plant}\n')
+        return tmp_path / "territory.toml"
+
+    return write
+
+
+def test_tags_of_a_modbus_plant_have_registers(modbus):
+    path = modbus("raw_unit,address,device,table,data_type,byte_order", "Cel,100,7,input,float32,CDAB")
+    (binding,) = load(path).tags
+    assert binding.address == ModbusAddress(
+        address=100, device=7, table="input", data_type="float32", byte_order="CDAB"
+    )
+    assert (binding.scale, binding.offset, binding.sampling_ms) == (1.0, 273.15, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("data_type", "int16", "tags.csv: column address is missing; columns are "),
+        ("address,browse_path", "1,A/B", "tags.csv: unknown column browse_path; columns are "),
+        ("address", "40001.5", "tags.csv line 2: address: .* integer"),
+        ("address", "65536", "tags.csv line 2: address: .*65535"),
+        ("address,data_type", "65535,float32", "line 2: data_type: .*from address 65535 this reaches beyond the last"),
+        ("address,data_type", "1,float16", "line 2: data_type: .*'float32'.*'float16'"),
+        ("address,table,data_type", "1,coil,int16", "line 2: data_type: .*a coil is a bit by itself"),
+        ("address,data_type,bit", "1,int32,3", "line 2: bit: .*only a uint16 has bits of its own"),
+        ("address,bit", "1,16", "line 2: bit: .*15"),
+    ],
+)
+def test_what_is_wrong_with_a_register_is_named(modbus, header, row, said):
+    with pytest.raises(InvalidTerritory, match=said):
+        load(modbus(header, row))
+
+
+def test_a_column_of_another_protocol_is_unknown_where_its_plant_is_not(modbus):
+    path = modbus("address,browse_path,namespace_uri", "1,,")
+    path.write_text(path.read_text() + '[[plants]]\nname = "q"\nendpoint = "opc.tcp://127.0.0.1:4840"\n')
+    table = path.parent / "tags.csv"
+    table.write_text(table.read_text() + "b,q,K,,B,urn:q\nc,q,K,7,C,urn:q\nd,p,K,,,\n")
+    with pytest.raises(InvalidTerritory) as caught:
+        load(path)
+    unknown, missing = caught.value.problems
+    assert unknown.startswith("tags.csv line 4: address: unknown key; allowed: tag, plant, ")
+    assert missing == "tags.csv line 5: address: Field required"
+
+
+def test_a_recording_cannot_be_played_through_a_protocol_without_a_simulated_plant(territory):
+    recording = '[plants.recording]\nfile = "x.csv"\ntime_column = "t"\nepoch = 2020-01-01T00:00:00Z'
+    with pytest.raises(InvalidTerritory, match="no simulated plant that speaks modbus"):
+        load(territory(f'protocol = "modbus"\nendpoint = "modbus.tcp://h:502"\n{recording}'))

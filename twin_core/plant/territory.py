@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import Tag
+from uem.twin_core.plant.addresses import Address
 from uem.twin_core.plant.factory import FactorySite, shared_exchangers, slots_apart
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
@@ -20,8 +21,9 @@ class TagBinding:
 
     tag: Tag
     plant: str  # name of the field server
-    browse_path: str  # names below Objects, separated by "/", all in the namespace
-    namespace_uri: str
+    browse_path: str = ""  # OPC UA: names below Objects, separated by "/", all in the namespace
+    namespace_uri: str = ""
+    address: Address | None = None  # in other protocols
     display_unit: str  # unit that people read
     scale: float = 1.0
     offset: float = 0.0
@@ -31,9 +33,9 @@ class TagBinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A measured recording that a simulated plant plays back."""
+    """A measured recording that a simulated plant or the protocol `replay` plays back."""
 
-    path: str  # absolute path of the CSV file
+    path: str  # absolute path of the CSV or Parquet file
     time_column: str
     epoch_ns: int  # source time of the recording's time zero, ns UTC
     speed: float = 1.0
@@ -49,6 +51,10 @@ class Plant:
     endpoint: str = ""  # empty: the simulator tells where it listens
     security_policy: str = "Basic256Sha256"
     publish_interval_ms: float = 100.0
+    response_timeout_s: float = 3.0  # Modbus and M-Bus: how long a device may take for an answer
+    user: str = ""  # MQTT
+    password_file: str = ""  # absolute path
+    ca_file: str = ""  # absolute path; empty: who the system trusts
     recording: Recording | None = None
 
 

@@ -1,0 +1,1 @@
+"""Modbus TCP: registers and bits of devices, read block by block."""

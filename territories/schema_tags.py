@@ -1,0 +1,138 @@
+"""What a row of the tag table may hold: what every tag has, and the address in the protocol of its plant.
+
+The raw value is in `raw_unit`; si = scale * (raw in SI) + offset.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from uem.territories.schema_base import Model, Name
+
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+# MQTT: no wildcards, since each message is of one topic.
+Topic = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^+#\x00]+$")]
+Level = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^+#/\x00]+$")]
+Quantity = Literal[
+    "energy",
+    "volume",
+    "mass",
+    "power",
+    "volume_flow",
+    "mass_flow",
+    "flow_temperature",
+    "return_temperature",
+    "temperature_difference",
+    "external_temperature",
+    "pressure",
+    "operating_time",
+    "on_time",
+]
+
+
+class TagRow(Model):
+    """What a tag of any protocol has."""
+
+    tag: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_./-]+$")]
+    plant: Name
+    unit: str
+    raw_unit: str = ""
+    display_unit: str = ""
+    scale: Annotated[float, Field(ge=-1e15, le=1e15)] = 1.0
+    offset: Annotated[float, Field(ge=-1e15, le=1e15)] = 0.0
+    low: float = float("-inf")
+    high: float = float("inf")
+    sampling_ms: Annotated[float, Field(ge=0, le=3_600_000)] = 100.0
+    column: str = ""
+
+
+class OpcUaRow(TagRow):
+    """A variable of an OPC UA server."""
+
+    browse_path: Annotated[str, Field(min_length=1)]
+    namespace_uri: Annotated[str, Field(min_length=1)]
+
+
+class ModbusRow(TagRow):
+    """Registers or a bit of a Modbus device, read every `sampling_ms`."""
+
+    sampling_ms: Annotated[float, Field(ge=10, le=3_600_000)] = 1000.0
+    device: Annotated[int, Field(ge=0, le=255)] = 1
+    table: Literal["holding", "input", "coil", "discrete"] = "holding"
+    address: Annotated[int, Field(ge=0, le=65_535)]
+    data_type: Literal["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"] = "uint16"
+    byte_order: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
+    bit: Annotated[int, Field(ge=0, le=15)] | None = None
+
+    @field_validator("data_type", "byte_order", "bit")
+    @classmethod
+    def _is_of_registers(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+        table = info.data.get("table")  # a wrong one has been told already
+        if table in ("coil", "discrete") and value is not None:
+            raise ValueError(f"a {table} is a bit by itself; leave this out or read the table holding or input")
+        return value
+
+    @field_validator("data_type")
+    @classmethod
+    def _ends_within_the_table(cls, data_type: str, info: ValidationInfo) -> str:
+        address = info.data.get("address", 0)
+        if address + int(data_type[-2:]) // 16 > 65_536:
+            raise ValueError(f"from address {address} this reaches beyond the last register, 65535")
+        return data_type
+
+    @field_validator("bit")
+    @classmethod
+    def _is_of_a_word(cls, bit: int | None, info: ValidationInfo) -> int | None:
+        data_type = info.data.get("data_type", "uint16")
+        if bit is not None and data_type != "uint16":
+            raise ValueError(f"only a uint16 has bits of its own, not a {data_type}")
+        return bit
+
+
+class MbusRow(TagRow):
+    """A record of a meter on the M-Bus, asked for every `sampling_ms`; its raw value is in SI by itself."""
+
+    sampling_ms: Annotated[float, Field(ge=100, le=86_400_000)] = 60_000.0
+    meter: Annotated[str, Field(pattern=r"^([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|250|[0-9]{8})$")]
+    quantity: Quantity
+    storage: Annotated[int, Field(ge=0, lt=2**41)] = 0
+    tariff: Annotated[int, Field(ge=0, lt=2**20)] = 0
+    subunit: Annotated[int, Field(ge=0, lt=2**10)] = 0
+    function: Literal["instantaneous", "minimum", "maximum", "during_error"] = "instantaneous"
+
+    @field_validator("raw_unit")
+    @classmethod
+    def _is_told_by_the_meter(cls, raw_unit: str) -> str:
+        if raw_unit:
+            raise ValueError("leave this out: a meter tells the unit of each record, and the value comes in SI")
+        return raw_unit
+
+
+class MqttRow(TagRow):
+    """A field of the JSON messages of a topic."""
+
+    topic: Topic
+    field: str = ""
+    time_field: str = ""
+
+
+class SparkplugRow(TagRow):
+    """A metric of a Sparkplug B edge node, or of a device at it."""
+
+    group: Level
+    node: Level
+    device: Annotated[str, Field(max_length=200, pattern=r"^[^+#/\x00]*$")] = ""
+    metric: Text
+
+
+class ReplayRow(TagRow):
+    """A column of a recording."""
+
+    column: Annotated[str, Field(min_length=1)]
+
+
+# By protocol of the plant; hardware_adapters/protocols.py has the adapters.
+ROWS: dict[str, type[TagRow]] = {
+    "opcua": OpcUaRow,
+    "modbus": ModbusRow,
+}
