@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uem.hardware_adapters.base import Adapter
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.replay import ReplayAdapter
 from uem.territories.importers.extras import needs
 from uem.twin_core.errors import InvalidInput, UnknownName
 from uem.twin_core.plant.territory import Plant, TagBinding, Territory
@@ -41,9 +42,16 @@ def _modbus(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: Cert
     return ModbusAdapter(endpoint, bindings, response_timeout_s=plant.response_timeout_s)
 
 
+def _replay(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: CertificateStore) -> Adapter:
+    if plant.recording is None:
+        raise InvalidInput(f"plant {plant.name}: protocol replay needs a recording")
+    return ReplayAdapter(plant.recording, bindings)
+
+
 PROTOCOLS: dict[str, FieldProtocol] = {
     "opcua": FieldProtocol("opc.tcp://host:port/path", _opcua),
     "modbus": FieldProtocol("modbus.tcp://host:502", _modbus, "pymodbus", "modbus"),
+    "replay": FieldProtocol("", _replay),
 }
 
 

@@ -1,6 +1,6 @@
-"""A recording as an adapter: its rows as samples, in order and without waiting; for tests and for loading history."""
+"""A recording, CSV or Parquet, as an adapter: its rows in order and without waiting, to load history and for tests."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -8,13 +8,14 @@ import numpy as np
 
 from uem.hardware_adapters.simulator.recording import RecordedColumns, read_recording
 from uem.hardware_adapters.tags import TagTable
+from uem.territories.importers.extras import needs
 from uem.twin_core.errors import AdapterError, InvalidInput, UnknownName, UnknownTag
 from uem.twin_core.measurements import Samples
 from uem.twin_core.plant.territory import Recording, TagBinding
 
 
 class ReplayAdapter:
-    """Plays a CSV recording once, without a server."""
+    """Plays a recording once, without a server."""
 
     def __init__(self, recording: Recording, bindings: Sequence[TagBinding], *, rows_per_batch: int = 64) -> None:
         """Nothing is read yet; a batch holds `rows_per_batch` rows of the recording with all their tags."""
@@ -28,7 +29,8 @@ class ReplayAdapter:
         self._tags = TagTable(())
 
     async def __aenter__(self) -> Self:
-        there = _header(self._recording.path)
+        read, header = _reader(self._recording.path)
+        there = header(self._recording.path)
         self.missing = {
             b.tag.name: f"no column {b.column!r} in {self._recording.path}; it has {', '.join(there)}"
             for b in self._bindings
@@ -40,7 +42,7 @@ class ReplayAdapter:
         self._tags = TagTable(bound)
         try:
             columns = [b.column for b in bound]
-            self._columns = read_recording(self._recording.path, self._recording.time_column, columns)
+            self._columns = read(self._recording.path, self._recording.time_column, columns)
         except (InvalidInput, UnknownName) as error:
             raise AdapterError(str(error)) from None
         return self
@@ -58,6 +60,19 @@ class ReplayAdapter:
             time_ns = np.repeat(columns.time_ns[part] + self._recording.epoch_ns, width)
             tag = np.tile(np.arange(width, dtype=np.uint32), len(time_ns) // width)
             yield self._tags.samples(tag, time_ns, columns.value[part].ravel(), columns.quality[part].ravel())
+
+
+def _reader(path: str) -> tuple[Callable[[str, str, Sequence[str]], RecordedColumns], Callable[[str], list[str]]]:
+    """What reads the columns and what their names, by the ending of the file."""
+    if not path.endswith(".parquet"):
+        return read_recording, _header
+    try:
+        needs("pyarrow", "parquet")
+    except InvalidInput as error:
+        raise AdapterError(f"recording {path}: {error}") from None
+    from uem.hardware_adapters import parquet
+
+    return parquet.read, parquet.header
 
 
 def _header(path: str) -> list[str]:

@@ -71,6 +71,12 @@ def _names(network: Raw, kind: str) -> set[str]:
 def recording_problems(plant: schema.Plant, path: Path, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
     """What the recording of a plant lacks: the file, rows, the column of time, the column of a tag."""
     assert plant.recording is not None
+    if path.suffix == ".parquet":  # whose columns the gateway tells when it opens it
+        if not path.is_file():
+            yield f"recording.file: {path} does not exist"
+        elif plant.protocol != "replay":
+            yield f"recording.file: {path.name}: a simulated plant plays CSV files; protocol replay reads Parquet too"
+        return
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)

@@ -273,6 +273,8 @@ def _plant(plant: schema.Plant, folder: Path) -> Plant:
             speed=r.speed,
             loop=r.loop,
         )
+    if recording is None and plant.protocol == "replay":
+        raise InvalidTerritory(f"plant {plant.name}", ["protocol replay needs a recording"])
     if recording is None and not plant.endpoint:
         raise InvalidTerritory(f"plant {plant.name}", ["needs an endpoint or a recording"])
     return Plant(

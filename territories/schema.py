@@ -14,6 +14,7 @@ from uem.twin_core.units import ZERO_CELSIUS_K
 SCHEMES: dict[str, tuple[str, ...]] = {
     "opcua": ("opc.tcp",),
     "modbus": ("modbus.tcp",),
+    "replay": (),
 }
 MQTT = ("mqtt", "sparkplug")
 
@@ -32,7 +33,7 @@ class Plant(Model):
     """A field server."""
 
     name: Name
-    protocol: Literal["opcua", "modbus"] = "opcua"
+    protocol: Literal["opcua", "modbus", "replay"] = "opcua"
     endpoint: str = ""
     security_policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"] = "Basic256Sha256"
     publish_interval_ms: Annotated[Number, Field(ge=10, le=60_000)] = 100.0

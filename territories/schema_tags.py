@@ -135,4 +135,5 @@ class ReplayRow(TagRow):
 ROWS: dict[str, type[TagRow]] = {
     "opcua": OpcUaRow,
     "modbus": ModbusRow,
+    "replay": ReplayRow,
 }

@@ -78,9 +78,13 @@ def read_recording(path: str | Path, time_column: str, columns: Sequence[str]) -
         time_ns -= time_ns[0]
     table = np.array([[math.nan if v is None else v for v in row] for row in values]).reshape(len(times), len(at))
     empty = np.array([[v is None for v in row] for row in values], bool).reshape(len(times), len(at))
+    return RecordedColumns(tuple(columns), time_ns, table, qualities(empty))
+
+
+def qualities(empty: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Of cells (n, columns) that may be empty: waiting before the first value of a column, failed after it."""
     waiting = np.logical_and.accumulate(empty, axis=0)
-    quality = np.where(waiting, BAD_WAITING_FOR_INITIAL_DATA, np.where(empty, BAD_SENSOR_FAILURE, 0)).astype(np.uint32)
-    return RecordedColumns(tuple(columns), time_ns, table, quality)
+    return np.where(waiting, BAD_WAITING_FOR_INITIAL_DATA, np.where(empty, BAD_SENSOR_FAILURE, 0)).astype(np.uint32)
 
 
 def schedule(recording: RecordedColumns, *, loop: bool) -> Iterator[tuple[int, int]]:

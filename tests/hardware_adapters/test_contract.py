@@ -5,9 +5,12 @@ import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 from pymodbus.constants import ExcCodes
 
 from uem.hardware_adapters.base import Break, SampleQueue
@@ -26,7 +29,7 @@ async def _nothing():
 
 
 @pytest.fixture
-def cases(plant, bindings, rows, open_hall, shared_pki, make_binding):
+def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path):
     stray = make_binding("hall/humidity", "Hall/Air/Humidity", "humidity")
 
     @asynccontextmanager
@@ -52,6 +55,17 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding):
     async def replay():
         yield Case(
             make=lambda: ReplayAdapter(plant.recording, (*bindings, stray), rows_per_batch=7),
+            start=_nothing,
+            rows=rows,
+            missing={"hall/humidity"},
+        )
+
+    @asynccontextmanager
+    async def replay_of_parquet():
+        path = _as_parquet(plant.recording.path, tmp_path)
+        recording = replace(plant.recording, path=str(path))
+        yield Case(
+            make=lambda: ReplayAdapter(recording, (*bindings, stray), rows_per_batch=7),
             start=_nothing,
             rows=rows,
             missing={"hall/humidity"},
@@ -88,7 +102,17 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding):
                 missing={"hall/humidity"},
             )
 
-    return {"opc_ua": opc_ua, "replay": replay, "modbus": modbus}
+    return {"opc_ua": opc_ua, "replay": replay, "replay_of_parquet": replay_of_parquet, "modbus": modbus}
+
+
+def _as_parquet(csv_path, folder):
+    lines = [line.split(",") for line in Path(csv_path).read_text().splitlines()]
+    columns = {
+        name: [float(cell) if cell else None for cell in cells]
+        for name, cells in zip(lines[0], zip(*lines[1:], strict=True), strict=True)
+    }
+    parquet.write_table(pyarrow.table(columns), folder / "hall.parquet")
+    return folder / "hall.parquet"
 
 
 def _of_meters(rows):
@@ -97,7 +121,7 @@ def _of_meters(rows):
     return [(tag, t, value, told[tag] if quality else 0) for tag, t, value, quality in rows]
 
 
-@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "modbus"])
+@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "replay_of_parquet", "modbus"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_each_adapter_keeps_the_contract(check, adapter, cases):
     async with cases[adapter]() as case:

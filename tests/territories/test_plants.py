@@ -98,3 +98,10 @@ def test_a_recording_cannot_be_played_through_a_protocol_without_a_simulated_pla
     recording = '[plants.recording]\nfile = "x.csv"\ntime_column = "t"\nepoch = 2020-01-01T00:00:00Z'
     with pytest.raises(InvalidTerritory, match="no simulated plant that speaks modbus"):
         load(territory(f'protocol = "modbus"\nendpoint = "modbus.tcp://h:502"\n{recording}'))
+
+
+def test_a_replayed_plant_needs_a_recording_and_has_no_endpoint(territory):
+    with pytest.raises(InvalidTerritory, match="protocol replay needs a recording"):
+        load(territory('protocol = "replay"'))
+    with pytest.raises(InvalidTerritory, match="it plays back the recording of the plant"):
+        load(territory('protocol = "replay"\nendpoint = "opc.tcp://a:1"'))
