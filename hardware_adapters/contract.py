@@ -17,7 +17,7 @@ from uem.hardware_adapters.base import Adapter, Break
 from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, Samples, is_bad
 
 Row = tuple[str, int, float, int]
-CLOSE_WITHIN_S = 10.0
+CLOSE_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
