@@ -19,7 +19,7 @@ from uem.territories.schema_units import unit_kinds
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import NS_PER_S, Tag
-from uem.twin_core.plant.addresses import Address, JsonAddress, MbusAddress, ModbusAddress, SparkplugAddress
+from uem.twin_core.plant.addresses import Address, ModbusAddress
 from uem.twin_core.plant.machine import Bath, Machine, MachineState
 from uem.twin_core.plant.problem import Problem
 from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
@@ -222,9 +222,6 @@ def _tag_cells(path: Path, columns: Mapping[str, bool], problems: list[str]) -> 
 
 _ADDRESSES: dict[type[schema_tags.TagRow], type[Address]] = {
     schema_tags.ModbusRow: ModbusAddress,
-    schema_tags.MbusRow: MbusAddress,
-    schema_tags.MqttRow: JsonAddress,
-    schema_tags.SparkplugRow: SparkplugAddress,
 }
 
 
@@ -284,9 +281,6 @@ def _plant(plant: schema.Plant, folder: Path) -> Plant:
         security_policy=plant.security_policy,
         publish_interval_ms=plant.publish_interval_ms,
         response_timeout_s=plant.response_timeout_s,
-        user=plant.user,
-        password_file=str((folder / plant.password_file).resolve()) if plant.password_file else "",
-        ca_file=str((folder / plant.ca_file).resolve()) if plant.ca_file else "",
         recording=recording,
     )
 

@@ -16,7 +16,6 @@ SCHEMES: dict[str, tuple[str, ...]] = {
     "modbus": ("modbus.tcp",),
     "replay": (),
 }
-MQTT = ("mqtt", "sparkplug")
 
 
 class Recording(Model):
@@ -38,11 +37,8 @@ class Plant(Model):
     security_policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"] = "Basic256Sha256"
     publish_interval_ms: Annotated[Number, Field(ge=10, le=60_000)] = 100.0
     response_timeout_s: Annotated[
-        Number, Field(ge=0.05, le=60, description="Modbus and M-Bus: how long a device may take for an answer")
+        Number, Field(ge=0.05, le=60, description="Modbus: how long a device may take for an answer")
     ] = 3.0
-    user: Annotated[str, Field(description="MQTT and Sparkplug")] = ""
-    password_file: Annotated[str, Field(description="MQTT and Sparkplug: its first line")] = ""
-    ca_file: Annotated[str, Field(description="mqtts: whom to trust (PEM)")] = ""
     recording: Recording | None = None
 
     @field_validator("endpoint")
@@ -55,13 +51,6 @@ class Plant(Model):
         if endpoint and schemes and not (found in schemes and address):
             raise ValueError(f"an endpoint of this protocol is like {schemes[0]}://host:port/path")
         return endpoint
-
-    @field_validator("user", "password_file", "ca_file")
-    @classmethod
-    def _is_of_mqtt(cls, value: str, info: ValidationInfo) -> str:
-        if value and info.data.get("protocol") in set(SCHEMES) - set(MQTT):
-            raise ValueError(f"a key of the protocols {' and '.join(MQTT)}")
-        return value
 
     @field_validator("recording")
     @classmethod

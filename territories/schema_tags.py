@@ -9,26 +9,6 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from uem.territories.schema_base import Model, Name
 
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
-# MQTT: no wildcards, since each message is of one topic.
-Topic = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^+#\x00]+$")]
-Level = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^+#/\x00]+$")]
-Quantity = Literal[
-    "energy",
-    "volume",
-    "mass",
-    "power",
-    "volume_flow",
-    "mass_flow",
-    "flow_temperature",
-    "return_temperature",
-    "temperature_difference",
-    "external_temperature",
-    "pressure",
-    "operating_time",
-    "on_time",
-]
-
 
 class TagRow(Model):
     """What a tag of any protocol has."""
@@ -87,42 +67,6 @@ class ModbusRow(TagRow):
         if bit is not None and data_type != "uint16":
             raise ValueError(f"only a uint16 has bits of its own, not a {data_type}")
         return bit
-
-
-class MbusRow(TagRow):
-    """A record of a meter on the M-Bus, asked for every `sampling_ms`; its raw value is in SI by itself."""
-
-    sampling_ms: Annotated[float, Field(ge=100, le=86_400_000)] = 60_000.0
-    meter: Annotated[str, Field(pattern=r"^([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|250|[0-9]{8})$")]
-    quantity: Quantity
-    storage: Annotated[int, Field(ge=0, lt=2**41)] = 0
-    tariff: Annotated[int, Field(ge=0, lt=2**20)] = 0
-    subunit: Annotated[int, Field(ge=0, lt=2**10)] = 0
-    function: Literal["instantaneous", "minimum", "maximum", "during_error"] = "instantaneous"
-
-    @field_validator("raw_unit")
-    @classmethod
-    def _is_told_by_the_meter(cls, raw_unit: str) -> str:
-        if raw_unit:
-            raise ValueError("leave this out: a meter tells the unit of each record, and the value comes in SI")
-        return raw_unit
-
-
-class MqttRow(TagRow):
-    """A field of the JSON messages of a topic."""
-
-    topic: Topic
-    field: str = ""
-    time_field: str = ""
-
-
-class SparkplugRow(TagRow):
-    """A metric of a Sparkplug B edge node, or of a device at it."""
-
-    group: Level
-    node: Level
-    device: Annotated[str, Field(max_length=200, pattern=r"^[^+#/\x00]*$")] = ""
-    metric: Text
 
 
 class ReplayRow(TagRow):

@@ -15,35 +15,4 @@ class ModbusAddress:
     bit: int | None = None  # of a register, 0 is the least significant one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MbusAddress:
-    """A record of what a meter answers (EN 13757-3)."""
-
-    meter: str  # primary address 0 to 250, or the eight digits of its identification number
-    quantity: str  # key of hardware_adapters/mbus/records.QUANTITIES; the raw value is in its SI unit
-    storage: int = 0  # 0 is the current value, higher ones are kept from key dates
-    tariff: int = 0
-    subunit: int = 0
-    function: str = "instantaneous"  # or minimum, maximum, during_error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonAddress:
-    """A field of the JSON messages of a topic."""
-
-    topic: str
-    field: str = ""  # names and positions, separated by "."; empty: the whole message is the value
-    time_field: str = ""  # when it was measured; empty: when it came in
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SparkplugAddress:
-    """A metric of an edge node or of a device at it."""
-
-    group: str
-    node: str
-    device: str = ""  # empty: a metric of the node itself
-    metric: str
-
-
-Address = ModbusAddress | MbusAddress | JsonAddress | SparkplugAddress
+Address = ModbusAddress
