@@ -68,6 +68,16 @@ class Decodes(Protocol):
         ...
 
 
+@runtime_checkable
+class Resumes(Protocol):
+    """An adapter that connects again by itself."""
+
+    @property
+    def outages(self) -> int:
+        """How often the line was lost so far."""
+        ...
+
+
 class SampleQueue:
     """Batches between the task that receives and the one that takes; when full the oldest go and are counted."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from uem.hardware_adapters.base import Adapter, Break, Decodes
+from uem.hardware_adapters.base import Adapter, Break, Decodes, Resumes
 from uem.hardware_adapters.continuity import Continuity
 from uem.hardware_adapters.metrics import Distribution
 from uem.twin_core.errors import AdapterError
@@ -48,13 +48,14 @@ class PlantLink:
         self.received = 0
         self.bad_quality = 0
         self.repeated = 0
-        self.reconnects = 0
         self.gaps = 0
         self.missing: dict[str, str] = {}
         self.lag_s = Distribution()  # from the newest source time of a batch until it is here
         self._make = make
         self._deliver = deliver
         self._adapter: Adapter | None = None
+        self._opened_again = 0
+        self._outages_before = 0
         self._dropped_before = 0
         self._decode_before_s = 0.0
         self._is_open = False
@@ -65,6 +66,15 @@ class PlantLink:
     def connected(self) -> bool:
         """Whether the plant is within reach, as its adapter says."""
         return self._is_open and self._adapter is not None and self._adapter.connected
+
+    @property
+    def reconnects(self) -> int:
+        """How often the plant had to be connected again, be it by a new adapter or by one that resumes by itself."""
+        return self._opened_again + self._outages
+
+    @property
+    def _outages(self) -> int:
+        return self._outages_before + (self._adapter.outages if isinstance(self._adapter, Resumes) else 0)
 
     @property
     def dropped(self) -> int:
@@ -88,7 +98,7 @@ class PlantLink:
             wait_s = backoff.next_s()
             _log.info("plant %s: next try in %g s", self.plant, wait_s)
             await asyncio.sleep(wait_s)
-            self.reconnects += 1
+            self._opened_again += 1
 
     async def _connect_once(self, backoff: Backoff) -> bool:
         """One adapter from open to close; whether the plant has ended."""
@@ -111,6 +121,7 @@ class PlantLink:
             _log.exception("plant %s: unexpected fault of its adapter", self.plant)
         finally:
             self._dropped_before, self._decode_before_s = self.dropped, self.decode_s
+            self._outages_before = self._outages
             self._adapter = None
             self._is_open = False
             self._continuity.break_off(Break(GapReason.LINK_DOWN))
