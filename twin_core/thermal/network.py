@@ -147,6 +147,7 @@ class NetworkInputs:
         "_columns",
         "_commands",
         "_evenly",
+        "_of_one",
         "_shape",
         "_side_by_side",
         "ambient_temp_k",
@@ -183,6 +184,7 @@ class NetworkInputs:
         row = np.concatenate([np.zeros(0), *(unit.command for unit in units)]) if units else np.zeros(1)
         self._side_by_side = side_by_side
         self._commands: Array = np.repeat(row[:, None], members, axis=1) if side_by_side else np.tile(row, (members, 1))
+        self._of_one = self._commands.reshape(-1) if members == 1 else None  # numpy is quicker with one dimension
         order = [unit.name for unit in network.units]
         self.unit_commands = _columns(self._by_member, {unit.name: unit.command_names for unit in units}, order)
         column = {(unit.name, name): k for k, (unit, name) in enumerate((u, n) for u in units for n in u.command_names)}
@@ -212,7 +214,10 @@ class NetworkInputs:
         rows = np.asarray(values, dtype=np.float64)
         if rows.shape not in ((), (len(columns),), (len(columns), len(self._by_member))):
             raise InvalidInput(f"command {name} of shape {rows.shape}; {len(columns)} units have it")
-        self._by_member[:, self._evenly[name]] = rows.T
+        if self._of_one is not None:
+            self._of_one[self._evenly[name]] = rows.reshape(-1) if rows.ndim else rows
+        else:
+            self._by_member[:, self._evenly[name]] = rows.T
 
     @property
     def _by_member(self) -> Array:
