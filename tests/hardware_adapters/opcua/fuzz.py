@@ -199,7 +199,8 @@ COLUMNS = ("handle", "value", "quality", "source_time_ns", "server_time_ns")
 def from_kernel(kernel, kind, body, columns):
     """A dictionary of what the kernel reads, None if it refuses."""
     try:
-        read = getattr(kernel, f"{kind}_response")(body, columns)
+        rows = (len(body),) if kind == "read" else ()  # as many as were asked for: no bound to a mutated message
+        read = getattr(kernel, f"{kind}_response")(body, columns, *rows)
     except kernel.AdapterError:
         return None
     values = read if isinstance(read, tuple) else (read,)

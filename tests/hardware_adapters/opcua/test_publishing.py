@@ -5,8 +5,6 @@ import asyncio
 import pytest
 from asyncua import ua
 from asyncua.common.utils import ServiceError
-from asyncua.server.internal_subscription import InternalSubscription
-from asyncua.server.subscription_service import SubscriptionService
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import struct_to_binary
 
@@ -15,6 +13,7 @@ from uem.hardware_adapters.opcua import notifications
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.opcua.delivery import Delivery
 from uem.hardware_adapters.opcua.publishing import Publisher
+from uem.hardware_adapters.opcua.server.subscriptions import PointSubscription, PointSubscriptions
 from uem.twin_core.errors import AdapterError
 
 EPOCH_NS = 1_669_213_388_000_000_000
@@ -52,7 +51,7 @@ def lose(monkeypatch):
 
 
 def subscription_of(hall):
-    (subscription,) = hall.server._server.iserver.subscription_service.subscriptions.values()
+    (subscription,) = hall.server._server.space.server.iserver.subscription_service.subscriptions.values()
     return subscription
 
 
@@ -60,7 +59,7 @@ async def write(hall, value):
     """One row, published by itself."""
     await hall.server.write(EPOCH_NS + int(value) * 10**9, [value] * 3, [0, 0, 0])
     end = asyncio.get_running_loop().time() + 60
-    while subscription_of(hall)._triggered_datachanges:
+    while subscription_of(hall).monitored_item_srv.items.queued:
         assert asyncio.get_running_loop().time() < end, "the server publishes nothing"
         await asyncio.sleep(0.02)
 
@@ -105,7 +104,7 @@ def refuses(self, number):
 async def test_what_the_server_cannot_send_again_is_counted_and_the_rest_goes_on(
     open_hall, adapter, lose, monkeypatch, republish
 ):
-    monkeypatch.setattr(InternalSubscription, "republish", republish)
+    monkeypatch.setattr(PointSubscription, "republish", republish)
     lose(3.0)
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         for value in range(1, WRITES + 1):
@@ -121,7 +120,7 @@ async def test_a_session_that_is_gone_ends_the_connection_instead_of_counting_lo
     def is_gone(self, number):
         raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
 
-    monkeypatch.setattr(InternalSubscription, "republish", is_gone)
+    monkeypatch.setattr(PointSubscription, "republish", is_gone)
     lose(2.0)
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         await write(hall, 1.0)
@@ -132,7 +131,7 @@ async def test_a_session_that_is_gone_ends_the_connection_instead_of_counting_lo
 
 
 async def test_acknowledgements_are_sent_until_the_server_confirms_them(open_hall, adapter, until, monkeypatch):
-    acknowledge, refused = SubscriptionService.publish, []
+    acknowledge, refused = PointSubscriptions.publish, []
 
     def refuse_some(self, acknowledgements):
         asked = [each.SequenceNumber for each in acknowledgements]
@@ -142,7 +141,7 @@ async def test_acknowledgements_are_sent_until_the_server_confirms_them(open_hal
             return count, [ua.StatusCode(ua.StatusCodes.BadOutOfMemory) for _ in asked]
         return acknowledge(self, acknowledgements)
 
-    monkeypatch.setattr(SubscriptionService, "publish", refuse_some)
+    monkeypatch.setattr(PointSubscriptions, "publish", refuse_some)
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         for value in range(1, WRITES + 1):
             await write(hall, float(value))
