@@ -22,6 +22,8 @@ from uem.twin_core.errors import TwinError
 
 # How much longer than by default cases that draw random numbers run.
 EFFORT: ContextVar[float] = ContextVar("effort", default=1.0)
+# Whether they run until each of their figures is as sure as the leading one has to be.
+EVERY_FIGURE: ContextVar[bool] = ContextVar("every_figure", default=False)
 
 
 class UnusableFile(TwinError):

@@ -25,7 +25,7 @@ from rich.table import Table
 
 import uem.offline.validate as package
 from uem.offline.output import can_be_written
-from uem.offline.validate.case import EFFORT, Calculation, Case, LeftOut, Result
+from uem.offline.validate.case import EFFORT, EVERY_FIGURE, Calculation, Case, LeftOut, Result
 from uem.twin_core.errors import InvalidInput, TwinError
 
 
@@ -152,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     known = suites()
     arguments = _arguments(argv, known)
     EFFORT.set(arguments.effort)
+    EVERY_FIGURE.set(arguments.every_figure)
     chosen = {name: suite for name, suite in known.items() if not arguments.suite or name in arguments.suite}
     of_files, left = tasks(arguments.data, chosen)
     found = of_files + calculations(chosen)
@@ -231,6 +232,12 @@ def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Name
     parser.add_argument("--verbose", action="store_true", help="list data files that no case is known for")
     parser.add_argument(
         "--effort", type=float, default=1.0, metavar="FACTOR", help="simulate that much more than by default (1)"
+    )
+    parser.add_argument(
+        "--every-figure",
+        action="store_true",
+        help="simulate until the standard error of each figure is below 0.1 %%, not of the leading one of a case alone "
+        "(about ten minutes)",
     )
     arguments = parser.parse_args(argv)
     if not 1.0 <= arguments.effort <= 1e6:

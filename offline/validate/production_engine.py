@@ -3,11 +3,12 @@
 Every figure is a mean over independent replications with its standard error, judged in standard errors. A case runs
 until the standard error of its throughput (or of what stands for it) is below 0.1 %, from `FEWEST_EVENTS` to
 `MOST_EVENTS` events; the first tenth of each replication is left out. `--effort` multiplies the events, so that errors
-shrink by its root. The seed of a case goes by its name: the same figures every time.
+shrink by its root; with `--every-figure` a case runs until each of its figures is as sure. The seed of a case goes by
+its name: the same figures every time.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from uem.offline.validate.case import EFFORT, Case, Result
+from uem.offline.validate.case import EFFORT, EVERY_FIGURE, Case, Result
 from uem.offline.validate.production_models import Figures, Model, line_factory, model_of
 from uem.offline.validate.production_tables import HEADER, TableCase, each_case
 from uem.twin_core.production.plan import FactoryPlan, FactoryRun
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 SUITE: Final = "production_engine"
 FEWEST_EVENTS: Final = 5_000_000
 MOST_EVENTS: Final = 40_000_000
+MOST_EVENTS_FOR_EVERY_FIGURE: Final = 20_000_000_000
 MOST_TRIES: Final = 60
 FUTURES: Final = 100_000
 FUTURES_AT_ONCE: Final = 10_000
@@ -79,7 +81,8 @@ def estimate(figure: tuple[Array, Array | float]) -> Estimate:
 def steady(case: TableCase, found: Model) -> Iterator[Result]:
     """Long-run figures."""
     wanted = {row.metric: row.value for row in case.rows if row.kind == "exact"}
-    all_figures = _simulated(found, seed_of(case))
+    every = EVERY_FIGURE.get()
+    all_figures = _simulated(found, seed_of(case), wanted if every else ())
     figures = {metric: estimate(figure) for metric, figure in all_figures.items() if metric in wanted}
     if not figures:
         return
@@ -89,7 +92,7 @@ def steady(case: TableCase, found: Model) -> Iterator[Result]:
         case, f"standard error of {found.leading}", estimate(all_figures[found.leading]).percent, "%", PERCENT_BAR
     )
     largest = max(figure.percent for figure in figures.values())
-    yield _result(case, "largest standard error of a figure", largest, "%", math.inf)
+    yield _result(case, "largest standard error of a figure", largest, "%", PERCENT_BAR if every else math.inf)
 
 
 def seed_of(case: TableCase) -> int:
@@ -97,20 +100,24 @@ def seed_of(case: TableCase) -> int:
     return crc32(f"{case.path.stem}/{case.name}".encode())
 
 
-def _simulated(model: Model, seed: int) -> Figures:
-    """Replications long enough for the leading figure; how long is told by earlier ones, which are not used again."""
+def _simulated(model: Model, seed: int, wanted: Container[str]) -> Figures:
+    """Replications long enough for the leading figure, and for those that are `wanted`.
+
+    How long that is, is told by earlier ones, which are not used again.
+    """
     effort = EFFORT.get()
+    most_events = effort * (MOST_EVENTS_FOR_EVERY_FIGURE if wanted else MOST_EVENTS)
     duration, longer, goal = 1.0, 4.0, PERCENT_BAR / math.sqrt(effort)
     for k in range(MOST_TRIES):
         duration *= longer
         figures, events = model.simulate(duration, seed, k)
-        percent = estimate(figures[model.leading]).percent
+        percent = max(estimate(figures[name]).percent for name in figures if name == model.leading or name in wanted)
         if events < effort * FEWEST_EVENTS:
             longer = 4.0
-        elif percent <= goal or events >= effort * MOST_EVENTS:
+        elif percent <= goal or events >= most_events:
             break
         else:
-            longer = min((percent / (SAFETY * goal)) ** 2, 1.1 * effort * MOST_EVENTS / events)
+            longer = min((percent / (SAFETY * goal)) ** 2, 1.1 * most_events / events)
     return figures
 
 

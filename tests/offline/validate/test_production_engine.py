@@ -10,7 +10,7 @@ import pytest
 
 from uem.offline.validate import main as validate
 from uem.offline.validate import production_engine
-from uem.offline.validate.case import EFFORT, UnusableFile
+from uem.offline.validate.case import EFFORT, EVERY_FIGURE, UnusableFile
 from uem.offline.validate.production_engine import Estimate, estimate, forecast, model_of, steady
 from uem.offline.validate.production_tables import HEADER, Row, TableCase, figures, read_table
 
@@ -94,6 +94,19 @@ def test_more_effort_gives_smaller_errors():
         errors.append(list(steady(case, model_of(case.params)))[1].value)
         EFFORT.reset(token)
     assert errors[1] < 0.1 < errors[0]
+
+
+def test_every_figure_can_be_made_as_sure_as_the_leading_one():
+    case = CASES["lines_unreliable/unrel_0"]
+    found = []
+    for every in (False, True):
+        token = EVERY_FIGURE.set(every)
+        found.append(list(steady(case, model_of(case.params)))[2])
+        EVERY_FIGURE.reset(token)
+    usual, sure = found
+    assert usual.value > 0.1
+    assert math.isinf(usual.bar)
+    assert sure.value <= 0.1 == sure.bar
 
 
 def test_the_error_of_a_ratio_knows_that_both_vary_together():
