@@ -42,6 +42,12 @@ def _modbus(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: Cert
     return ModbusAdapter(endpoint, bindings, response_timeout_s=plant.response_timeout_s)
 
 
+def _mbus(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: CertificateStore) -> Adapter:
+    from uem.hardware_adapters.mbus.client import MbusAdapter
+
+    return MbusAdapter(endpoint, bindings, response_timeout_s=plant.response_timeout_s)
+
+
 def _replay(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: CertificateStore) -> Adapter:
     if plant.recording is None:
         raise InvalidInput(f"plant {plant.name}: protocol replay needs a recording")
@@ -51,6 +57,7 @@ def _replay(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: Cert
 PROTOCOLS: dict[str, FieldProtocol] = {
     "opcua": FieldProtocol("opc.tcp://host:port/path", _opcua),
     "modbus": FieldProtocol("modbus.tcp://host:502", _modbus, "pymodbus", "modbus"),
+    "mbus": FieldProtocol("mbus.tcp://host:10001", _mbus, "meterbus", "mbus"),
     "replay": FieldProtocol("", _replay),
 }
 

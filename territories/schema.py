@@ -14,6 +14,7 @@ from uem.twin_core.units import ZERO_CELSIUS_K
 SCHEMES: dict[str, tuple[str, ...]] = {
     "opcua": ("opc.tcp",),
     "modbus": ("modbus.tcp",),
+    "mbus": ("mbus.tcp",),
     "replay": (),
 }
 
@@ -32,12 +33,12 @@ class Plant(Model):
     """A field server."""
 
     name: Name
-    protocol: Literal["opcua", "modbus", "replay"] = "opcua"
+    protocol: Literal["opcua", "modbus", "mbus", "replay"] = "opcua"
     endpoint: str = ""
     security_policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"] = "Basic256Sha256"
     publish_interval_ms: Annotated[Number, Field(ge=10, le=60_000)] = 100.0
     response_timeout_s: Annotated[
-        Number, Field(ge=0.05, le=60, description="Modbus: how long a device may take for an answer")
+        Number, Field(ge=0.05, le=60, description="Modbus, M-Bus: how long a device may take for an answer")
     ] = 3.0
     recording: Recording | None = None
 

@@ -9,6 +9,23 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from uem.territories.schema_base import Model, Name
 
+# What a record of a meter on the M-Bus can be, with its SI unit.
+METERED = {
+    "energy": "J",
+    "volume": "m3",
+    "mass": "kg",
+    "power": "W",
+    "volume_flow": "m3/s",
+    "mass_flow": "kg/s",
+    "flow_temperature": "K",
+    "return_temperature": "K",
+    "temperature_difference": "K",
+    "external_temperature": "K",
+    "pressure": "Pa",
+    "operating_time": "s",
+    "on_time": "s",
+}
+
 
 class TagRow(Model):
     """What a tag of any protocol has."""
@@ -69,6 +86,47 @@ class ModbusRow(TagRow):
         return bit
 
 
+class MbusRow(TagRow):
+    """A record of a meter on the M-Bus, read every `sampling_ms`; its raw value is in the SI unit of its quantity."""
+
+    sampling_ms: Annotated[float, Field(ge=100, le=86_400_000)] = 60_000.0
+    meter: Annotated[int, Field(ge=0, le=250)]
+    quantity: Literal[
+        "energy",
+        "volume",
+        "mass",
+        "power",
+        "volume_flow",
+        "mass_flow",
+        "flow_temperature",
+        "return_temperature",
+        "temperature_difference",
+        "external_temperature",
+        "pressure",
+        "operating_time",
+        "on_time",
+    ]
+    storage: Annotated[int, Field(ge=0, lt=2**41)] = 0
+    tariff: Annotated[int, Field(ge=0, lt=2**20)] = 0
+    subunit: Annotated[int, Field(ge=0, lt=2**10)] = 0
+    function: Literal["instantaneous", "maximum", "minimum", "during_error"] = "instantaneous"
+
+    @field_validator("raw_unit")
+    @classmethod
+    def _is_told_by_the_meter(cls, raw_unit: str) -> str:
+        if raw_unit:
+            raise ValueError("leave this out: a meter tells the unit of each record, and the value comes in SI")
+        return raw_unit
+
+    @field_validator("quantity")
+    @classmethod
+    def _is_in_the_unit_of_the_tag(cls, quantity: str, info: ValidationInfo) -> str:
+        unit, si = info.data.get("unit"), METERED[quantity]
+        if unit != si and info.data.get("scale") == 1.0:
+            raise ValueError(f"comes in {si}, not in {unit}; the column scale can make one of the other")
+        return quantity
+
+
 class ReplayRow(TagRow):
     """A column of a recording."""
 
@@ -79,5 +137,6 @@ class ReplayRow(TagRow):
 ROWS: dict[str, type[TagRow]] = {
     "opcua": OpcUaRow,
     "modbus": ModbusRow,
+    "mbus": MbusRow,
     "replay": ReplayRow,
 }

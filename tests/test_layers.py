@@ -61,6 +61,7 @@ EXTRA = {
 # Packages that one file imports only when they are there.
 OPTIONAL = {
     "hardware_adapters/parquet.py": {"pyarrow"},
+    "hardware_adapters/mbus/records.py": {"meterbus"},
     "hardware_adapters/modbus/client.py": {"pymodbus"},
     "hardware_adapters/simulator/modbus.py": {"pymodbus"},
     "territories/importers/pandapipes.py": {"pandapipes"},

@@ -15,13 +15,15 @@ from pymodbus.constants import ExcCodes
 
 from uem.hardware_adapters.base import Break, SampleQueue
 from uem.hardware_adapters.contract import CHECKS, Case, every_row_arrives_once_and_in_order
+from uem.hardware_adapters.mbus.client import MbusAdapter
 from uem.hardware_adapters.modbus.client import ModbusAdapter
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.replay import ReplayAdapter
+from uem.hardware_adapters.simulator.mbus import MbusPlant, digits, integer
 from uem.hardware_adapters.simulator.modbus import ModbusPlant
 from uem.twin_core.errors import AdapterError, UnknownTag
 from uem.twin_core.measurements import BAD_DEVICE_FAILURE, BAD_SENSOR_FAILURE, GapReason, Samples
-from uem.twin_core.plant.addresses import ModbusAddress
+from uem.twin_core.plant.addresses import MbusAddress, ModbusAddress
 
 
 async def _nothing():
@@ -102,7 +104,44 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path):
                 missing={"hall/humidity"},
             )
 
-    return {"opc_ua": opc_ua, "replay": replay, "replay_of_parquet": replay_of_parquet, "modbus": modbus}
+    @asynccontextmanager
+    async def mbus():
+        """The records of the one meter are those of the next row when it is asked; an error of one makes it bad."""
+        quantities = ("temperature_difference", "power", "volume")
+        tags = [replace(b, address=MbusAddress(meter=5, quantity=q)) for b, q in zip(bindings, quantities, strict=True)]
+        nowhere = replace(stray, address=MbusAddress(meter=5, quantity="energy"))
+        its_rows = [(tag, t, value, BAD_SENSOR_FAILURE if quality else 0) for tag, t, value, quality in rows]
+        by_time = groupby(its_rows, key=lambda row: row[1])
+
+        async with MbusPlant({5: [_of_meter(0.0, 0.0, 0.0)]}) as plant:
+
+            def clock():
+                time_ns, its = next(by_time)
+                raw = [(value - b.offset) / b.scale for b, (_, _, value, _) in zip(tags, its, strict=True)]
+                plant.meters[5] = [_of_meter(*raw)]
+                return time_ns
+
+            yield Case(
+                make=lambda: MbusAdapter(plant.endpoint, (*tags, nowhere), clock=clock),
+                start=_nothing,
+                rows=its_rows,
+                missing={"hall/humidity"},
+            )
+
+    return {
+        "opc_ua": opc_ua,
+        "replay": replay,
+        "replay_of_parquet": replay_of_parquet,
+        "modbus": modbus,
+        "mbus": mbus,
+    }
+
+
+def _of_meter(difference, power, volume):
+    """The records of a meter: mK in an integer, mW in digits, m3 in a byte; NaN is an error that the meter tells."""
+    temperature = integer(b"\xe0\x15", 0) if math.isnan(difference) else integer(b"\x60", round(difference * 1000))
+    state = integer(b"\x96\x18", 0, size=1) if math.isnan(volume) else integer(b"\x16", int(volume), size=1)
+    return temperature + digits(b"\x28", f"{round(power * 1000):08}") + state
 
 
 def _as_parquet(csv_path, folder):
@@ -121,7 +160,7 @@ def _of_meters(rows):
     return [(tag, t, value, told[tag] if quality else 0) for tag, t, value, quality in rows]
 
 
-@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "replay_of_parquet", "modbus"])
+@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "replay_of_parquet", "modbus", "mbus"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_each_adapter_keeps_the_contract(check, adapter, cases):
     async with cases[adapter]() as case:

@@ -4,7 +4,7 @@ import pytest
 
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidTerritory
-from uem.twin_core.plant.addresses import ModbusAddress
+from uem.twin_core.plant.addresses import MbusAddress, ModbusAddress
 
 
 @pytest.fixture
@@ -80,6 +80,42 @@ def test_tags_of_a_modbus_plant_have_registers(modbus):
 def test_what_is_wrong_with_a_register_is_named(modbus, header, row, said):
     with pytest.raises(InvalidTerritory, match=said):
         load(modbus(header, row))
+
+
+@pytest.fixture
+def mbus(tmp_path):
+    def write(header, row):
+        (tmp_path / "tags.csv").write_text(f"tag,plant,{header}\na,p,{row}\n")
+        plant = 'name = "p"\nprotocol = "mbus"\nendpoint = "mbus.tcp://127.0.0.1:10001"'
+        (tmp_path / "territory.toml").write_text(f'name = "t"\ntags = "tags.csv"\n[[plants]]\n{plant}\n')
+        return tmp_path / "territory.toml"
+
+    return write
+
+
+def test_tags_of_a_plant_with_meters_have_records_in_si(mbus):
+    (binding,) = load(mbus("unit,meter,quantity,storage,tariff,function", "J,17,energy,1,2,maximum")).tags
+    assert binding.address == MbusAddress(meter=17, quantity="energy", storage=1, tariff=2, function="maximum")
+    assert (binding.scale, binding.offset, binding.sampling_ms) == (1.0, 0.0, 60_000.0)
+    (binding,) = load(mbus("unit,meter,quantity,scale,display_unit", "kg/s,17,volume_flow,983,t/h")).tags
+    assert (binding.scale, binding.address) == (983.0, MbusAddress(meter=17, quantity="volume_flow"))
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("unit,quantity", "J,energy", "tags.csv: column meter is missing; columns are "),
+        ("unit,meter,quantity", "J,251,energy", "line 2: meter: .*250"),
+        ("unit,meter,quantity", "J,1,heat", "line 2: quantity: .*'energy'.*'heat'"),
+        ("unit,meter,quantity", "W,1,energy", "line 2: quantity: .*comes in J, not in W; the column scale"),
+        ("unit,meter,quantity,raw_unit", "J,1,energy,MWh", "line 2: raw_unit: .*leave this out"),
+        ("unit,meter,quantity,function", "J,1,energy,mean", "line 2: function: .*'instantaneous'"),
+        ("unit,meter,quantity,tariff", "J,1,energy,-1", "line 2: tariff: .*0"),
+    ],
+)
+def test_what_is_wrong_with_a_record_of_a_meter_is_named(mbus, header, row, said):
+    with pytest.raises(InvalidTerritory, match=said):
+        load(mbus(header, row))
 
 
 def test_a_column_of_another_protocol_is_unknown_where_its_plant_is_not(modbus):

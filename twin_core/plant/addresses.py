@@ -15,4 +15,16 @@ class ModbusAddress:
     bit: int | None = None  # of a register, 0 is the least significant one
 
 
-Address = ModbusAddress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MbusAddress:
+    """A record of what a meter on the M-Bus tells (EN 13757-3); its raw value is in SI."""
+
+    meter: int  # primary address
+    quantity: str
+    storage: int = 0  # 0 is the current value, higher ones are kept from key dates
+    tariff: int = 0
+    subunit: int = 0
+    function: str = "instantaneous"  # or maximum, minimum, during_error
+
+
+Address = ModbusAddress | MbusAddress

@@ -51,7 +51,7 @@ class Plant:
     endpoint: str = ""  # empty: the simulator tells where it listens
     security_policy: str = "Basic256Sha256"
     publish_interval_ms: float = 100.0
-    response_timeout_s: float = 3.0  # Modbus: how long a device may take for an answer
+    response_timeout_s: float = 3.0  # Modbus, M-Bus: how long a device may take for an answer
     recording: Recording | None = None
 
 
