@@ -237,7 +237,7 @@ def _arguments(argv: list[str] | None, known: dict[str, Suite]) -> argparse.Name
         "--every-figure",
         action="store_true",
         help="simulate until the standard error of each figure is below 0.1 %%, not of the leading one of a case alone "
-        "(about ten minutes)",
+        "(five minutes)",
     )
     arguments = parser.parse_args(argv)
     if not 1.0 <= arguments.effort <= 1e6:
