@@ -60,7 +60,7 @@ def run_alone(prog: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> in
 
 @contextmanager
 def _logs_on_stderr() -> Iterator[None]:
-    root, libraries = logging.getLogger(), [logging.getLogger(name) for name in ("asyncua", "pymodbus")]
+    root, libraries = logging.getLogger(), [logging.getLogger(name) for name in ("asyncua", "pymodbus", "mqtt")]
     before = root.level, [library.level for library in libraries]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -48,6 +48,12 @@ def _mbus(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: Certif
     return MbusAdapter(endpoint, bindings, response_timeout_s=plant.response_timeout_s)
 
 
+def _mqtt(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: CertificateStore) -> Adapter:
+    from uem.hardware_adapters.mqtt.client import MqttAdapter
+
+    return MqttAdapter(endpoint, bindings)
+
+
 def _replay(plant: Plant, endpoint: str, bindings: Sequence[TagBinding], _: CertificateStore) -> Adapter:
     if plant.recording is None:
         raise InvalidInput(f"plant {plant.name}: protocol replay needs a recording")
@@ -58,6 +64,7 @@ PROTOCOLS: dict[str, FieldProtocol] = {
     "opcua": FieldProtocol("opc.tcp://host:port/path", _opcua),
     "modbus": FieldProtocol("modbus.tcp://host:502", _modbus, "pymodbus", "modbus"),
     "mbus": FieldProtocol("mbus.tcp://host:10001", _mbus, "meterbus", "mbus"),
+    "mqtt": FieldProtocol("mqtt://host:1883", _mqtt, "aiomqtt", "mqtt"),
     "replay": FieldProtocol("", _replay),
 }
 

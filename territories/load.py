@@ -19,7 +19,7 @@ from uem.territories.schema_units import unit_kinds
 from uem.twin_core import units
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import NS_PER_S, Tag
-from uem.twin_core.plant.addresses import Address, MbusAddress, ModbusAddress
+from uem.twin_core.plant.addresses import Address, MbusAddress, ModbusAddress, MqttAddress
 from uem.twin_core.plant.machine import Bath, Machine, MachineState
 from uem.twin_core.plant.problem import Problem
 from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
@@ -222,6 +222,7 @@ def _tag_cells(path: Path, columns: Mapping[str, bool], problems: list[str]) -> 
 
 _ADDRESSES: dict[type[schema_tags.TagRow], type[Address]] = {
     schema_tags.ModbusRow: ModbusAddress,
+    schema_tags.MqttRow: MqttAddress,
     schema_tags.MbusRow: MbusAddress,
 }
 

@@ -15,6 +15,7 @@ SCHEMES: dict[str, tuple[str, ...]] = {
     "opcua": ("opc.tcp",),
     "modbus": ("modbus.tcp",),
     "mbus": ("mbus.tcp",),
+    "mqtt": ("mqtt",),
     "replay": (),
 }
 
@@ -33,7 +34,7 @@ class Plant(Model):
     """A field server."""
 
     name: Name
-    protocol: Literal["opcua", "modbus", "mbus", "replay"] = "opcua"
+    protocol: Literal["opcua", "modbus", "mbus", "mqtt", "replay"] = "opcua"
     endpoint: str = ""
     security_policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"] = "Basic256Sha256"
     publish_interval_ms: Annotated[Number, Field(ge=10, le=60_000)] = 100.0

@@ -127,6 +127,26 @@ class MbusRow(TagRow):
         return quantity
 
 
+class MqttRow(TagRow):
+    """A field of the JSON messages of a topic, or a metric of a Sparkplug B edge node or of a device at it."""
+
+    # No wildcards, since each message is of one topic.
+    topic: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^+#\x00]+$")]
+    field: str = ""
+    time_field: str = ""
+    metric: str = ""
+
+    @field_validator("metric")
+    @classmethod
+    def _is_of_a_node(cls, metric: str, info: ValidationInfo) -> str:
+        levels = info.data.get("topic", "group/node").split("/")  # a wrong one has been told already
+        if metric and not (len(levels) in (2, 3) and all(levels)):
+            raise ValueError("the topic of a metric is group/node or group/node/device")
+        if metric and (info.data.get("field") or info.data.get("time_field")):
+            raise ValueError("field and time_field are of JSON messages; leave them out, or this")
+        return metric
+
+
 class ReplayRow(TagRow):
     """A column of a recording."""
 
@@ -138,5 +158,6 @@ ROWS: dict[str, type[TagRow]] = {
     "opcua": OpcUaRow,
     "modbus": ModbusRow,
     "mbus": MbusRow,
+    "mqtt": MqttRow,
     "replay": ReplayRow,
 }

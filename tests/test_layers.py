@@ -64,6 +64,8 @@ OPTIONAL = {
     "hardware_adapters/mbus/records.py": {"meterbus"},
     "hardware_adapters/modbus/client.py": {"pymodbus"},
     "hardware_adapters/simulator/modbus.py": {"pymodbus"},
+    "hardware_adapters/mqtt/client.py": {"aiomqtt"},
+    "hardware_adapters/simulator/mqtt.py": {"aiomqtt"},
     "territories/importers/pandapipes.py": {"pandapipes"},
     "territories/importers/epanet.py": {"wntr"},
     "offline/plot/picture.py": {"matplotlib"},

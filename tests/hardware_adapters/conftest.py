@@ -2,6 +2,9 @@
 
 import asyncio
 import math
+import os
+import shutil
+import socket
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
@@ -235,3 +238,37 @@ def _short_waits(monkeypatch):
 def spool(tmp_path):
     with Spool(tmp_path / "spool.db") as opened:
         yield opened
+
+
+@pytest.fixture
+def open_broker(tmp_path):
+    """A context manager that starts an MQTT broker and gives its port."""
+    command = shutil.which("mosquitto", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+
+    @asynccontextmanager
+    async def opened():
+        if command is None:
+            assert os.environ.get("CI") != "true", "mosquitto is missing; on Debian: apt-get install mosquitto"
+            pytest.skip("mosquitto is not installed; on Debian: apt-get install mosquitto")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        config = tmp_path / "mosquitto.conf"
+        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest none\n")
+        process = await asyncio.create_subprocess_exec(command, "-c", str(config))
+        try:
+            async with asyncio.timeout(30):
+                while True:
+                    assert process.returncode is None, "mosquitto does not start"
+                    with suppress(OSError):
+                        _, writer = await asyncio.open_connection("127.0.0.1", port)
+                        writer.close()
+                        break
+                    await asyncio.sleep(0.05)
+            yield SimpleNamespace(port=port, endpoint=f"mqtt://127.0.0.1:{port}", process=process)
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+
+    return opened

@@ -1,12 +1,14 @@
 """One contract, every adapter."""
 
 import dataclasses
+import json
 import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+import aiomqtt
 import numpy as np
 import pyarrow
 import pytest
@@ -17,13 +19,21 @@ from uem.hardware_adapters.base import Break, SampleQueue
 from uem.hardware_adapters.contract import CHECKS, Case, every_row_arrives_once_and_in_order
 from uem.hardware_adapters.mbus.client import MbusAdapter
 from uem.hardware_adapters.modbus.client import ModbusAdapter
+from uem.hardware_adapters.mqtt.client import MqttAdapter
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.replay import ReplayAdapter
 from uem.hardware_adapters.simulator.mbus import MbusPlant, digits, integer
 from uem.hardware_adapters.simulator.modbus import ModbusPlant
+from uem.hardware_adapters.simulator.mqtt import SparkplugPlant
 from uem.twin_core.errors import AdapterError, UnknownTag
-from uem.twin_core.measurements import BAD_DEVICE_FAILURE, BAD_SENSOR_FAILURE, GapReason, Samples
-from uem.twin_core.plant.addresses import MbusAddress, ModbusAddress
+from uem.twin_core.measurements import (
+    BAD_DEVICE_FAILURE,
+    BAD_SENSOR_FAILURE,
+    BAD_WAITING_FOR_INITIAL_DATA,
+    GapReason,
+    Samples,
+)
+from uem.twin_core.plant.addresses import MbusAddress, ModbusAddress, MqttAddress
 
 
 async def _nothing():
@@ -31,7 +41,7 @@ async def _nothing():
 
 
 @pytest.fixture
-def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path):
+def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path, open_broker):
     stray = make_binding("hall/humidity", "Hall/Air/Humidity", "humidity")
 
     @asynccontextmanager
@@ -128,13 +138,71 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path):
                 missing={"hall/humidity"},
             )
 
+    @asynccontextmanager
+    async def mqtt():
+        """One JSON message with all values at each time; whether a plain topic exists cannot be known."""
+        tags = [
+            replace(b, address=MqttAddress(topic="hall", field=f"values.{b.column}", time_field="t")) for b in bindings
+        ]
+        async with open_broker() as broker, aiomqtt.Client("127.0.0.1", broker.port) as device:
+
+            async def start():
+                for time_ns, values in _told(tags, rows):
+                    message = json.dumps({"t": time_ns // 1_000_000, "values": values})
+                    await device.publish("hall", message, 1)
+
+            yield Case(
+                make=lambda: MqttAdapter(broker.endpoint, tags),
+                start=start,
+                make_small=lambda: MqttAdapter(broker.endpoint, tags, most_queued_rows=4),
+                rows=[row for row in rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA],
+                missing=set(),
+            )
+
+    @asynccontextmanager
+    async def sparkplug():
+        """A birth comes first, without values."""
+        where = "works/edge/hall"
+        tags = [replace(b, address=MqttAddress(topic=where, metric=b.column)) for b in (*bindings, stray)]
+        waiting = [(b.tag.name, 0, math.nan, BAD_WAITING_FOR_INITIAL_DATA) for b in bindings]
+        async with (
+            open_broker() as broker,
+            SparkplugPlant(broker.port, [b.column for b in bindings], where=where) as device,
+        ):
+
+            async def start():
+                for time_ns, values in _told(tags, rows):
+                    await device.tell(time_ns, values)
+
+            yield Case(
+                make=lambda: MqttAdapter(broker.endpoint, tags),
+                start=start,
+                make_small=lambda: MqttAdapter(broker.endpoint, tags, most_queued_rows=4),
+                rows=waiting + [row for row in rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA],
+                missing={"hall/humidity"},
+            )
+
     return {
         "opc_ua": opc_ua,
         "replay": replay,
         "replay_of_parquet": replay_of_parquet,
         "modbus": modbus,
         "mbus": mbus,
+        "mqtt": mqtt,
+        "sparkplug": sparkplug,
     }
+
+
+def _told(tags, rows):
+    """(time, raw value by column) of what there is to tell; None is a bad value."""
+    by_name = {b.tag.name: b for b in tags}
+    for time_ns, its in groupby(rows, key=lambda row: row[1]):
+        values = {}
+        for name, _, value, quality in its:
+            b = by_name[name]
+            if quality != BAD_WAITING_FOR_INITIAL_DATA:
+                values[b.column] = None if quality else (value - b.offset) / b.scale
+        yield time_ns, values
 
 
 def _of_meter(difference, power, volume):
@@ -160,7 +228,7 @@ def _of_meters(rows):
     return [(tag, t, value, told[tag] if quality else 0) for tag, t, value, quality in rows]
 
 
-@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "replay_of_parquet", "modbus", "mbus"])
+@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "replay_of_parquet", "modbus", "mbus", "mqtt", "sparkplug"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_each_adapter_keeps_the_contract(check, adapter, cases):
     async with cases[adapter]() as case:

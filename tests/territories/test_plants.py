@@ -4,7 +4,7 @@ import pytest
 
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidTerritory
-from uem.twin_core.plant.addresses import MbusAddress, ModbusAddress
+from uem.twin_core.plant.addresses import MbusAddress, ModbusAddress, MqttAddress
 
 
 @pytest.fixture
@@ -128,6 +128,49 @@ def test_a_column_of_another_protocol_is_unknown_where_its_plant_is_not(modbus):
     unknown, missing = caught.value.problems
     assert unknown.startswith("tags.csv line 4: address: unknown key; allowed: tag, plant, ")
     assert missing == "tags.csv line 5: address: Field required"
+
+
+@pytest.fixture
+def mqtt(modbus):
+    def write(header, row):
+        path = modbus(header, row)
+        path.write_text(
+            path.read_text().replace('"modbus"', '"mqtt"').replace("modbus.tcp://127.0.0.1:502", "mqtt://h")
+        )
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "address"),
+    [
+        (
+            "topic,field,time_field",
+            "hall/air,values.0,t",
+            MqttAddress(topic="hall/air", field="values.0", time_field="t"),
+        ),
+        ("topic,metric", "works/edge/hall,Air/Temp", MqttAddress(topic="works/edge/hall", metric="Air/Temp")),
+    ],
+)
+def test_tags_of_an_mqtt_plant_have_topics(mqtt, header, row, address):
+    (binding,) = load(mqtt(header, row)).tags
+    assert binding.address == address
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("metric", "m", "tags.csv: column topic is missing"),
+        ("topic", "hall/#", "line 2: topic: .*pattern"),
+        ("topic,metric", "hall,m", "line 2: metric: .*group/node or group/node/device"),
+        ("topic,metric", "hall//x,m", "line 2: metric: .*group/node or group/node/device"),
+        ("topic,metric,field", "g/n,m,x", "line 2: metric: .*field and time_field are of JSON messages"),
+    ],
+)
+def test_what_is_wrong_with_a_topic_is_named(mqtt, header, row, said):
+    with pytest.raises(InvalidTerritory, match=said):
+        load(mqtt(header, row))
 
 
 def test_a_recording_cannot_be_played_through_a_protocol_without_a_simulated_plant(territory):

@@ -27,4 +27,14 @@ class MbusAddress:
     function: str = "instantaneous"  # or maximum, minimum, during_error
 
 
-Address = ModbusAddress | MbusAddress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttAddress:
+    """A field of the JSON messages of a topic, or a metric of Sparkplug B."""
+
+    topic: str  # of a metric: group/node or group/node/device
+    field: str = ""  # names and positions, separated by "."; empty: the whole message is the value
+    time_field: str = ""  # when it was measured; empty: when it came in
+    metric: str = ""  # empty: a plain topic
+
+
+Address = ModbusAddress | MbusAddress | MqttAddress

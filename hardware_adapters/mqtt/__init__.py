@@ -1,0 +1,1 @@
+"""MQTT: numbers or JSON on plain topics, and the metrics of Sparkplug B edge nodes."""
