@@ -140,7 +140,7 @@ class Shadow:
         known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
         self.plan.inject(run, levels=known)
         for name, (good, scrap) in made.items():
-            self._release(name, good + scrap)
+            self._release(name, max(good + scrap, 0))
         self.state.level_offset = {b: level - self._came(b) for b, level in known.items() if self._is_counted(b)}
         self._inject_all()
 

@@ -75,3 +75,14 @@ def test_a_twin_that_begins_later_goes_on_with_the_order_that_the_desk_is_at():
     assert value(twin, "order/flanges/left") == 0.0
     assert 0.0 < value(twin, "order/shafts/left") <= 5.0
     assert value(twin, "order/more/left") == 30.0
+
+
+def test_a_desk_that_counts_below_nothing_has_released_nothing():
+    rows, _, _ = plant(works(), seed=3, until_s=600.0)
+    told = [(t, values | ({"desk/good": -1e300} if k == 0 else {})) for k, (t, values) in enumerate(rows)]
+    twin = make_twin(site(works()))
+    twin.take(samples(told[:1]))
+    twin.take(samples(told[1:]))
+    first = twin.advance()[0]
+    assert columns([first], twin, "order/flanges/left").tolist() == [20.0]
+    assert twin.failure is None
