@@ -35,6 +35,7 @@ REPLICATIONS = 32  # of a forecast
 PRIOR_POWER_PART = 0.3  # of the largest power
 PRIOR_RATE_PART = 0.5  # of the fastest output
 PRIOR_CHAMBER_SD_K = 10.0  # of a furnace until residuals tell
+CHAMBER_K = (223.15, 2273.15)  # that a sample of a chamber can be; furnaces of files end at 1,500 degC
 EMPTIED_S = 1.0  # least time that a batch in work is given to its end
 METER_CLASS = 0.1  # part of an energy from a table of powers that may be wrong
 SILENT_CYCLES = 3.0  # of the slowest machine: after them a value is stale
@@ -66,7 +67,7 @@ class FactoryFollower:
         """InvalidInput where no machine has a state_tag."""
         site = slots_apart(site)
         self.name = site.name
-        self.contradiction_count = 0  # resyncs
+        self.contradiction_count = 0  # resyncs, and samples that no chamber of a furnace can have
         self._learned: dict[str, Learned] = {}
         self.site = site
         self._shadow = Shadow(site)
@@ -134,7 +135,9 @@ class FactoryFollower:
             if tags.batch_tag:
                 self._shadow.see_batch(name, number(tags.batch_tag))
             if tags.temperature_tag:
-                self._shadow.begin_at_temperature(name, intake.before(tags.temperature_tag, time_ns).value)
+                temp_k = intake.before(tags.temperature_tag, time_ns).value
+                if _is_of_a_chamber(temp_k):
+                    self._shadow.begin_at_temperature(name, temp_k)
         worth = self.site.prior_worth
         for name, state in states.items():  # what was learned before the plant's time jumped stays
             known = self._learned.get(name) or Learned.from_prior(self._shadow.machines[name], worth)
@@ -191,6 +194,9 @@ class FactoryFollower:
         """What is news moves the shadow to its time and changes it there."""
         shadow, name, time_s = self._shadow, event.name, self._seconds(event.time_ns)
         if event.order == 4:
+            if not _is_of_a_chamber(event.value):  # the lining would never be rid of it
+                self.contradiction_count += 1
+                return
             shadow.go_to(time_s)
             self._chambers[name].add(event.value - shadow.chamber_k(name))
             shadow.see_temperature(name, event.value)
@@ -369,6 +375,10 @@ def _before(intake: Intake, tag: str, begin_ns: int, time_ns: int) -> float:
     """A counter at a time before; what it began with, where it was not known then."""
     value = intake.before(tag, begin_ns).value
     return value if math.isfinite(value) else intake.before(tag, time_ns).value
+
+
+def _is_of_a_chamber(temp_k: float) -> bool:
+    return CHAMBER_K[0] <= temp_k <= CHAMBER_K[1]
 
 
 def _sd_of_cycle(belief: LognormalBelief) -> float:

@@ -99,6 +99,26 @@ def test_without_the_measured_temperature_the_colder_furnace_is_not_seen():
     assert off_k["blind"] > 2.0 * off_k["seen"]
 
 
+@pytest.mark.parametrize("wrong_k", [1e300, 1e6, -5.0])
+@pytest.mark.parametrize("wrong_s", [0.0, 3600.0])
+def test_a_sample_that_no_chamber_can_have_does_not_heat_its_lining(wrong_k, wrong_s):
+    rows, _, _ = plant(shop(), seed=5, until_s=2 * 3600.0)
+    told = {wrong: [] for wrong in (False, True)}
+    for time_s, values in rows:
+        told[False].append((time_s, values))
+        is_wrong = wrong_s <= time_s < wrong_s + 60.0
+        told[True].append((time_s, values | ({"furnace/temperature": wrong_k} if is_wrong else {})))
+    found = []
+    for one in told.values():
+        twin = make_twin(site())
+        twin.take(samples(one))
+        snapshots = twin.advance()
+        assert twin.failure_count == 0
+        found.append([columns(snapshots, twin, name)[-1] for name in ("machine/furnace/temperature/twin", "energy")])
+    assert found[1][0] == pytest.approx(found[0][0], abs=5.0)
+    assert found[1][1] == pytest.approx(found[0][1], rel=0.02)
+
+
 def rows_epoch_ns():
     return _SHOPS["EPOCH_NS"]
 
