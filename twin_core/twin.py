@@ -8,10 +8,11 @@ A network that takes the heat of followed factories moves in step with them: its
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from uem.twin_core.errors import InvalidInput, ModelFailure, NotReady
+from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, NotReady
 from uem.twin_core.estimation.intake import Intake, Patience
 from uem.twin_core.follow.coupled import CoupledFollower, fed_by
 from uem.twin_core.follow.factory import FactoryFollower
@@ -29,6 +30,7 @@ from uem.twin_core.state import Columns, Signal, Snapshot, Source
 
 LEAST_STEP_S = 1e-3
 LONGEST_STEP_S = 86_400.0
+_Failure: TypeAlias = InvalidInput | ModelFailure | NotConverged  # of a step, after which the twin goes on
 
 
 class AssetTwin:
@@ -166,7 +168,7 @@ class AssetTwin:
         self._intake.start_ns = time_ns + self._step_ns
         try:
             self._follower.start(self._intake, time_ns)
-        except InvalidInput as error:
+        except (InvalidInput, ModelFailure, NotConverged) as error:
             self.failure = ModelFailure(f"asset {self.name} cannot start: {error}")
             return []
         self.failure = None
@@ -195,7 +197,7 @@ class AssetTwin:
                 twin.lead_to(end_ns)
         except Exception as error:
             self._follower.roll_back((end_ns - begin_ns) / NS_PER_S)
-            if not isinstance(error, InvalidInput | ModelFailure):
+            if not isinstance(error, _Failure):
                 raise
             for twin in self._led:
                 twin.lead_to(end_ns, error)
@@ -224,7 +226,7 @@ class AssetTwin:
         self.snapshot = snapshot
         return snapshot
 
-    def _publish_failure(self, error: InvalidInput | ModelFailure) -> Snapshot:
+    def _publish_failure(self, error: _Failure) -> Snapshot:
         assert self.snapshot is not None
         self.failure = error if isinstance(error, ModelFailure) else ModelFailure(str(error))
         self.failure_count += 1
@@ -257,7 +259,7 @@ class LedTwin(AssetTwin):
         self._begin_at(time_ns)
         self._finished.append(self._publish())
 
-    def lead_to(self, end_ns: int, error: InvalidInput | ModelFailure | None = None) -> None:
+    def lead_to(self, end_ns: int, error: _Failure | None = None) -> None:
         """The leading twin stepped to this time, or could not."""
         self._time_ns = end_ns
         if error is not None:

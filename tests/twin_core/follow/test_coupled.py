@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uem.territories.load import load
-from uem.twin_core.errors import ModelFailure
+from uem.twin_core.errors import ModelFailure, NotConverged
 from uem.twin_core.measurements import Samples
 from uem.twin_core.twin import make_twins
 
@@ -131,7 +131,8 @@ def test_an_alarm_of_the_loop_takes_the_cooling_of_what_nobody_watches(told):
     assert power[first + 2] < power[first] - 100e3  # one or two furnaces less from the next step on
 
 
-def test_a_step_that_fails_leaves_both_as_they_were(told, monkeypatch):
+@pytest.mark.parametrize("error", [ModelFailure("no flows fit"), NotConverged("no flows fit", "pipe", 50)])
+def test_a_step_that_fails_leaves_both_as_they_were(told, monkeypatch, error):
     ring, shop = make_twins(QUARTIER)
     table = told[0]
     half = int(np.searchsorted(table.source_time_ns, EPOCH_NS + 600 * 10**9))
@@ -140,7 +141,7 @@ def test_a_step_that_fails_leaves_both_as_they_were(told, monkeypatch):
     before = shop.advance()[-1], ring.snapshot
 
     def fails(*_, **__):
-        raise ModelFailure("no flows fit")
+        raise error
 
     monkeypatch.setattr(type(ring._follower._plan), "take", fails)
     ring.take(table.take(slice(half, half + 40)))
@@ -155,6 +156,24 @@ def test_a_step_that_fails_leaves_both_as_they_were(told, monkeypatch):
     rest = table.take(slice(half + 40, len(table)))
     ring.take(rest)
     ring.advance()
+    assert (ring.failure, shop.failure) == (None, None)
+
+
+@pytest.mark.parametrize("error", [ModelFailure("no flows fit"), NotConverged("no flows fit", "pipe", 50)])
+def test_a_network_that_cannot_settle_yet_is_tried_again_with_the_next_measurements(told, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    ring, shop = make_twins(QUARTIER)
+    table = told[0]
+    monkeypatch.setattr(type(ring._follower._plan.network), "step", fails)
+    ring.take(table.take(slice(0, 60)))
+    assert ring.advance() == shop.advance() == []
+    assert "cannot start" in str(ring.failure)
+    monkeypatch.undo()
+    ring.take(table.take(slice(60, len(table))))
+    assert ring.advance()
+    assert shop.advance()
     assert (ring.failure, shop.failure) == (None, None)
 
 
