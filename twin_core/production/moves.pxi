@@ -198,7 +198,7 @@ cdef void admit(Sim* sim, Py_ssize_t b) noexcept nogil:
     cdef Part part
     cdef Buffer* buffer = &sim.buffer[b]
     s = buffer.only_giver
-    if s >= 0:  # the usual case written out
+    if s >= 0 and sim.server_plan[s].give_plain == b:  # the usual case written out; the state may be of another plan
         buffer.area -= sim.now
         buffer.level += 1
         buffer.entered += 1
@@ -519,7 +519,7 @@ cdef void wake(Sim* sim, Py_ssize_t b) noexcept nogil:
     cdef Server* server
     if s >= 0 and buffer.level > 0:
         server = &sim.server[s]
-        if server.hindrances == 0:  # the usual case written out
+        if sim.server_plan[s].take_plain == b and server.hindrances == 0:  # the usual case written out
             buffer.waiting = 0
             server.enlisted = NOWHERE
             server.load = 1

@@ -207,7 +207,7 @@ cdef struct Buffer:
     int64_t most
     int32_t waiting
     int32_t blocked
-    int32_t only_taker  # of the plan: the server that alone takes from it, one part at a time, or -1
+    int32_t only_taker  # the server that alone takes from it, one part at a time, or -1; by the plan of the state
     int32_t only_giver  # likewise
 
 cdef struct Crew:

@@ -793,3 +793,29 @@ def test_a_wait_is_only_for_batches():
         kiln(1, -1.0)
     with pytest.raises(InvalidTerritory, match="never sleep"):
         kiln(1, 5.0, sleep=Sleep(after_s=1.0, warm_up=deterministic(1.0)))
+
+
+def test_a_state_of_a_plan_without_utilities_goes_on_by_the_rules_of_the_plan_that_it_is_brought_to():
+    """As a forecast does, that goes on from the state of a shadow, whose machines are watched and ask for nothing."""
+
+    def line(**uses):
+        machines = (
+            Machine(name="saw", cycle=deterministic(60.0), gives=("cut",)),
+            Machine(name="press", cycle=deterministic(50.0), takes=("cut",), uses=uses),
+        )
+        buffers, utilities = (Buffer(name="cut", capacity=10),), (Utility(name="air", limit=0.5),)
+        return FactoryPlan(Factory(name="line", machines=machines, buffers=buffers, utilities=utilities))
+
+    free, bound = line(), line(air=1.0)
+    run, brought, back = free.initial_run(), bound.initial_run(), free.initial_run()
+    free.run(run, 1000.0)
+    made = int(run.view["server"]["made"][1])
+    bound.restore(brought, run.block)
+    bound.run(brought, 10_000.0)
+    assert brought.view["server"]["made"][1] <= made + 1  # the part that it was busy with; there is too little air
+    assert brought.view["buffer"]["level"][0] == 10
+    free.restore(back, bound.initial_run().block)
+    free.run(back, 10_000.0)
+    fresh = free.initial_run()
+    free.run(fresh, 10_000.0)
+    np.testing.assert_array_equal(back.view["server"]["made"], fresh.view["server"]["made"])
