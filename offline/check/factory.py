@@ -133,12 +133,18 @@ def _at_alarm_w(plan: FactoryPlan, run: FactoryRun, meter: HeatMeter, k: int, lo
     return float(meter.advance(run, run.now_s + DAY_S)[k]) / DAY_S
 
 
+def _recooled_w(loop: HeatLoop) -> float:
+    """What a recooler takes before the loop is too hot to be told."""
+    return loop.recool_w if loop.recool_temp_k < MOST_TEMP_K else 0.0
+
+
 def _warms(name: str, loop: HeatLoop, most_w: float, at_alarm_w: float) -> Finding:
     """A loop whose recooler takes less than comes: whether the alarm ends that."""
-    taken = f"its recooler takes {loop.recool_w / 1e3:.0f} kW: without the network its loop"
-    if at_alarm_w > loop.recool_w:
+    at = " up to its recool_temp_c of 1,500 degC" if _recooled_w(loop) < loop.recool_w else ""
+    taken = f"its recooler takes {_recooled_w(loop) / 1e3:.0f} kW{at}: without the network its loop"
+    if at_alarm_w > _recooled_w(loop):
         text = f"gives {at_alarm_w / 1e3:.0f} kW on and on, at its alarm too, {taken} warms without end"
-        remedy = "give it recool_kw for that, or alarm_temp_c and the utility without which the machines stop"
+        remedy = "give it recool_kw and recool_temp_c, or alarm_temp_c and a utility without which machines stop"
         return Finding(Severity.ERROR, "week", f"heat {name}", text, remedy)
     text = f"gives up to {most_w / 1e3:.0f} kW, {taken} comes to the alarm"
     return Finding(
@@ -171,7 +177,7 @@ def week(site: FactorySite) -> tuple[list[Finding], dict[str, Any]]:
             found.append(Finding(Severity.NOTE, "week", f"machine {machine.name}", text, "fine if it is meant to"))
     for k, stream in enumerate(site.heat):
         most_w = float(heat_w[:, k].max())
-        if stream.loop is not None and stream.loop.recool_w < most_w:
+        if stream.loop is not None and _recooled_w(stream.loop) < most_w:
             at_alarm_w = _at_alarm_w(plan, run, meter, k, stream.loop)
             found.append(_warms(stream.name, stream.loop, most_w, at_alarm_w))
     worked = ledger.time_s[0] @ np.isin(STATES, ["busy", "setup", "down", "waiting_for_crew"])

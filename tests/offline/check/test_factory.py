@@ -109,6 +109,7 @@ MISTAKES = [
         "comes to the alarm",
     ),
     (with_loop(recool_w=1e5, utility=""), "error", "heat quench-loop", "warms without end"),
+    (with_loop(recool_w=1e9, recool_temp_k=MOST_TEMP_K, utility=""), "error", "heat quench-loop", "without end"),
     (with_loop(recool_w=1e5, alarm_temp_k=MOST_TEMP_K), "error", "heat quench-loop", "warms without end"),
     (with_loop(recool_w=1e5, alarm_limit=190.0), "error", "heat quench-loop", "at its alarm too"),
     (with_loop(recool_w=40e3), "error", "heat quench-loop", "gives 59 kW on and on, at its alarm too"),
