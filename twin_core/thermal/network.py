@@ -54,8 +54,8 @@ ALLOWED: Final = (
 )
 # Results of units with these endings add up over a step, others are means.
 SUMMED: Final = ("_j", "_kg", "_s")
-_HEADER = struct.Struct("<8s12QI")
-_MAGIC = b"uemheat6"
+_HEADER = struct.Struct("<8s13QI")
+_MAGIC = b"uemheat7"
 
 
 class Fidelity(StrEnum):
@@ -80,8 +80,8 @@ class _Shape:
     """How many there are of everything in a state.
 
     `row`, `record`, `result`: numbers of one member in plugs and walls, beside them, and in what units tell; `state`:
-    those of units at the end of a record; `memo`: of one pipe in what can be worked out again. `lanes`: members that
-    stand side by side.
+    those of units at the end of a record; `memo`: of one pipe in what can be worked out again. `layout`: checksum of
+    what stands where among them. `lanes`: members that stand side by side.
     """
 
     nodes: int
@@ -95,6 +95,7 @@ class _Shape:
     state: int
     result: int
     memo: int
+    layout: int
     lanes: int
 
     @property
@@ -558,6 +559,7 @@ class NetworkPlan:
             state=self._graph.units.states,
             result=self._graph.units.results,
             memo=self._graph.memo,
+            layout=compiled[2],
             lanes=lanes.WIDTH if self._beside else 1,
         )
         self._input_shape: Final = self.inputs()._shape
@@ -585,7 +587,7 @@ class NetworkPlan:
         pipes = len(self.pipes)
         return nodes, np.concatenate([edges[edges < pipes], np.arange(pipes, units), edges[edges >= units]])
 
-    def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> tuple[Graph, LaneGraph | None]:
+    def _compiled(self, network: Network, cells: int | None, fidelity: Fidelity) -> tuple[Graph, LaneGraph | None, int]:
         network = replace(
             network,
             nodes=tuple(network.nodes[i] for i in self._node_rows),
@@ -625,9 +627,15 @@ class NetworkPlan:
         graph = Graph(pipes, *rows, start, end, source, held, twin, shares, units, tree, hydraulics=plan, kind=kind)
         # Pipes that share a casing are stepped one member after the other.
         if not isinstance(pipes, Rings) or self.members == 1 or any(i >= 0 for i in twin):
-            return graph, None
+            return graph, None, self._layout(geometries)
         beside = LaneGraph(pipes, *rows, start, end, source, held, units, tree, hydraulics=plan, kind=kind)
-        return graph, beside
+        return graph, beside, self._layout(geometries)
+
+    def _layout(self, geometries: Sequence[PipeGeometry]) -> int:
+        """Kernels trust a state to be of their network: where another one begins a pipe, anything may be read."""
+        units = [(int(unit.kind), len(unit.state), len(unit.result_names)) for unit in self._passed_units]
+        numbers = self._ends, self._node_rows, self._edge_rows, [geometry.cells for geometry in geometries], units
+        return zlib.crc32(np.concatenate([np.asarray(some, dtype="<i8").reshape(-1) for some in numbers]).tobytes())
 
     @property
     def _passed_units(self) -> list[CompiledUnit]:

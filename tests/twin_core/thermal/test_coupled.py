@@ -209,6 +209,40 @@ def test_a_run_goes_on_bit_for_bit_from_bytes_in_another_plan(length_m, fidelity
     assert run(plan, half, script[31:]).to_bytes() == whole.to_bytes()
 
 
+@pytest.mark.parametrize("fidelity", ["full", "planning"])
+def test_a_state_of_a_network_of_the_same_size_with_other_pipes_is_refused(fidelity):
+    def plan(lengths_m, members=1):
+        network = district()
+        pipes = tuple(replace(p, length_m=length) for p, length in zip(network.pipes, lengths_m * 4, strict=True))
+        return NetworkPlan(replace(network, pipes=pipes), members, fidelity=fidelity)
+
+    plans = plan([40.0, 400.0]), plan([400.0, 40.0])
+    mine, other = (each.initial_state(330.0) for each in plans)
+    assert mine.rows.shape == other.rows.shape
+    for use in (
+        lambda: plans[0].step(other, 60.0, plans[0].inputs()),
+        lambda: plans[0].state_from_bytes(other.to_bytes()),
+        lambda: plan([40.0, 400.0], 3).fork(other),
+        lambda: mine.restore(other),
+    ):
+        with pytest.raises(InvalidInput):
+            use()
+
+
+def test_a_state_in_which_water_was_thought_to_pass_another_way_is_refused():
+    def plan(width_m):
+        wide = replace(STEEL, name="wide", inner_diameter_m=width_m, outer_diameter_m=width_m + 0.01)
+        network = district()
+        first, *rest = network.pipes
+        pipes = (replace(first, pipe_class="wide"), *rest)
+        return NetworkPlan(replace(network, pipes=pipes, pipe_classes=(STEEL, wide)), cells=8)
+
+    plans = plan(0.05), plan(0.02)
+    assert plans[0]._node_rows.tolist() != plans[1]._node_rows.tolist()
+    with pytest.raises(InvalidInput):
+        plans[0].state_from_bytes(plans[1].initial_state(330.0).to_bytes())
+
+
 def test_a_fork_has_members_that_are_what_one_was():
     network = district()
     one, many = NetworkPlan(network), NetworkPlan(network, members=3)
