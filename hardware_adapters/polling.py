@@ -1,6 +1,8 @@
 """When to ask a plant that does not speak by itself: tags in groups of equal period, each due again and again."""
 
-from collections.abc import Mapping
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
 
 NS_PER_MS = 1_000_000
 
@@ -23,3 +25,42 @@ class Schedule:
             step_ns = max(1, round(period * NS_PER_MS))
             self._due_ns[period] += ((now_ns - self._due_ns[period]) // step_ns + 1) * step_ns
         return due
+
+
+async def due_periods(groups: Mapping[float, object]) -> AsyncIterator[list[float]]:
+    """The periods that are due, again and again, each time that there are any."""
+    loop = asyncio.get_running_loop()
+
+    def now_ns() -> int:
+        return round(loop.time() * 1e9)
+
+    schedule = Schedule(groups, now_ns())
+    while True:
+        await asyncio.sleep(schedule.wait_s(now_ns()))
+        if periods := schedule.take(now_ns()):
+            yield periods
+
+
+class Silence:
+    """Which devices of a plant do not answer: they are asked now and then only, and when none answers it is lost."""
+
+    def __init__(self, ask_again_s: float) -> None:
+        """A silent device is asked at most every `ask_again_s`."""
+        self._ask_again_s = ask_again_s
+        self._asked_s: dict[int, float] = {}
+
+    def rests(self, device: int) -> bool:
+        """Whether a device is silent and was asked just now."""
+        return asyncio.get_running_loop().time() < self._asked_s.get(device, -math.inf) + self._ask_again_s
+
+    def begin(self, device: int) -> None:
+        """It did not answer."""
+        self._asked_s[device] = asyncio.get_running_loop().time()
+
+    def end(self, device: int) -> None:
+        """It answered."""
+        self._asked_s.pop(device, None)
+
+    def is_of(self, devices: set[int]) -> bool:
+        """Whether all of them are silent."""
+        return self._asked_s.keys() >= devices

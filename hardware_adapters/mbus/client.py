@@ -16,7 +16,7 @@ import numpy as np
 
 from uem.hardware_adapters.mbus.frames import ACKNOWLEDGEMENT, FRAME_COUNT, REQUEST, RESET, Garbled, short, take
 from uem.hardware_adapters.mbus.records import Key, Reading, Unreadable, key_of, readings
-from uem.hardware_adapters.polling import Schedule
+from uem.hardware_adapters.polling import Silence, due_periods
 from uem.hardware_adapters.tags import TagTable
 from uem.twin_core.errors import AdapterError, UnknownTag
 from uem.twin_core.measurements import BAD_DECODING_ERROR, BAD_NO_COMMUNICATION, BAD_SENSOR_FAILURE, Samples
@@ -54,10 +54,9 @@ class MbusAdapter:
         self.garbled = 0  # answers so far that were none, such as with a wrong checksum
         self._tags = TagTable(bindings)
         self._timeout_s = response_timeout_s
-        self._ask_silent_s = ask_silent_s
         self._clock = clock
         self._line = _Line()
-        self._silent: dict[int, float] = {}  # meters that do not answer, and when they were asked last
+        self._silence = Silence(ask_silent_s)
         self._meters: set[int] = set()
         self._groups: dict[float, dict[int, Tags]] = {}  # by period and meter
 
@@ -89,12 +88,9 @@ class MbusAdapter:
 
     async def batches(self) -> AsyncIterator[Samples]:
         """One batch per readout of a meter; AdapterError when the connection is lost or no meter answers any more."""
-        loop = asyncio.get_running_loop()
-        schedule = Schedule(self._groups, round(loop.time() * 1e9))
-        while True:
-            await asyncio.sleep(schedule.wait_s(round(loop.time() * 1e9)))
+        async for periods in due_periods(self._groups):
             due: dict[int, Tags] = defaultdict(list)
-            for period in schedule.take(round(loop.time() * 1e9)):
+            for period in periods:
                 for meter, tags in self._groups[period].items():
                     due[meter] += tags
             for meter, tags in due.items():
@@ -156,8 +152,7 @@ class MbusAdapter:
             Garbled: what it says is no frame, however often it is asked.
             Unreadable: it says what is not read here.
         """
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._silent.get(meter, -math.inf) + self._ask_silent_s:
+        if self._silence.rests(meter):
             return None
         try:
             await self._ask(RESET, meter, wanted=lambda frame: frame == ACKNOWLEDGEMENT)
@@ -174,16 +169,16 @@ class MbusAdapter:
                 if not more:
                     break
         except TimeoutError:
-            self._silent[meter] = loop.time()
-            if len(self._silent) == len(self._meters):
+            self._silence.begin(meter)
+            if self._silence.is_of(self._meters):
                 raise AdapterError(
                     f"{self.endpoint}: no answer within {self._timeout_s:g} s from meter {meter}"
                 ) from None
             return None
         except (Garbled, Unreadable):
-            self._silent.pop(meter, None)
+            self._silence.end(meter)
             raise
-        self._silent.pop(meter, None)
+        self._silence.end(meter)
         return found
 
     async def _ask(self, control: int, meter: int, *, wanted: Callable[[bytes], bool]) -> bytes:

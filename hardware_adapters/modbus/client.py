@@ -4,8 +4,6 @@ The source time of a value is when its poll began, by our clock: Modbus has no t
 the tags of that block bad, and nothing else.
 """
 
-import asyncio
-import math
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -20,7 +18,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
 from uem.hardware_adapters.modbus.registers import BITS, Block, Decoder, blocks
-from uem.hardware_adapters.polling import Schedule
+from uem.hardware_adapters.polling import Silence, due_periods
 from uem.hardware_adapters.tags import TagTable
 from uem.twin_core.errors import AdapterError, UnknownTag
 from uem.twin_core.measurements import (
@@ -65,7 +63,6 @@ class ModbusAdapter:
         self.dropped = 0  # there is no queue: a plant is asked when its answer is wanted
         self._tags = TagTable(bindings)
         self._timeout_s = response_timeout_s
-        self._ask_silent_s = ask_silent_s
         self._clock = clock
         address = urlsplit(endpoint)
         self._client = AsyncModbusTcpClient(
@@ -76,7 +73,7 @@ class ModbusAdapter:
             reconnect_delay=0,
         )
         self._client.set_max_no_responses(1_000_000)  # whether it is lost is decided here
-        self._silent: dict[int, float] = {}  # devices that do not answer, and when they were asked last
+        self._silence = Silence(ask_silent_s)
         self._devices: set[int] = set()
         self._groups: dict[float, list[tuple[Block, Decoder]]] = {}
 
@@ -100,13 +97,8 @@ class ModbusAdapter:
 
     async def batches(self) -> AsyncIterator[Samples]:
         """One batch per poll; AdapterError when the connection is lost or no device answers any more."""
-        loop = asyncio.get_running_loop()
-        schedule = Schedule(self._groups, round(loop.time() * 1e9))
-        while True:
-            await asyncio.sleep(schedule.wait_s(round(loop.time() * 1e9)))
-            periods = schedule.take(round(loop.time() * 1e9))
-            if periods:
-                yield await self._poll([part for period in periods for part in self._groups[period]])
+        async for periods in due_periods(self._groups):
+            yield await self._poll([part for period in periods for part in self._groups[period]])
 
     # --- tags ---
 
@@ -158,8 +150,7 @@ class ModbusAdapter:
         Raises:
             AdapterError: the connection is lost, or no device of this plant answers any more.
         """
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._silent.get(block.device, -math.inf) + self._ask_silent_s:
+        if self._silence.rests(block.device):
             return None
         read = {
             "holding": self._client.read_holding_registers,
@@ -172,11 +163,11 @@ class ModbusAdapter:
         except (ModbusException, OSError) as error:
             if not self._client.connected:
                 raise AdapterError(f"{self.endpoint}: connection lost: {error}") from None
-            self._silent[block.device] = loop.time()
-            if len(self._silent) == len(self._devices):
+            self._silence.begin(block.device)
+            if self._silence.is_of(self._devices):
                 raise AdapterError(f"{self.endpoint}: no answer within {self._timeout_s:g} s from {block}") from None
             return None
-        self._silent.pop(block.device, None)
+        self._silence.end(block.device)
         return answer
 
 
