@@ -40,6 +40,14 @@ def production_lines() -> Any:
 
 
 @pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the certificates of an OPC UA server and of its client."""
+    folder = tmp_path_factory.mktemp("opcua")
+    _load("opcua_plant").stores(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def short() -> bool:
     """Whether this is the short run: the smallest sizes that still tell something."""
     return os.environ.get("UEM_BENCH_SHORT") == "1"

@@ -4,6 +4,7 @@ Run as a program (`test_opcua_client.py FOLDER`) this file is the server: TAGS v
 """
 
 import asyncio
+import runpy
 import subprocess
 import sys
 import time
@@ -15,31 +16,16 @@ from typing import Any
 import pytest
 from asyncua import Client, ua
 
-from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.simulator.server import PlantServer
-from uem.twin_core.measurements import Samples, Tag
-from uem.twin_core.plant.territory import Plant, TagBinding
+from uem.twin_core.measurements import Samples
+from uem.twin_core.plant.territory import Plant
 
-TAGS = 1000
+_PLANT = runpy.run_path(str(Path(__file__).with_name("opcua_plant.py")))
+TAGS: int = _PLANT["TAGS"]
+URI: str = _PLANT["URI"]
+BINDINGS, stores = _PLANT["BINDINGS"], _PLANT["stores"]
 EVERY_S, PUBLISH_MS = 0.5, 400.0
-URI = "urn:uem:bench"
-BINDINGS = [
-    TagBinding(
-        tag=Tag(name=f"tag/{i}", unit="1"), plant="bench", browse_path=f"T{i}", namespace_uri=URI, display_unit="1"
-    )
-    for i in range(TAGS)
-]
-
-
-def stores(folder: Path) -> tuple[CertificateStore, CertificateStore]:
-    """Certificates of server and client, which trust each other."""
-    server, client = CertificateStore(folder, "server"), CertificateStore(folder, "client")
-    server.ensure()
-    client.ensure()
-    server.trust(client.certificate)
-    client.trust(server.certificate)
-    return server, client
 
 
 async def serve(folder: Path) -> None:
@@ -51,13 +37,6 @@ async def serve(folder: Path) -> None:
             row += 1
             await server.write(time.time_ns(), [row + i / 7 for i in range(TAGS)], [0] * TAGS)
             await asyncio.sleep(EVERY_S)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("opcua")
-    stores(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

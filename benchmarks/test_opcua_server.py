@@ -5,6 +5,7 @@ write TAGS changed values as fast as their thread allows, and are asked for the 
 """
 
 import asyncio
+import runpy
 import subprocess
 import sys
 import time
@@ -20,31 +21,16 @@ from asyncua import Server, ua
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.user_managers import UserManager
 
-from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.opcua.server.server import AddressSpace, PointServer
-from uem.twin_core.measurements import Samples, Tag
-from uem.twin_core.plant.territory import TagBinding
+from uem.twin_core.measurements import Samples
 
-TAGS, PUBLISH_MS = 1000, 50.0
-URI = "urn:uem:bench"
-BINDINGS = [
-    TagBinding(
-        tag=Tag(name=f"tag/{i}", unit="1"), plant="bench", browse_path=f"T{i}", namespace_uri=URI, display_unit="1"
-    )
-    for i in range(TAGS)
-]
+_PLANT = runpy.run_path(str(Path(__file__).with_name("opcua_plant.py")))
+TAGS: int = _PLANT["TAGS"]
+URI: str = _PLANT["URI"]
+BINDINGS, stores = _PLANT["BINDINGS"], _PLANT["stores"]
+PUBLISH_MS = 50.0
 Write = Callable[[int], Awaitable[None]]
-
-
-def stores(folder: Path) -> tuple[CertificateStore, CertificateStore]:
-    """Certificates of server and client, which trust each other."""
-    server, client = CertificateStore(folder, "server"), CertificateStore(folder, "client")
-    server.ensure()
-    client.ensure()
-    server.trust(client.certificate)
-    client.trust(server.certificate)
-    return server, client
 
 
 async def subscriber(folder: Path, endpoint: str) -> None:
@@ -139,13 +125,6 @@ async def theirs(folder: Path, seconds: float) -> tuple[float, float]:
                 await server.iserver.write_attribute_value(node, ua.DataValue(value, ua.StatusCode(0), now, now))
 
         return await delivered(folder, f"opc.tcp://127.0.0.1:{server.bserver.port}/bench", write, seconds)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("opcua")
-    stores(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
