@@ -154,6 +154,10 @@ class CoupledPlan:
         """Heat in each loop above its beginning, (streams,): produced - taken - dumped."""
         return np.asarray(self._content_j_k * (state.temp_k - [stream.loop.temp_k for stream in self._streams]))
 
+    def parts(self, dt_s: float) -> int:
+        """Into how many equal parts a step is cut, so that none moves too much of what a loop holds."""
+        return ceil(dt_s / self.longest_part_s * (1.0 - 1e-12))
+
     def step(self, state: CoupledState, dt_s: float, inputs: NetworkInputs) -> None:
         """Advance everything by `dt_s`, during which `inputs` hold.
 
@@ -164,7 +168,7 @@ class CoupledPlan:
             raise InvalidInput(f"network {self.network.name}: step of {dt_s} s; it must be positive")
         self._check_flows(inputs)
         before = self.copy(state)
-        parts = ceil(dt_s / self.longest_part_s * (1.0 - 1e-12))
+        parts = self.parts(dt_s)
         begins = [run.now_s for run in state.runs]
         try:
             for part in range(parts):

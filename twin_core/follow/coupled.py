@@ -5,7 +5,6 @@ what the model makes of the heat of the followed factories, the demand of the fi
 A step is that of `coupled.py` with followed factories in place of simulated ones.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -111,7 +110,7 @@ class CoupledFollower:
         self, state: CoupledState, given_j: Sequence[Array], dt_s: float, inputs: NetworkInputs, *, act: bool
     ) -> None:
         """The network over `dt_s`, in parts as short as its loops ask for; power of the streams even over them."""
-        parts = math.ceil(dt_s / self._plan.longest_part_s * (1.0 - 1e-12))
+        parts = self._plan.parts(dt_s)
         for _ in range(parts):
             alarms = self._plan.take(state, [streams_j / parts for streams_j in given_j], dt_s / parts, inputs)
             for site, utility, limit in alarms if act else ():
@@ -134,7 +133,10 @@ class CoupledFollower:
     # ---- what is published ----
 
     def write(self, intake: Intake, time_ns: int, columns: Columns) -> None:
-        """Temperatures, flows and powers are means over the step that ended."""
+        """Temperatures and flows at the end of the step, powers of streams as means over it.
+
+        The heat of a unit is the mean over the last part of the step, where that has several.
+        """
         readings = {tag: intake.before(tag, time_ns) for tag in self.required_tags}
         writer = Writer(columns, time_ns, readings.values())
         network, heat = self._network, self._state.heat
@@ -154,7 +156,7 @@ class CoupledFollower:
 
     def _part_s(self) -> float:
         """Length of the network's last step."""
-        return self._dt_s / math.ceil(self._dt_s / self._plan.longest_part_s * (1.0 - 1e-12))
+        return self._dt_s / self._plan.parts(self._dt_s)
 
     def _write_streams(self, writer: Writer) -> None:
         state = self._state
