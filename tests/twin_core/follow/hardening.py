@@ -1,6 +1,5 @@
 """A hardening shop: a saw, two batch ovens, a furnace with a recipe, a grinder; and the plant that it is in truth."""
 
-import csv
 from dataclasses import replace
 
 from uem.twin_core.plant.factory import FactorySite, HeatStream, MachineTags, slots_apart
@@ -120,19 +119,4 @@ def plant(factory, seed, until_s, tick_s=0.5, temperature_every_s=60.0, temperat
     return rows, plan, run
 
 
-def write_plant(folder, rows):
-    """The rows as a recording, and its tag table, for a plant called hall."""
-    tags = list(rows[0][1])
-    with (folder / "plant.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["t", *tags])
-        writer.writerows([f"{seconds:.1f}", *values.values()] for seconds, values in rows)
-    with (folder / "tags.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["tag", "plant", "browse_path", "namespace_uri", "unit", "sampling_ms", "column"])
-        for tag in tags:
-            unit = "K" if tag.endswith("temperature") else "1"
-            writer.writerow([tag, "hall", "/".join(p.title() for p in tag.split("/")), "urn:uem:test", unit, "10", tag])
-
-
-__all__ = ["EPOCH_NS", "FURNACE", "LEVEL_K", "plant", "replace", "shop", "site", "write_plant"]
+__all__ = ["EPOCH_NS", "FURNACE", "LEVEL_K", "plant", "replace", "shop", "site"]
