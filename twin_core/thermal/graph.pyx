@@ -387,8 +387,10 @@ cdef class Graph:
 
     def __init__(self, pipes, node_rows, edge_rows, start, end, source, held, twin, twin_share, Units units,
                  tree=(), HydraulicPlan hydraulics=None, kind=(), double tolerance=FLOW_TOLERANCE):
-        """`node_rows`, `edge_rows`: where each of them stands in the arrays of inputs and of a state. Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node
-        in order from the source the pair of it and the edge to it. `source`, `held` (pressure): per node.
+        """`node_rows`, `edge_rows`: where each of them stands in the arrays of inputs and of a state.
+
+        Flows come from `hydraulics`, with the `kind` of every edge, or from the mass balance of a `tree`: per node in
+        order from the source the pair of it and the edge to it. `source`, `held` (pressure): per node.
         """
         self.take_pipes(pipes)
         self.units = units
