@@ -76,97 +76,72 @@ class Gateway:
 
     def families(self) -> Iterable[Metric]:
         """Everything that is exported."""
-        links = self.links
-
-        def by_plant(values: Iterable[float]) -> list[tuple[tuple[str, ...], float]]:
-            return [((link.plant,), value) for link, value in zip(links, values, strict=True)]
-
-        plant = ("plant",)
         name = "uem_gateway_"
         yield info(name + "info")
-        yield counter(
-            name + "samples_received_total", "Samples that a plant sent.", plant, by_plant(k.received for k in links)
-        )
-        yield counter(
-            name + "samples_dropped_total",
-            "Samples lost because a queue or the spool was full.",
-            plant,
-            by_plant(k.dropped + self.inbox.dropped[k.plant] for k in links),
-        )
-        yield counter(
-            name + "samples_repeated_total",
-            "Samples left out since the plant had sent them before.",
-            plant,
-            by_plant(k.repeated for k in links),
-        )
-        yield counter(
-            name + "bad_quality_samples_total",
-            "Samples whose quality is bad.",
-            plant,
-            by_plant(k.bad_quality for k in links),
-        )
-        yield gauge(
-            name + "connected", "Whether the plant is connected.", plant, by_plant(float(k.connected) for k in links)
-        )
-        yield counter(
-            name + "reconnects_total",
-            "New tries to connect after a failure.",
-            plant,
-            by_plant(k.reconnects for k in links),
-        )
-        yield gauge(
-            name + "missing_tags",
-            "Tags of the tag table that the plant does not have.",
-            plant,
-            by_plant(len(k.missing) for k in links),
-        )
-        yield gauge(
-            name + "newest_sample_age_seconds",
-            "Time since samples of the plant came in last.",
-            plant,
-            by_plant(k.newest_age_s for k in links),
-        )
+        for make, key, text, of_link in (
+            (counter, "samples_received_total", "Samples that a plant sent.", lambda k: k.received),
+            (
+                counter,
+                "samples_dropped_total",
+                "Samples lost because a queue or the spool was full.",
+                lambda k: k.dropped + self.inbox.dropped[k.plant],
+            ),
+            (
+                counter,
+                "samples_repeated_total",
+                "Samples left out since the plant had sent them before.",
+                lambda k: k.repeated,
+            ),
+            (counter, "bad_quality_samples_total", "Samples whose quality is bad.", lambda k: k.bad_quality),
+            (counter, "gaps_total", "Intervals of tags in which samples may be missing.", lambda k: k.gaps),
+            (gauge, "connected", "Whether the plant is connected.", lambda k: k.connected),
+            (counter, "reconnects_total", "How often the plant had to be connected again.", lambda k: k.reconnects),
+            (gauge, "missing_tags", "Tags of the tag table that the plant does not have.", lambda k: len(k.missing)),
+            (gauge, "newest_sample_age_seconds", "Time since samples came in last.", lambda k: k.newest_age_s),
+            (
+                counter,
+                "decode_seconds_total",
+                "Time that decoding messages of the plant took, where the protocol needs it.",
+                lambda k: k.decode_s,
+            ),
+        ):
+            yield make(name + key, text, ("plant",), [((k.plant,), float(of_link(k))) for k in self.links])
         yield histogram(
             name + "publish_lag_seconds",
             "Time from the newest source time of a batch until it was here, by both clocks.",
-            plant,
-            [((k.plant,), k.lag_s) for k in links],
-        )
-        yield counter(
-            name + "decode_seconds_total",
-            "Time that decoding messages of the plant took, where the protocol needs it.",
-            plant,
-            by_plant(k.decode_s for k in links),
-        )
-        yield counter(
-            name + "samples_delivered_total",
-            "Samples that ingestion acknowledged, rejected ones included.",
-            (),
-            [((), float(self._spool.acknowledged_row_count))],
+            ("plant",),
+            [((k.plant,), k.lag_s) for k in self.links],
         )
         rejected = [((reason,), float(count)) for reason, count in sorted(self.uplink.rejected.items())]
-        yield counter(
-            name + "rejected_samples_total", "Samples that ingestion refused, by reason.", ("reason",), rejected
-        )
-        yield counter(
-            name + "refused_batches_total",
-            "Batches that ingestion refused as a whole; they are set aside in the spool.",
-            (),
-            [((), float(self.uplink.refused_batches))],
-        )
-        for key, text, value in (
-            ("ingestion_connected", "Whether the ingestion service is connected.", float(self.uplink.connected)),
-            ("spool_batches", "Batches on disk that wait for their acknowledgement.", self._spool.batch_count),
-            ("spool_bytes", "Bytes that the waiting batches take.", self._spool.byte_count),
-            ("refused_samples", "Samples set aside in the spool with their batches.", self._spool.refused_row_count),
-            ("pending_samples", "Samples in memory that wait for the spool.", self.inbox.pending_rows),
+        text = "Samples that ingestion refused, by reason."
+        yield counter(name + "rejected_samples_total", text, ("reason",), rejected)
+        spool, uplink = self._spool, self.uplink
+        for make, key, text, value in (
             (
+                counter,
+                "samples_delivered_total",
+                "Samples that ingestion acknowledged, rejected ones included.",
+                spool.acknowledged_row_count,
+            ),
+            (
+                counter,
+                "refused_batches_total",
+                "Batches that ingestion refused as a whole; they are set aside in the spool.",
+                uplink.refused_batches,
+            ),
+            (gauge, "ingestion_connected", "Whether the ingestion service is connected.", uplink.connected),
+            (gauge, "spool_batches", "Batches on disk that wait for their acknowledgement.", spool.batch_count),
+            (gauge, "spool_bytes", "Bytes that the waiting batches take.", spool.byte_count),
+            (gauge, "refused_samples", "Samples set aside in the spool with their batches.", spool.refused_row_count),
+            (gauge, "pending_samples", "Samples in memory that wait for the spool.", self.inbox.pending_rows),
+            (
+                gauge,
                 "certificate_expiry_seconds",
                 "Time until our certificate expires.",
                 self._certificates.seconds_to_expiry(),
             ),
         ):
-            yield gauge(name + key, text, (), [((), value)])
+            yield make(name + key, text, (), [((), float(value))])
 
 
 def checked_server(address: str) -> str:
