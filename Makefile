@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Without setuptools' advice to packagers; errors are still shown.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# More than cores: half of the time of tests is waiting.
+PYTEST_WORKERS ?= 3
 BUF_VERSION := 1.75.0
 NODE_OPCUA_VERSION := 2.186.4
 SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters protos -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
@@ -18,7 +20,7 @@ dev: $(VENV)/.dev ## everything for work on the project
 
 test: $(VENV)/.test $(VENV)/.node-opcua ## all tests with coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m coverage run -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=90 --skip-covered
 
@@ -39,10 +41,10 @@ lint: $(VENV)/.dev $(VENV)/.buf ## ruff, mypy --strict, buf lint, stubs compared
 protos: $(VENV)/.dev ## regenerate the stubs from the .proto files
 	$(BIN)/python protos/generate.py
 
-bench: $(if $(findstring --short,$(BENCH_ARGS)),$(VENV)/.test,$(VENV)/.bench) ## all benchmarks, with the peers in the same run
+bench: $(if $(findstring --short,$(BENCH_ARGS)),$(VENV)/.test,$(VENV)/.bench) $(VENV)/.node-opcua ## all benchmarks, with the peers in the same run
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-docs: $(VENV)/.bench ## regenerate the tables in README and docs
+docs: $(VENV)/.bench $(VENV)/.node-opcua ## regenerate the tables in README and docs
 	$(BIN)/python docs/tables.py
 
 clean: ## remove what the other commands made
@@ -67,7 +69,7 @@ $(VENV)/bin/python: | check-prerequisites
 
 $(VENV)/.run: $(VENV)/bin/python $(SOURCES)
 	@echo "uem: installing and compiling"
-	$(INSTALL) --no-build-isolation --editable .
+	$(INSTALL) --no-build-isolation --editable '.[protocols]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python $(SOURCES)

@@ -30,9 +30,10 @@ def package_dirs() -> dict[str, str]:
     found = {"uem": "uem", "uem.v1": "protos/uem/v1"}
     for part in PARTS:
         for folder, _, files in os.walk(ROOT / part):
-            # A folder of data below examples counts too, else setuptools warns of each file that it packs from there.
-            if "__init__.py" in files or (part == "examples" and "__pycache__" not in folder):
-                relative = Path(folder).relative_to(ROOT).as_posix()
+            relative = Path(folder).relative_to(ROOT).as_posix()
+            # A folder of data counts too, else setuptools warns of each file that it packs from there.
+            is_data = relative.startswith(("examples", "clients/console/static")) and "__pycache__" not in folder
+            if "__init__.py" in files or is_data:
                 found["uem." + relative.replace("/", ".")] = relative
     return found
 

@@ -88,7 +88,7 @@ def published() -> Published:
 class Twins:
     """Always has one more state."""
 
-    GetAsset = ListAssets = None
+    GetAsset = ListAssets = GetNetwork = None
 
     async def WatchState(self, request: object, context: object) -> AsyncIterator[Any]:
         state = published()
@@ -98,7 +98,7 @@ class Twins:
 
 async def serve(folder: Path) -> None:
     metrics = Metrics()
-    store = SqliteStore(folder / "history.db", metrics)
+    store, bus = SqliteStore(folder / "history.db", metrics), SampleBus()
     tags = [Tag(name=name, unit="K", low=200.0, high=500.0) for name in TAGS]
     bindings = [
         TagBinding(tag=tag, plant="p", browse_path=tag.name, namespace_uri="urn:p", display_unit="K") for tag in tags
@@ -107,12 +107,12 @@ async def serve(folder: Path) -> None:
         server.Service(
             name="uem.v1.IngestionService",
             add=ingestion_pb2_grpc.add_IngestionServiceServicer_to_server,
-            servicer=IngestionServicer(Worker(tags, store, SampleBus(), metrics)),
+            servicer=IngestionServicer(Worker(tags, store, bus, metrics)),
         ),
         server.Service(
             name="uem.v1.HistoryService",
             add=history_pb2_grpc.add_HistoryServiceServicer_to_server,
-            servicer=HistoryServicer(bindings, store),
+            servicer=HistoryServicer(bindings, store, bus),
         ),
     ]
     services.append(

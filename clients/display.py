@@ -27,7 +27,7 @@ _UNITS: dict[str, tuple[float, float]] = {
     "%": (0.01, 0.0),
     "1/h": (1 / 3600, 0.0),
 }
-_DECIMALS = {"Cel": 1, "K": 1, "kW": 2, "W": 0, "kWh": 2, "kg/s": 3, "h": 2, "s": 0, "%": 1, "1/h": 1}
+_DECIMALS = {"Cel": 1, "K": 1, "kW": 2, "W": 0, "kWh": 2, "kg/s": 3, "h": 2, "s": 0, "%": 1, "1/h": 1, "EUR": 2}
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -99,15 +99,19 @@ def duration(seconds: float) -> str:
     raise AssertionError("unreachable")
 
 
-def sparkline(values: Sequence[float] | Floats, width: int = 24) -> str:
-    """Values as bars of eight heights, at most `width` of them; a blank where there is no value."""
+def sparkline(values: Sequence[float] | Floats, width: int = 24, low: float = math.inf) -> str:
+    """Values as bars of eight heights, at most `width` of them; a blank where there is no value.
+
+    The lowest bar is the least value, or `low` where that is less.
+    """
     column = np.asarray(values, np.float64)
     if len(column) > width:
         column = column[np.linspace(0, len(column) - 1, width).round().astype(int)]
     known = column[np.isfinite(column)]
     if not len(known):
         return ""
-    low, span = float(known.min()), float(np.ptp(known))
+    low = min(low, float(known.min()))
+    span = float(known.max()) - low
     return "".join(
         " " if not math.isfinite(v) else _BARS[3] if span == 0 else _BARS[round((v - low) / span * 7)] for v in column
     )

@@ -15,6 +15,13 @@ Times = NDArray[np.int64]
 Qualities = NDArray[np.uint32]
 
 
+class Method(StrEnum):
+    """How the samples of an overview are chosen."""
+
+    MIN_MAX = "min-max"  # of each interval the least and the greatest good one
+    LARGEST_TRIANGLE = "largest triangle"  # of each interval the good one that bends the line most
+
+
 class Source(StrEnum):
     """Where a published value comes from."""
 
@@ -31,6 +38,27 @@ class Kind(StrEnum):
     UNSPECIFIED = "asset"
     HEAT_NETWORK = "heat network"
     MACHINE = "machine"
+    FACTORY = "factory"
+
+
+class Side(StrEnum):
+    """Which part of a heat network a node belongs to; all of an open one is supply."""
+
+    UNSPECIFIED = "neither"
+    SUPPLY = "supply"
+    RETURN = "return"
+
+
+class LinkKind(StrEnum):
+    """What lies between two nodes of a heat network."""
+
+    UNSPECIFIED = "link"
+    PIPE = "pipe"
+    VALVE = "valve"
+    PUMP = "pump"
+    CONSUMER = "consumer"
+    PRODUCER = "producer"
+    STORAGE = "storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,40 @@ class Asset:
     title: str
     signals: tuple[Signal, ...]
     signals_revision: int = 0  # changes whenever the signals do
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of a heat network and where it is drawn; its signals begin with "node/" and its name."""
+
+    name: str
+    east_m: float
+    north_m: float
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What lies between two nodes; its signals begin with "pipe/" or "unit/" and its name.
+
+    Length and diameter are those of a pipe, else 0; `unit_type` says what a unit is, as in territory files.
+    """
+
+    name: str
+    kind: LinkKind
+    start: str
+    end: str
+    length_m: float = 0.0
+    inner_diameter_m: float = 0.0
+    unit_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a heat network is laid out, for drawings."""
+
+    nodes: tuple[Node, ...]
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +192,28 @@ class TagInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """What a plant said of one of its alarms at one time.
+
+    `state` is one of "normal", "unacknowledged", "acknowledged", "returned", "shelved", "suppressed",
+    "out_of_service"; `priority` one of "low", "medium", "high", from the severity 1 to 1000. `branch` is empty but for
+    an earlier state that still wants to be acknowledged.
+    """
+
+    plant: str
+    condition: str
+    branch: str
+    source: str
+    name: str
+    message: str
+    state: str
+    severity: int
+    priority: str
+    time_ns: int
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """An interval in which samples of a tag may be missing: between the source times of its neighbours.
 
@@ -154,11 +238,93 @@ class History:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """The shape of a tag in few samples: of each interval of `resolution_ns` the least and the greatest good one.
+    """The shape of a tag in few samples, chosen from intervals of `resolution_ns`.
 
-    With a resolution of 0 they are all samples; `count` is how many are stored in the range.
+    With a resolution of 0 they are all samples; `count` is how many are stored in the range. The line through them
+    breaks before each index in `line_start`: a gap or a bad sample lies there.
     """
 
     history: History
     resolution_ns: int
     count: int
+    line_start: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStatus:
+    """A clock at a plant against that of the gateway; NaN for what is not known."""
+
+    state: str  # unknown, ok, drifting, jumped, future or recorded
+    offset_s: float  # how far it is ahead, at least
+    drift_ppm: float
+    jumps: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlantStatus:
+    """A plant as its gateway sees it. Counts are since the start of the gateway; an age that is not known is NaN."""
+
+    plant: str
+    connected: bool
+    reconnects: int
+    newest_sample_age_s: float
+    missing_tags: Mapping[str, str]  # with the reason of each
+    received: int
+    dropped: int  # lost because a queue or the spool was full
+    repeated: int  # left out since they had come before
+    bad_quality: int
+    gaps: int
+    source_clock: ClockStatus
+    server_clock: ClockStatus  # of the plant's server, where its protocol tells it
+    checks: Mapping[str, int]  # samples that a check found wrong, by what was wrong
+    unit_mismatches: Mapping[str, str]  # tags read in another unit than the plant says, with both
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """A gateway as it reported `age_s` ago: its plants, and what waits for the acknowledgement of the server."""
+
+    name: str
+    version: str
+    age_s: float
+    plants: tuple[PlantStatus, ...]
+    backlog_rows: int
+    backlog_bytes: int
+    oldest_age_s: float  # since the oldest of it was received; 0 when nothing waits
+    drain_rows_per_s: float
+    pending_rows: int  # in memory, not on the disk of the gateway yet
+    delivered: int
+    rejected: Mapping[str, int]  # samples that the server rejected, by reason
+    refused_batches: int
+    certificate_expiry_s: float
+    clock_jumps: int  # of the gateway's own clock
+
+
+@dataclass(frozen=True, slots=True)
+class TwinStatus:
+    """A twin; times are 0 as long as there is none."""
+
+    asset: str
+    plant_time_ns: int
+    newest_sample_ns: int
+    waits_for: tuple[str, ...]  # tags without which it cannot start
+    late: int
+    unusable: int
+    failed_steps: int
+    restarts: int
+    failure: str  # why the last step failed; empty when it did not
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a server knows of itself, and the gateways that report to it."""
+
+    version: str
+    territory: str
+    uptime_s: float
+    twins: tuple[TwinStatus, ...]
+    history_bytes: int
+    history_samples: int
+    newest_sample_ns: int
+    problems: Mapping[str, str]  # what is not well, by the name of the check
+    gateways: tuple[GatewayStatus, ...]

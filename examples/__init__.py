@@ -1,1 +1,1 @@
-"""Territories as data files, shipped with the package."""
+"""Territories as data files, and a program that follows forecasts, shipped with the package."""

@@ -28,8 +28,9 @@ class Losses:
         """Note samples that are dropped."""
         if samples.names != self._names:
             self._follow(samples.names)
-        for tag, first_ns, last_ns in _ends(samples):
-            name, kept_ns = samples.names[tag], int(self._kept_ns[tag])
+        kept = dict(zip(self._names, self._kept_ns.tolist(), strict=True))
+        for name, first_ns, last_ns in samples.spans():
+            kept_ns = kept[name]
             # Without a sample before it the gap begins just before the first that is dropped.
             start_ns, before_ns = self._open.get(name, (kept_ns if kept_ns != _NEVER else first_ns - 1, _NEVER))
             self._open[name] = min(start_ns, first_ns - 1), max(before_ns, last_ns)
@@ -42,8 +43,7 @@ class Losses:
 
     def _ended(self, samples: Samples) -> list[Gap]:
         gaps = []
-        for tag, first_ns, _ in _ends(samples):
-            name = samples.names[tag]
+        for name, first_ns, _ in samples.spans():
             if name in self._open:
                 start_ns, dropped_ns = self._open.pop(name)
                 gaps.append(Gap(name, start_ns, max(first_ns, dropped_ns + 1), self._reason))
@@ -53,16 +53,6 @@ class Losses:
         """Go on under another dictionary of names, with what is known of those that stay."""
         known = dict(zip(self._names, self._kept_ns.tolist(), strict=True))
         self._names, self._kept_ns = names, np.array([known.get(name, _NEVER) for name in names], np.int64)
-
-
-def _ends(samples: Samples) -> list[tuple[int, int, int]]:
-    """Tag, first and last source time of each tag of a batch."""
-    low = np.full(len(samples.names), np.iinfo(np.int64).max)
-    high = np.full(len(samples.names), _NEVER)
-    np.minimum.at(low, samples.tag, samples.source_time_ns)
-    np.maximum.at(high, samples.tag, samples.source_time_ns)
-    there = np.unique(samples.tag)
-    return list(zip(there.tolist(), low[there].tolist(), high[there].tolist(), strict=True))
 
 
 def merged(gaps: list[Gap]) -> list[Gap]:

@@ -18,9 +18,14 @@ from uem.twin_core.plant.territory import Territory
 def parser(prog: str, description: str, metrics_port: int) -> argparse.ArgumentParser:
     """The options that every process has."""
     made = argparse.ArgumentParser(prog=prog, description=description)
-    made.add_argument("territory", nargs="?", default="pongau", help="shipped name, folder or file (default: pongau)")
+    made.add_argument("territory", nargs="?", default="vallee", help="shipped name, folder or file (default: vallee)")
     made.add_argument("--state", type=Path, metavar="DIR", help="what survives a restart (default: .uem/TERRITORY)")
     made.add_argument("--pki", type=Path, metavar="DIR", help="certificates (default: pki in the state folder)")
+    made.add_argument(
+        "--allow-insecure-loopback",
+        action="store_true",
+        help='take the OPC UA security policy "None", which plants on this machine may have',
+    )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     made.add_argument(
         "--metrics-port",

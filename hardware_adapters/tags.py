@@ -15,8 +15,8 @@ class TagTable:
     def __init__(self, bindings: Sequence[TagBinding]) -> None:
         self.bindings = tuple(bindings)
         self.names = tuple(binding.tag.name for binding in self.bindings)
-        self._scale = np.array([binding.scale for binding in self.bindings])
-        self._offset = np.array([binding.offset for binding in self.bindings])
+        self.scale = np.array([binding.scale for binding in self.bindings])
+        self.offset = np.array([binding.offset for binding in self.bindings])
 
     def __len__(self) -> int:
         return len(self.bindings)
@@ -34,5 +34,5 @@ class TagTable:
         """
         order = np.argsort(source_time_ns, kind="stable")
         tag = tag[order]
-        value = self._scale[tag] * raw[order] + self._offset[tag]
+        value = self.scale[tag] * raw[order] + self.offset[tag]
         return Samples(self.names, tag, source_time_ns[order], value, quality[order])

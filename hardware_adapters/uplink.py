@@ -8,15 +8,18 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
+from dataclasses import asdict
 from typing import TypeAlias, cast
 
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from uem.hardware_adapters.spool import Batch, Spool
+from uem.hardware_adapters.spool import Spool
+from uem.hardware_adapters.spooled import Batch
 from uem.hardware_adapters.supervise import Backoff
 from uem.hardware_adapters.tasks import end
+from uem.twin_core.alarms import Alarm
 from uem.twin_core.errors import NotReady, StorageError
 from uem.twin_core.measurements import Gap
 from uem.v1 import common_pb2, ingestion_pb2, ingestion_pb2_grpc
@@ -28,9 +31,11 @@ MOST_IN_FLIGHT = 8
 LONGEST_WAIT_S = 2.0  # the service is on this machine: trying costs little, a late twin does
 _READ_AT_ONCE = 16
 _REASONS = ingestion_pb2.RejectionReason.values()  # 0: unspecified
+_MOST_BYTES = 16 << 20  # of a message, here and at the service
+_FRAME_BYTES, _ROW_BYTES = 1000, 24
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a fresh channel per try; the shared pool would keep its own back-off
-    ("grpc.max_send_message_length", 16 << 20),
+    ("grpc.max_send_message_length", _MOST_BYTES),
 )
 _Stub: TypeAlias = "ingestion_pb2_grpc.IngestionServiceAsyncStub"
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[Columnar[ingestion_pb2.IngestRequest], ingestion_pb2.IngestResponse]"
@@ -51,7 +56,9 @@ class Uplink:
         self._acknowledge_timeout_s = acknowledge_timeout_s
         self._work = asyncio.Event()
         self._in_flight: deque[tuple[int, float]] = deque()
-        self._most_in_flight = MOST_IN_FLIGHT
+        self.most_in_flight = MOST_IN_FLIGHT
+        self.behind = False  # whether newer samples are sent beside
+        self._most_in_flight = MOST_IN_FLIGHT  # less while it is found out what the service refuses
         self._room = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._named: set[tuple[str, str]] = set()
@@ -150,12 +157,16 @@ class Uplink:
         last = await self._last_there(stub)
         await self._forget(last)
         refused = next((sequence for sequence, _ in self._in_flight if sequence > last), 0)
-        rows = await asyncio.to_thread(self._spool.refuse, refused, error.details() or "")
+        return await self._set_aside(refused, error.details() or "")
+
+    async def _set_aside(self, sequence: int, reason: str) -> bool:
+        """Keep a batch that the service will never take out of the way; False when there was nothing in it."""
+        rows = await asyncio.to_thread(self._spool.refuse, sequence, reason)
         if rows:
             self.refused_batches += 1
             _log.error(
                 "ingestion at %s refuses batch %d with %d rows: %s; it is kept in table `refused` of %s",
-                *(self._address, refused, rows, error.details(), self._spool.path),
+                *(self._address, sequence, rows, reason, self._spool.path),
             )
         return rows > 0
 
@@ -171,9 +182,14 @@ class Uplink:
                 while len(self._in_flight) >= self._most_in_flight:
                     self._room.clear()
                     await self._room.wait()
+                try:
+                    wire = request(self._spool.producer, batch, behind=self.behind)
+                except ValueError as error:  # it could not be sent ever
+                    await self._set_aside(batch.sequence, f"it cannot be sent: {error}")
+                    break
                 self._in_flight.append((batch.sequence, time.monotonic()))
                 try:
-                    await call.write(request(self._spool.producer, batch))
+                    await call.write(wire)
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                     return  # the call is over; reading from it says why
                 sent = batch.sequence
@@ -187,7 +203,7 @@ class Uplink:
             self._count(response)
             while self._in_flight and self._in_flight[0][0] <= response.sequence:
                 self._in_flight.popleft()
-            self._most_in_flight = MOST_IN_FLIGHT
+            self._most_in_flight = self.most_in_flight
             self._room.set()
             await self._forget(response.sequence)
 
@@ -217,6 +233,9 @@ class Uplink:
         if response.refused_gap_count:
             _log.error("ingestion refuses %d gaps of batch %d", response.refused_gap_count, response.sequence)
             self.rejected["gap"] += response.refused_gap_count
+        if response.refused_alarm_count:
+            _log.error("ingestion refuses %d alarms of batch %d", response.refused_alarm_count, response.sequence)
+            self.rejected["alarm"] += response.refused_alarm_count
         for rejection in response.rejections:
             reason = _reason(rejection.reason)
             self.rejected[reason] += rejection.row_count
@@ -226,20 +245,33 @@ class Uplink:
                     _log.warning("ingestion refuses samples of tag %s: %s (said once per tag)", tag, reason)
 
 
-def request(producer: str, batch: Batch) -> Columnar[ingestion_pb2.IngestRequest]:
-    """A batch as it goes over the wire."""
+def request(producer: str, batch: Batch, *, behind: bool = False) -> Columnar[ingestion_pb2.IngestRequest]:
+    """A batch as it goes over the wire.
+
+    Raises:
+        ValueError: it is too large, or a text in it cannot be sent.
+    """
     message = ingestion_pb2.IngestRequest(
         producer=producer,
         sequence=batch.sequence,
         samples=common_pb2.Samples(tag_name=batch.samples.names),
         gaps=[_gap(gap) for gap in batch.gaps],
+        behind=behind,
+        alarms=[_alarm(alarm) for alarm in batch.alarms],
     )
+    if (size := message.ByteSize() + _ROW_BYTES * len(batch.samples)) > _MOST_BYTES - _FRAME_BYTES:
+        raise ValueError(f"{size} bytes in one message")
     return INGEST_REQUEST.columnar(message, batch.samples)
 
 
 def _gap(gap: Gap) -> common_pb2.Gap:
     reason = common_pb2.GapReason.Value(f"GAP_REASON_{gap.reason.name}")
     return common_pb2.Gap(tag_name=gap.tag, start_time_ns=gap.start_ns, end_time_ns=gap.end_ns, reason=reason)
+
+
+def _alarm(alarm: Alarm) -> common_pb2.Alarm:
+    state = common_pb2.AlarmState.Value(f"ALARM_STATE_{alarm.state.name}")
+    return common_pb2.Alarm(**{**asdict(alarm), "state": state})
 
 
 def _reason(reason: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from uem.offline.output import one_message, print_json
+from uem.offline.valley import demand
 from uem.offline.valley.generate import SEED, Valley, valley
 from uem.territories.load import load
 from uem.territories.write import toml, write
@@ -63,6 +64,7 @@ def files(drawn: Valley, days: tuple[str, ...] = DAYS, *, weekend: bool = False,
     """Text by the name of the file."""
     head = ("A valley that does not exist, drawn by chance; see README.md of the example.", f"Made by {made_by}")
     found = {"territory.toml": toml(drawn.territory, head), "tags.csv": _csv(drawn.tag_rows())}
+    found |= {name: (demand.EXAMPLE / name).read_text("utf-8") for name in (demand.WEATHER, demand.PROFILES)}
     return found | {f"day-{day}.csv": _csv(drawn.day_rows(day, weekend=weekend)) for day in days}
 
 

@@ -24,12 +24,12 @@ from uem.offline.output import Tell, can_be_written, one_message, print_json, pr
 from uem.offline.plot.paper import save
 from uem.offline.plot.values import COLOURED_BY, Moment, values_of
 from uem.offline.run_inputs import Value, bind, read
-from uem.offline.sides import Side, is_consumer, sides
 from uem.territories.load import load
 from uem.twin_core import units
 from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.sides import Side, is_consumer, sides
 from uem.twin_core.plant.territory import Territory
 from uem.twin_core.plant.units import HeatSource, Producer, Substation, WasteHeatExchanger, WasteIncinerator
 from uem.twin_core.thermal.network import SUMMED, NetworkPlan, NetworkState

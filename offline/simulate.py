@@ -125,7 +125,7 @@ def simulate(
     """
     known = territory if isinstance(territory, Territory) else load(territory)
     series = read_inputs(Path(inputs), known) if inputs is not None else None
-    twin = make_twin(known.asset(asset or _fitting(known, series)), step_s)
+    twin = make_twin(known.asset(asset or _fitting(known, series)), step_s, forecasts=False)
     if series is None:
         series = read_recording(known, twin.tags)
     missing = [tag for tag in twin.required_tags if tag not in series.tags]

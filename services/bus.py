@@ -25,9 +25,15 @@ class Subscription:
         self._arrived = asyncio.Event()
         self._closed = False
         self.dropped = 0  # batches that this subscriber did not take in time, since it began
+        self.behind: dict[str, tuple[int, int]] = {}  # by tag: first and last time of what came behind newer samples
 
-    def offer(self, samples: Samples) -> None:
-        """Add a batch; drops the oldest when the queue is full."""
+    def offer(self, samples: Samples, behind: bool) -> None:
+        """Add a batch; drops the oldest when the queue is full. Of what comes behind only the times are kept."""
+        if behind:
+            for name, its_first, its_last in samples.spans():
+                first, last = self.behind.get(name, (its_first, its_last))
+                self.behind[name] = min(first, its_first), max(last, its_last)
+            return
         if len(self._batches) == self._capacity:
             self._batches.popleft()
             self.dropped += 1
@@ -61,10 +67,16 @@ class SampleBus:
     def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
 
-    def publish(self, samples: Samples) -> None:
-        """Hand a committed batch to every subscriber; never waits."""
+    def publish(self, samples: Samples, *, behind: bool = False) -> None:
+        """Hand a committed batch to every subscriber; never waits. `behind`: newer samples may have come before."""
         for subscription in self._subscriptions:
-            subscription.offer(samples)
+            subscription.offer(samples, behind)
+
+    def lose(self) -> None:
+        """Tell every subscriber that batches did not get as far as here: they are on disk, and nobody has them."""
+        for subscription in self._subscriptions:
+            subscription.dropped += 1
+            subscription.offer(Samples.from_rows(()), behind=False)
 
     def subscribe(self, capacity: int = 256) -> Subscription:
         """All batches from now on, at most `capacity` waiting."""

@@ -29,11 +29,13 @@ from uem.v1 import columns
 
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
 MAX_CALLS = 1000
+MAX_CALLS_OF_A_CLIENT = 250  # of one connection; further ones wait or are refused, those of others are not
 LONGEST_UNARY_S = 60.0
 _NOTICE_S = 0.1  # between "not serving" and the end of the streams, so that those who watch health can read it
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two servers must not share a port in silence
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CLIENT),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A client may ping every 10 s, also between calls, without being sent away.

@@ -7,6 +7,7 @@
     StorageFull                      RESOURCE_EXHAUSTED  RetryInfo
     StorageError                     UNAVAILABLE         RetryInfo
     TimeoutError                     DEADLINE_EXCEEDED
+    NotImplementedError              UNIMPLEMENTED
     ModelFailure, NotConverged       INTERNAL
     anything else                    INTERNAL            a general text; the log has the traceback
 
@@ -67,6 +68,7 @@ _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (StorageFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StorageError, grpc.StatusCode.UNAVAILABLE),
     (TimeoutError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (NotImplementedError, grpc.StatusCode.UNIMPLEMENTED),  # a method that only its .proto file has
 )
 _RETRY_AFTER: tuple[tuple[type[BaseException], timedelta], ...] = (
     (NotReady, timedelta(seconds=1)),
@@ -77,7 +79,7 @@ _RETRY_AFTER: tuple[tuple[type[BaseException], timedelta], ...] = (
 def status_of(error: BaseException) -> status_pb2.Status:
     """The google.rpc.Status that a client gets for `error`."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-    told = isinstance(error, TwinError) or code is grpc.StatusCode.DEADLINE_EXCEEDED
+    told = code is not grpc.StatusCode.INTERNAL or isinstance(error, TwinError)
     text = _cut(str(error)) if told else "internal error; the log of the server has the cause"
     status = status_pb2.Status(code=code.value[0], message=text or "the time for this call is over")
     for detail in _details(error if told else None):
@@ -131,6 +133,6 @@ async def errors_as_status(context: Context) -> AsyncIterator[None]:
     except grpc.aio.AbortError:  # already decided
         raise
     except Exception as error:
-        if not isinstance(error, (TwinError, TimeoutError)):
+        if not isinstance(error, (TwinError, TimeoutError, NotImplementedError)):
             _LOG.exception("unexpected error in a call")
         await abort(context, error)

@@ -64,6 +64,30 @@ def loose_ends(raw: Raw, right: Collection[str]) -> Iterator[str]:
                     yield f"{key}.pipe_class: pipe class {made!r} does not exist; classes are {names}"
 
 
+def unsimulated(raw: Raw, rows: Sequence[tuple[str, Raw]] | None) -> Iterator[str]:
+    """Tags of simulated plants that the simulator cannot show; right in themselves, they are of real plants alone."""
+    plants = {plant.get("name"): plant.get("protocol") for plant in _tables(raw, "plants") if plant.get("simulated")}
+    topics: dict[object, object] = {}  # of each plant, that of its first tag
+    for where, cells in rows or ():
+        plant = cells.get("plant")
+        match plants.get(plant):
+            case "mbus":
+                kept = [key for key in ("storage", "tariff", "subunit") if cells.get(key, "0") != "0"]
+                if cells.get("function", "instantaneous") != "instantaneous":
+                    kept.append("function")
+                if kept:
+                    yield f"{where}: {', '.join(kept)}: a simulated meter tells what it measures now, and nothing else"
+            case "mqtt":
+                topic = cells.get("topic", "")
+                if not cells.get("metric"):
+                    yield f"{where}: metric: is missing; a simulated plant of protocol mqtt speaks Sparkplug B"
+                elif topic.count("/") != 2 or topics.setdefault(plant, topic) != topic:
+                    yield (
+                        f"{where}: topic: {topic!r}: a simulated plant is one device, whose tags all have the same "
+                        "topic group/node/device"
+                    )
+
+
 def _names(network: Raw, kind: str) -> set[str]:
     return {name for table in _tables(network, kind) if isinstance(name := table.get("name"), str)}
 

@@ -3,8 +3,8 @@
 import csv
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from uem.territories import build_factory, build_network, crosscheck, schema, schema_tags
+from uem.territories import build_factory, build_network, build_simulation, crosscheck, schema, schema_tags
 from uem.territories.schema_factory import Factory
 from uem.territories.schema_network import Network
 from uem.territories.schema_units import unit_kinds
@@ -21,8 +21,11 @@ from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import NS_PER_S, Tag
 from uem.twin_core.plant.addresses import Address, MbusAddress, ModbusAddress, MqttAddress
 from uem.twin_core.plant.machine import Bath, Machine, MachineState
+from uem.twin_core.plant.prices import Carrier, Price
 from uem.twin_core.plant.problem import Problem
+from uem.twin_core.plant.simulation import Simulation
 from uem.twin_core.plant.territory import Plant, Recording, TagBinding, Territory
+from uem.twin_core.plant.units import Unit
 
 _BEGINS_WITH_KEY = re.compile(r"[a-z_]+(\[\d+\])?(\.[a-z_]+)?: ")
 M = TypeVar("M", bound=BaseModel)
@@ -76,17 +79,21 @@ def load(name_or_path: str | Path) -> Territory:
     problems += crosscheck.loose_ends(source.raw, {key for key, _ in network_parts})
     tags = [_build(_binding, row, problems, where) for where, row in source.rows]
     problems += crosscheck.problems(source.raw, source.cells)
+    problems += crosscheck.unsimulated(source.raw, source.cells)
+    driven = _simulation(source, [unit for network in networks if network for unit in network.units], problems)
     if source.checked is None or problems:
         raise InvalidTerritory(str(source.path), problems)
+    prices = tuple(map(_price, source.checked.prices))
     try:
         return Territory(
             name=source.checked.name,
             title=source.checked.title,
-            networks=tuple(n for n in networks if n is not None),
+            networks=tuple(replace(n, prices=prices) for n in networks if n is not None),
             machines=tuple(m for m in machines if m is not None),
             factories=tuple(f for f in factories if f is not None),
             plants=tuple(p for p in plants if p is not None),
             tags=tuple(t for t in tags if t is not None),
+            simulation=driven,
         )
     except InvalidTerritory as error:
         raise InvalidTerritory(str(source.path), error.problems) from None
@@ -135,6 +142,9 @@ def _parts(model: type[M], raw: dict[str, Any], kind: str) -> Iterator[tuple[str
             yield f"{kind}[{i}]", part
 
 
+_SECRET = re.compile(r"//[^/@]*@")  # a user and a password in an address: told to nobody
+
+
 def _check(model: type[M], raw: Any, problems: list[str], where: str = "") -> M | None:
     try:
         return model.model_validate(raw)
@@ -143,7 +153,7 @@ def _check(model: type[M], raw: Any, problems: list[str], where: str = "") -> M 
             key = _key(_without_kinds(item["loc"]))
             value = item["input"]
             shown = item["type"] not in ("missing", "extra_forbidden") and not isinstance(value, (dict, list))
-            got = f" (got {value!r})" if shown else ""
+            got = f" (got {_SECRET.sub('//...@', repr(value))})" if shown else ""
             text = item["msg"]
             if item["type"] == "union_tag_invalid":
                 kinds = item["ctx"]["expected_tags"].replace("'", "")
@@ -257,7 +267,20 @@ def _binding(row: schema_tags.TagRow) -> TagBinding:
         scale=row.scale * raw.scale,
         offset=row.scale * raw.offset + row.offset,
         sampling_ms=row.sampling_ms,
+        deadband=getattr(row, "deadband", 0.0) * units.unit(row.display_unit or row.unit).scale,
+        deadband_percent=getattr(row, "deadband_percent", 0.0),
+        queue_size=getattr(row, "queue_size", 0),
         column=row.column,
+        writable=getattr(row, "writable", False),
+    )
+
+
+def _price(table: schema.Price) -> Price:
+    return Price(
+        carrier=Carrier(table.carrier),
+        eur_per_kwh=table.eur_per_kwh,
+        source=table.source,
+        date=table.date.isoformat(),
     )
 
 
@@ -274,17 +297,31 @@ def _plant(plant: schema.Plant, folder: Path) -> Plant:
         )
     if recording is None and plant.protocol == "replay":
         raise InvalidTerritory(f"plant {plant.name}", ["protocol replay needs a recording"])
-    if recording is None and not plant.endpoint:
-        raise InvalidTerritory(f"plant {plant.name}", ["needs an endpoint or a recording"])
+    if plant.simulated and recording is not None:
+        raise InvalidTerritory(f"plant {plant.name}", ["plays a recording or is simulated, not both"])
+    if recording is None and not plant.simulated and not plant.endpoint:
+        raise InvalidTerritory(f"plant {plant.name}", ["needs an endpoint or a recording, or is simulated"])
     return Plant(
         name=plant.name,
         protocol=plant.protocol,
         endpoint=plant.endpoint,
+        redundant_endpoints=tuple(plant.redundant_endpoints),
         security_policy=plant.security_policy,
         publish_interval_ms=plant.publish_interval_ms,
+        alarms=plant.alarms,
         response_timeout_s=plant.response_timeout_s,
         recording=recording,
+        simulated=plant.simulated,
     )
+
+
+def _simulation(source: _Source, units: Sequence[Unit], problems: list[str]) -> Simulation | None:
+    """What drives simulated plants, if anything does; None after telling what is wrong, too."""
+    told = source.checked.simulation if source.checked else None
+    if told is None:
+        return None
+    folder, epoch_ns = source.path.parent, _nanoseconds(told.epoch)
+    return _build(lambda told: build_simulation.simulation(told, folder, epoch_ns, units), told, problems, "simulation")
 
 
 def _nanoseconds(time: datetime) -> int:

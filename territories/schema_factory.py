@@ -211,6 +211,7 @@ class FactoryMachine(Model):
     scrap_tag: Annotated[str, Field(description="counter of scrapped parts")] = ""
     batch_tag: Annotated[str, Field(description="parts of the batch that it works on")] = ""
     temperature_tag: Annotated[str, Field(description="of the chamber of a furnace")] = ""
+    power_tag: Annotated[str, Field(description="electricity that it takes, an electric furnace included")] = ""
 
     @model_validator(mode="after")
     def _has_a_cycle(self) -> Self:
@@ -330,5 +331,5 @@ class Factory(Model):
         10.0
     )
     parted_parts: Annotated[AtLeastOne, Field(description="a counter so far off the prediction parts the two")] = 2
-    forecast_horizon_s: Annotated[Number, Field(gt=0, le=86_400)] = 28_800.0
+    forecast_horizon_s: Annotated[Number, Field(gt=0, le=86_400)] = 86_400.0
     forecast_step_s: ForecastStep = 900.0

@@ -48,6 +48,24 @@ class OpcUaRow(TagRow):
 
     browse_path: Annotated[str, Field(min_length=1)]
     namespace_uri: Annotated[str, Field(min_length=1)]
+    deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    deadband_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
+    queue_size: Annotated[int, Field(ge=0, le=100_000)] = 0
+    writable: bool = False
+
+    @field_validator("deadband_percent")
+    @classmethod
+    def _is_the_only_one(cls, percent: float, info: ValidationInfo) -> float:
+        if percent and info.data.get("deadband"):
+            raise ValueError("deadband is given too; a tag has one of them")
+        return percent
+
+    @field_validator("deadband", "deadband_percent")
+    @classmethod
+    def _has_a_scale(cls, width: float, info: ValidationInfo) -> float:
+        if width and info.data.get("scale") == 0:
+            raise ValueError("the scale is 0, so that nothing ever changes")
+        return width
 
 
 class ModbusRow(TagRow):
@@ -60,6 +78,16 @@ class ModbusRow(TagRow):
     data_type: Literal["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"] = "uint16"
     byte_order: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
     bit: Annotated[int, Field(ge=0, le=15)] | None = None
+    writable: bool = False
+
+    @field_validator("writable")
+    @classmethod
+    def _can_be_written(cls, writable: bool, info: ValidationInfo) -> bool:
+        if writable and (
+            info.data.get("table", "holding") not in ("holding", "coil") or info.data.get("bit") is not None
+        ):
+            raise ValueError("only a coil, or whole registers of the table holding, can be written")
+        return writable
 
     @field_validator("data_type", "byte_order", "bit")
     @classmethod

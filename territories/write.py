@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ def toml(territory: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     lines = [f"# {comment}".rstrip() for comment in comments]
     lines += _pairs({key: value for key, value in territory.items() if not _is_table(value)})
     for kind, parts in territory.items():
+        if isinstance(parts, Mapping):
+            lines += ["", f"[{kind}]", *_pairs(parts)]
+            continue
         for part in parts if _is_table(parts) else ():
             lines += ["", f"[[{kind}]]"]
             lines += _pairs({k: v for k, v in part.items() if not _is_table(v)})
@@ -46,6 +50,8 @@ def value(of: Any) -> str:
         return str(of)
     if isinstance(of, float):
         return _number(of)
+    if isinstance(of, datetime):
+        return of.isoformat()
     if isinstance(of, Mapping):
         inside = ", ".join(f"{key} = {value(item)}" for key, item in of.items() if item is not None)
         return f"{{ {inside} }}" if inside else "{}"

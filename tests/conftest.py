@@ -10,6 +10,12 @@ settings.register_profile("uem", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("uem")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: a process that begins a long one last would keep the others waiting at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def shared_pki(tmp_path_factory):
     """Certificates of simulator and gateway that trust each other; making keys takes time, so once for all."""
@@ -21,4 +27,5 @@ def shared_pki(tmp_path_factory):
     gateway.ensure()
     simulator.trust(gateway.certificate)
     gateway.trust(simulator.certificate)
-    return SimpleNamespace(path=pki, simulator=simulator, gateway=gateway)
+    opened = CertificateStore(pki, "simulator", allow_insecure_loopback=True)
+    return SimpleNamespace(path=pki, simulator=simulator, gateway=gateway, open=opened)

@@ -14,15 +14,27 @@ import pytest
 
 from uem.clients.cli.main import COMMANDS
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TOUR = (
+    ROOT / "docs" / "guide" / "tour.md"
+)  # of a valley that lives: tests/end_to_end/test_console.py types what it says
 UEM = [sys.executable, "-m", "uem.clients.cli"]
 ADDRESS = "127.0.0.1:7650"
 PROMETHEUS = ("promtool ", "prometheus ")
 
 # Commands that run until they are stopped: what is added to end them, or None to check only that they parse.
-ENDLESS = {"uem watch": ["--count", "1"], "uem up examples/pongau --no-plant --state site-state": None}
+ENDLESS = {
+    "uem watch": ["--count", "1"],
+    "uem console --server 127.0.0.1:7650 --port 0": ["--for", "1s"],
+    "uem up examples/pongau --no-plant --state site-state": None,
+    "uem serve history pongau --state site-state": None,
+    "uem serve twin pongau --history 127.0.0.1:7650": None,
+    "uem serve prediction pongau --history 127.0.0.1:7650 --state site-state": None,
+    "uem status --server 127.0.0.1:7650,twin=127.0.0.1:7660,prediction=127.0.0.1:7670": None,
+}
 
 
 def blocks(*languages):
@@ -35,7 +47,7 @@ def blocks(*languages):
 
 
 def commands():
-    lines = [line for _, text in blocks("console", "sh") for line in text.splitlines()]
+    lines = [line for page, text in blocks("console", "sh") if page != TOUR for line in text.splitlines()]
     typed = [line.removeprefix("$ ").partition("#")[0].strip() for line in lines]
     return sorted({line for line in typed if line})
 
@@ -49,7 +61,19 @@ def started(tmp_path_factory):
     """What a running `uem up` has written once it has states to show."""
     folder = tmp_path_factory.mktemp("up")
     out = folder / "out"
-    command = [*UEM, "up", "--port", "0", "--metrics-port", "0", "--speed", "4", "--state", str(folder / "state")]
+    command = [
+        *UEM,
+        "up",
+        "pongau",
+        "--port",
+        "0",
+        "--metrics-port",
+        "0",
+        "--speed",
+        "4",
+        "--state",
+        str(folder / "state"),
+    ]
     with out.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
         deadline = time.monotonic() + 300
         while not re.search(r"node/2/temperature: measured", out.read_text()) or "washer (" not in out.read_text():
@@ -78,7 +102,12 @@ def work(tmp_path_factory):
 
 def run(arguments, work, server):
     environment = os.environ | {"UEM_SERVER": server, "PYTHONPATH": ""}
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=500, cwd=work, env=environment)
+    if "validate" in arguments:  # minutes of work, which coverage would double; tests/offline/validate has its lines
+        environment = {name: value for name, value in environment.items() if not name.startswith("COVERAGE_PROCESS")}
+    typed = "a password for --add-user\n"
+    return subprocess.run(
+        arguments, capture_output=True, text=True, timeout=500, cwd=work, env=environment, input=typed
+    )
 
 
 def until_ready(arguments, work):
@@ -97,7 +126,15 @@ def until_ready(arguments, work):
     return said
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uem ")])
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uem validate")])
+def test_a_documented_validation_works(command, work):
+    """Minutes of calculation, before there is a server that would run beside it."""
+    done = run([*UEM, *shlex.split(command)[1:]], work, ADDRESS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bars met" in done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("uem ") and "validate" not in c])
 def test_a_documented_uem_command_works(command, server, work):
     arguments = shlex.split(command)[1:]
     ending = ENDLESS.get(command, [])

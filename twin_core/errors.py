@@ -7,6 +7,7 @@
       NotReady              the thing asked for is not there yet (no measurement so far, model starting)
       AdapterError          a plant cannot be reached or does not answer as configured
         NotTrusted          a certificate is not in the trust list
+          LoginRefused      the plant refuses the user or the password
         UnknownTag          the plant's server does not have the tag
       StorageError          the store cannot commit or read
         StorageFull         no space left: nothing was acknowledged
@@ -63,6 +64,10 @@ class AdapterError(TwinError):
 
 class NotTrusted(AdapterError):
     """A certificate is not in the trust list."""
+
+
+class LoginRefused(NotTrusted):
+    """The plant refuses the user or the password; to try it over and over again may lock the account."""
 
 
 class UnknownTag(AdapterError):

@@ -86,7 +86,8 @@ class Gap:
     """An interval in which samples of a tag may be lost: after `start_ns` and before `end_ns`, both exclusive.
 
     They are the source times of the last sample before and of the first one after it, so that both are known to be
-    there and nothing between them is.
+    there and nothing between them is. Where the clock that stamps was set back in between there are two: one begins
+    with the sample before, the other ends with the one after, and both are as long as nothing came.
     """
 
     tag: str
@@ -119,8 +120,8 @@ class Samples:
             raise InvalidInput(
                 f"columns of {n}, {len(self.source_time_ns)}, {len(self.value)} and {len(self.quality)} rows"
             )
-        if n and int(self.tag.max()) >= len(self.names):
-            raise InvalidInput(f"tag index {int(self.tag.max())} in a batch of {len(self.names)} tag names")
+        if n and (highest := int(np.maximum.reduce(self.tag))) >= len(self.names):  # `max` takes twice as long
+            raise InvalidInput(f"tag index {highest} in a batch of {len(self.names)} tag names")
 
     def __len__(self) -> int:
         return len(self.tag)
@@ -144,6 +145,17 @@ class Samples:
         columns = (self.tag.tolist(), self.source_time_ns.tolist(), self.value.tolist(), self.quality.tolist())
         for tag, time, value, quality in zip(*columns, strict=True):
             yield self.names[tag], time, value, quality
+
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Of each tag that has rows its name and its first and last source time in ns."""
+        low = np.full(len(self.names), np.iinfo(np.int64).max)
+        high = np.full(len(self.names), np.iinfo(np.int64).min)
+        np.minimum.at(low, self.tag, self.source_time_ns)
+        np.maximum.at(high, self.tag, self.source_time_ns)
+        there = np.flatnonzero(low <= high)
+        return list(
+            zip([self.names[i] for i in there.tolist()], low[there].tolist(), high[there].tolist(), strict=True)
+        )
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> "Samples":
         """The rows that `index` selects; the dictionary of names is kept whole."""

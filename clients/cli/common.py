@@ -13,9 +13,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from uem.clients.addresses import DEFAULT_ADDRESS, addresses
 from uem.clients.errors import ClientError
-from uem.clients.python import DEFAULT_ADDRESS
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(d|h|min|m|s)")
 _SECONDS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
@@ -46,10 +47,11 @@ def add_reading_options(made: argparse.ArgumentParser) -> None:
 
 
 def server(text: str) -> str:
-    """An address such as 127.0.0.1:7650."""
-    host, _, number = text.rpartition(":")
-    if not host or not re.fullmatch(r"[0-9]{1,5}", number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as {DEFAULT_ADDRESS}")
+    """An address such as 127.0.0.1:7650, or those of several processes."""
+    try:
+        addresses(text)
+    except ClientError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 
@@ -107,10 +109,10 @@ def port(text: str, least: int = 0) -> int:
 
 
 def metrics_port(text: str) -> int:
-    """The first of three ports in a row, 0 for free ones or -1 for none."""
+    """The first of five ports in a row, 0 for free ones or -1 for none."""
     first = port(text, -1)
-    if first > 65_533:
-        raise argparse.ArgumentTypeError(f"{text!r} leaves no room for three ports below 65536")
+    if first > 65_531:
+        raise argparse.ArgumentTypeError(f"{text!r} leaves no room for five ports below 65536")
     return first
 
 
@@ -121,6 +123,11 @@ def run(prog: str, work: Coroutine[Any, Any, int]) -> int:
     except ClientError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
         return 1
+
+
+def line(text: str, style: str = "") -> Text:
+    """A line for a terminal, cut where that ends."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def finite(value: float) -> float | None:

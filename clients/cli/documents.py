@@ -1,10 +1,11 @@
 """States, forecasts and histories as JSON documents: SI values with their units, display values beside them."""
 
+from dataclasses import asdict
 from typing import Any
 
 from uem.clients import display
 from uem.clients.cli.common import finite
-from uem.clients.records import Forecast, Gap, History, Series, State, TagInfo
+from uem.clients.records import Alarm, Forecast, Gap, History, Method, Overview, Series, State, Status, TagInfo
 
 
 def state(of: State) -> dict[str, Any]:
@@ -81,6 +82,33 @@ def history(of: History, tag: TagInfo) -> dict[str, Any]:
     }
 
 
+def overview(of: Overview, tag: TagInfo, method: Method) -> dict[str, Any]:
+    """Few samples of a tag as columns, and how they were chosen; resolution 0 means that they are all."""
+    return history(of.history, tag) | {
+        "method": str(method),
+        "resolution_ns": of.resolution_ns,
+        "sample_count": of.count,
+        "line_start": of.line_start.tolist(),
+    }
+
+
+def alarm(of: Alarm) -> dict[str, Any]:
+    """A report of an alarm."""
+    return {
+        "plant": of.plant,
+        "condition": of.condition,
+        "branch": of.branch,
+        "source": of.source,
+        "name": of.name,
+        "message": of.message,
+        "state": of.state,
+        "severity": of.severity,
+        "priority": of.priority,
+        "time_ns": of.time_ns,
+        "quality": of.quality,
+    }
+
+
 def gap(of: Gap) -> dict[str, Any]:
     """A gap; its ends are the times of the samples around it."""
     return {"tag": of.tag, "start_time_ns": of.start_ns, "end_time_ns": of.end_ns, "reason": of.reason}
@@ -98,3 +126,17 @@ def tag(of: TagInfo) -> dict[str, Any]:
         "first_time": display.iso_time(of.first_time_ns) if of.count else None,
         "last_time": display.iso_time(of.last_time_ns) if of.count else None,
     }
+
+
+def status(of: Status) -> dict[str, Any]:
+    """A status as it is; times in ns UTC, spans in seconds."""
+    document: dict[str, Any] = _finite(asdict(of))
+    return document
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return finite(value) if isinstance(value, float) else value

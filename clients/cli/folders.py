@@ -80,7 +80,7 @@ def claim_port(port: int) -> IO[str] | None:
 
 
 def describe(territory: str) -> tuple[str, bool]:
-    """Name of a territory and whether it has recordings to play.
+    """Name of a territory and whether it has plants that we are: that play recordings or are simulated.
 
     Only looks: a file that is wrong is told by the processes, which check it as a whole.
     """
@@ -94,7 +94,9 @@ def describe(territory: str) -> tuple[str, bool]:
     except (OSError, ValueError):
         raw = {}
     plants = raw.get("plants")
-    recorded = not isinstance(plants, list) or any(isinstance(p, dict) and "recording" in p for p in plants)
+    recorded = not isinstance(plants, list) or any(
+        isinstance(p, dict) and ("recording" in p or p.get("simulated") is True) for p in plants
+    )
     name = str(raw.get("name", re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().parent.name)))
     if not _NAME.fullmatch(name):  # it becomes a folder
         raise ClientError(

@@ -1,22 +1,19 @@
 """`uem history`: what was measured."""
 
 import argparse
-import csv
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from uem.clients import display
 from uem.clients.cli import common, documents
+from uem.clients.cli.exporting import CsvFile, Export, ParquetFile, export, rows_of
 from uem.clients.errors import ClientError
 from uem.clients.python import Client
-from uem.clients.records import History, TagInfo
+from uem.clients.records import Method, Overview, TagInfo
 
 PROG = "uem history"
 _DEFAULT_LIMIT = 20
+_METHODS = {"minmax": Method.MIN_MAX, "lttb": Method.LARGEST_TRIANGLE}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,19 +21,30 @@ def main(argv: list[str] | None = None) -> int:
     parser = common.parser(
         PROG,
         "The stored samples of tags, or without TAG the tags and what is stored of each.\n"
-        f"Without --from, --to, --last, --limit, --csv and --parquet: the newest {_DEFAULT_LIMIT} samples of each tag.",
+        f"Without --from, --to, --last, --limit, --points, --csv and --parquet: the newest {_DEFAULT_LIMIT} samples "
+        "of each tag.",
         [
             "uem history",
             "uem history branch/2/temperature --last 6h",
+            "uem history branch/2/temperature --points 12 --method lttb",
+            "uem history --all --last 24h --parquet day.parquet",
             "uem history --gaps",
             "uem history branch/1/temperature branch/2/temperature --from 2009-01-23T06:00:00Z --csv points.csv",
         ],
     )
     parser.add_argument("tags", nargs="*", metavar="TAG", help="names of measured tags")
+    parser.add_argument("--all", action="store_true", help="all tags, into the file of --csv or --parquet")
     parser.add_argument("--from", dest="start", type=common.time_ns, metavar="TIME", help="from this time on, ISO 8601")
     parser.add_argument("--to", dest="end", type=common.time_ns, metavar="TIME", help="before this time, ISO 8601")
     parser.add_argument("--last", type=common.span_s, metavar="SPAN", help="back from the newest sample, such as 6h")
     parser.add_argument("--limit", type=common.positive, metavar="N", help="the newest N samples of each tag")
+    parser.add_argument("--points", type=common.positive, metavar="N", help="the shape of one tag in at most N samples")
+    parser.add_argument(
+        "--method",
+        choices=sorted(_METHODS),
+        default=None,
+        help="with --points: extremes (minmax, the default) or what bends the line most (lttb)",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write rows to FILE, values in display units")
     parser.add_argument(
         "--gaps", action="store_true", help="intervals in which samples may be missing, of the tags or of all"
@@ -50,14 +58,20 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--from must be before --to")
     if options.json + (options.csv is not None) + (options.parquet is not None) > 1:
         parser.error("--json, --csv and --parquet exclude each other")
+    if options.method is not None and options.points is None:
+        parser.error("--method goes with --points")
+    if options.points is not None and (options.gaps or options.limit is not None or len(options.tags) != 1):
+        parser.error("--points goes with one TAG, without --limit and --gaps")
     narrowed = (options.start, options.end, options.last, options.limit, options.csv, options.parquet)
     if options.gaps and any(value is not None for value in (options.last, options.limit, options.csv, options.parquet)):
         parser.error("--gaps goes with --from, --to and --json only")
     if options.gaps:
         return common.run(PROG, _list_gaps(options))
-    if not options.tags and any(value is not None for value in narrowed):
+    if options.all and (options.tags or (options.csv is None and options.parquet is None)):
+        parser.error("--all goes with --csv or --parquet, and without a TAG")
+    if not options.all and not options.tags and any(value is not None for value in narrowed):
         parser.error("--from, --to, --last, --limit, --csv and --parquet need a TAG")
-    return common.run(PROG, _history(options) if options.tags else _list_tags(options))
+    return common.run(PROG, _history(options) if options.tags or options.all else _list_tags(options))
 
 
 async def _list_tags(options: argparse.Namespace) -> int:
@@ -106,25 +120,57 @@ async def _history(options: argparse.Namespace) -> int:
         unknown = [tag for tag in options.tags if tag not in infos]
         if unknown:
             raise ClientError(f"unknown tag {unknown[0]!r}; `uem history` lists the {len(infos)} tags", "NOT_FOUND")
+        if options.all:
+            options.tags = list(infos)
         start_ns, end_ns, limit = _range(options, infos)
+        if options.points is not None:
+            method = _METHODS[options.method or "minmax"]
+            seen = await client.overview(options.tags[0], start_ns, end_ns, options.points, method)
+            return _show_overview(options, infos[options.tags[0]], seen, method)
+        if options.csv is not None or options.parquet is not None:
+            with _file(options) as file:
+                await export(client, file, [infos[tag] for tag in options.tags], start_ns, end_ns, limit)
+            return 0
         read = await client.history(options.tags, start_ns, end_ns, limit)
     if options.json:
         common.print_json({"tags": [documents.history(read[tag], infos[tag]) for tag in options.tags]})
-    elif options.csv is not None:
-        _write_csv(options.csv, [(infos[tag], read[tag]) for tag in options.tags])
-    elif options.parquet is not None:
-        _write_parquet(options.parquet, [(infos[tag], read[tag]) for tag in options.tags])
     else:
         for tag in options.tags:
             title = f"{tag} in {display.unit_name(infos[tag].display_unit) or '1'}: {len(read[tag].value)} samples"
-            rows = [row[1:2] + row[2:3] + row[4:] for row in _rows(infos[tag], read[tag])]
+            rows = [row[1:2] + row[2:3] + row[4:] for row in rows_of(infos[tag], read[tag])]
             common.print_table(title, ("time", "value", "quality"), rows)
+    return 0
+
+
+def _file(options: argparse.Namespace) -> Export:
+    return Export(options.csv or options.parquet, CsvFile if options.parquet is None else ParquetFile)
+
+
+def _show_overview(options: argparse.Namespace, info: TagInfo, seen: Overview, method: Method) -> int:
+    told = f"all {seen.count} samples"
+    if seen.resolution_ns:
+        told = f"{len(seen.history.value)} of {seen.count} samples, {method} of every {seen.resolution_ns / 1e9:g} s"
+    if options.json:
+        common.print_json(documents.overview(seen, info, method))
+    elif options.csv is not None or options.parquet is not None:
+        with _file(options) as file:
+            file.write(info, seen.history)
+    else:
+        starts = set(seen.line_start.tolist())
+        rows = [
+            (time, value, quality, "line begins anew" if i in starts else "")
+            for i, (_, time, value, _, quality) in enumerate(rows_of(info, seen.history))
+        ]
+        title = f"{info.name} in {display.unit_name(info.display_unit) or '1'}: {told}"
+        common.print_table(title, ("time", "value", "quality", ""), rows)
+        return 0
+    print(told, file=sys.stderr)
     return 0
 
 
 def _range(options: argparse.Namespace, infos: dict[str, TagInfo]) -> tuple[int, int, int]:
     """Start and end in ns and the limit per tag."""
-    everything = options.limit is None and options.csv is None and options.parquet is None
+    everything = all(value is None for value in (options.limit, options.points, options.csv, options.parquet))
     asked = any(value is not None for value in (options.start, options.end, options.last))
     limit = options.limit or (_DEFAULT_LIMIT if everything and not asked else 0)
     start_ns = options.start or 0
@@ -132,54 +178,3 @@ def _range(options: argparse.Namespace, infos: dict[str, TagInfo]) -> tuple[int,
         newest_ns = options.end or max(infos[tag].last_time_ns for tag in options.tags)
         start_ns = max(0, newest_ns - round(options.last * 1e9))
     return start_ns, options.end or 0, limit
-
-
-def _rows(info: TagInfo, read: History) -> Iterator[tuple[str, str, str, str, str]]:
-    """Tag, time, value, unit and quality of each sample, the value in the display unit."""
-    unit = info.display_unit
-    values = display.shown_column(read.value, unit).tolist()
-    for time_ns, value, quality in zip(read.source_time_ns.tolist(), values, read.quality.tolist(), strict=True):
-        yield read.tag, display.iso_time(time_ns), f"{value:.6g}", unit, display.quality_name(quality)
-
-
-def _write_csv(path: Path, found: list[tuple[TagInfo, History]]) -> None:
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("tag", "time", "value", "unit", "quality"))
-            for info, read in found:
-                writer.writerows(_rows(info, read))
-    except OSError as error:
-        raise ClientError(f"cannot write {path}: {error.strerror}") from None
-    print(f"{sum(len(read.value) for _, read in found)} rows in {path}", file=sys.stderr)
-
-
-def _write_parquet(path: Path, found: list[tuple[TagInfo, History]]) -> None:
-    """Columns as they are stored: time in ns UTC, SI values with their unit, the 32-bit quality."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ClientError("--parquet needs pyarrow: pip install 'uem[parquet]'") from None
-    index = np.repeat(np.arange(len(found), dtype=np.int32), [len(read.value) for _, read in found])
-
-    def column(name: str) -> Any:
-        return np.concatenate([getattr(read, name) for _, read in found])
-
-    def by_tag(texts: list[str]) -> Any:
-        return pyarrow.DictionaryArray.from_arrays(index, pyarrow.array(texts))
-
-    table = pyarrow.table(
-        {
-            "tag": by_tag([info.name for info, _ in found]),
-            "time": pyarrow.array(column("source_time_ns"), pyarrow.timestamp("ns", "UTC")),
-            "value": column("value"),
-            "unit": by_tag([info.unit for info, _ in found]),
-            "quality": column("quality"),
-        }
-    )
-    try:
-        pyarrow.parquet.write_table(table, path, compression="zstd")
-    except OSError as error:
-        raise ClientError(f"cannot write {path}: {error}") from None
-    print(f"{table.num_rows} rows in {path}", file=sys.stderr)

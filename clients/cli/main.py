@@ -18,9 +18,16 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COMMANDS = {
     "up": ("uem.clients.cli.up", "start a territory with its plants and show it live"),
     "state": ("uem.clients.cli.state", "the state of the twins now, measured against twin"),
+    "status": (
+        "uem.clients.cli.status",
+        "how server, gateways and plants are: backlog, ages, what was lost or refused",
+    ),
     "watch": ("uem.clients.cli.watch", "follow the states as they come"),
     "forecast": ("uem.clients.cli.forecast", "what a twin expects, with its band"),
     "history": ("uem.clients.cli.history", "what was measured"),
+    "inject": ("uem.clients.cli.inject", "put a fault into a simulated plant"),
+    "console": ("uem.clients.console.main", "a web page over a running server, live"),
+    "alarms": ("uem.clients.cli.alarms", "what plants say of their alarms and conditions"),
     "generate": ("uem.offline.generating", "draw a valley by chance, with plant, network, factories and tags"),
     "import": ("uem.offline.importing", "make a territory file of what other tools wrote"),
     "check": ("uem.offline.check.main", "look for mistakes in a network, as drawn and as it runs"),
@@ -31,9 +38,12 @@ COMMANDS = {
     "validate": ("uem.offline.validate.main", "hold the models against measured data"),
     "serve": ("uem.services.standalone", "the server alone: ingestion, twins, forecasts, history"),
     "backup": ("uem.services.history.backup", "copy the history to a file while the server runs, or put it back"),
-    "gateway": ("uem.hardware_adapters.gateway", "read plants by OPC UA and send what they measure to a server"),
+    "gateway": ("uem.hardware_adapters.gateway", "read plants and send what they measure to a server"),
     "opcua": ("uem.hardware_adapters.scada.main", "show the twins to control systems by OPC UA"),
-    "simulator": ("uem.hardware_adapters.simulator.main", "play recorded plants through real OPC UA servers"),
+    "simulator": (
+        "uem.hardware_adapters.simulator.main",
+        "play recorded plants through real OPC UA servers, or simulate them behind their protocols",
+    ),
 }
 
 

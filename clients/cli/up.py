@@ -5,8 +5,9 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from uem.clients.cli import common
@@ -20,26 +21,44 @@ from uem.clients.python import DEFAULT_ADDRESS, Client
 PROG = "uem up"
 _HEALTH_EVERY_S = 2.0
 _TITLES = {
-    "simulator": "plants behind OPC UA",
+    "simulator": "plants behind their protocols",
     "serve": "twins, forecasts and history",
-    "gateway": "OPC UA adapters",
+    "gateway": "reads the plants",
+    "opcua": "twins for control systems",
+    "console": "web page",
 }
+OPCUA_PORT = 4855
+PAGE_PORT = 7654
+_OF_A_TERRITORY = ("simulator", "serve", "gateway")  # the others ask the server for what there is
+_METRICS_OF_OPCUA = 4  # behind those of the server
 
 
 def main(argv: list[str] | None = None, command: Command = uem_child, drain_s: float = DRAIN_S) -> int:
     """The command; the exit code. `command` says how a process is started, `drain_s` how long it may drain."""
     parser = common.parser(
         PROG,
-        "Start a territory and show it live, measured against twin: recorded plants behind OPC\n"
-        "UA servers, the twins, and the gateway between them. Ctrl-C drains everything and ends.",
-        ["uem up", "uem up pongau --speed 4 --for 60", "uem up site/territory.toml --no-plant --state /var/lib/uem"],
+        "Start a territory and show it live, measured against twin: recorded or simulated plants\n"
+        "behind real protocols, the twins, and the gateway between them. Ctrl-C drains everything\n"
+        "and ends.",
+        [
+            "uem up",
+            "uem up pongau --speed 4 --for 60",
+            "uem up --opcua",
+            "uem up site/territory.toml --no-plant --state /var/lib/uem",
+        ],
     )
-    parser.add_argument("territory", nargs="?", default="pongau", help="shipped name, folder or file (default: pongau)")
+    parser.add_argument("territory", nargs="?", default="vallee", help="shipped name, folder or file (default: vallee)")
     parser.add_argument("--for", dest="limit_s", type=common.span_s, metavar="SPAN", help="end so long after the start")
     parser.add_argument(
-        "--speed", type=common.factor, default=1.0, metavar="X", help="times each recording's own speed"
+        "--speed",
+        type=common.factor,
+        default=1.0,
+        metavar="X",
+        help="times each recording's own speed, or real time of what is simulated",
     )
-    parser.add_argument("--no-plant", action="store_true", help="start no recorded plants: read the endpoints as given")
+    parser.add_argument(
+        "--no-plant", action="store_true", help="start no recorded or simulated plants: read the endpoints as given"
+    )
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="what survives (default: below UEM_STATE or ~/.local/state/uem)"
     )
@@ -47,11 +66,26 @@ def main(argv: list[str] | None = None, command: Command = uem_child, drain_s: f
         "--port", type=common.port, default=7650, metavar="P", help="gRPC; 0 takes a free one (default: 7650)"
     )
     parser.add_argument(
+        "--opcua",
+        type=common.port,
+        nargs="?",
+        const=OPCUA_PORT,
+        metavar="P",
+        help=f"also show the twins to control systems by OPC UA, at port P (default: {OPCUA_PORT}, 0: a free one)",
+    )
+    parser.add_argument(
         "--metrics-port",
         type=common.metrics_port,
         default=7651,
         metavar="P",
-        help="Prometheus: server, then gateway and plants on the next two; 0 free ones, -1 off (default: 7651)",
+        help="Prometheus: server, then gateway, plants, OPC UA on ports behind it; 0 free ones, -1 off (default: 7651)",
+    )
+    parser.add_argument(
+        "--console-port",
+        type=partial(common.port, least=-1),
+        default=None,
+        metavar="P",
+        help="of the web page; 0 takes a free one, -1 for none (default: 7654, with --port 0 a free one)",
     )
     return common.run(PROG, up(parser.parse_args(argv), command, drain_s))
 
@@ -70,7 +104,7 @@ class Running:
         """Start one process and wait until it is ready."""
         began = time.monotonic()
         print(f"starting {name:<9} ({_TITLES[name]}) ...", end=" ", flush=True)
-        shared = [self.territory, "--state", str(self.folder.path)]
+        shared = [self.territory, "--state", str(self.folder.path)] if name in _OF_A_TERRITORY else []
         log = self.folder.path / "logs" / f"{name}.log"
         ends = "\n"
         try:
@@ -83,11 +117,11 @@ class Running:
         return ready
 
     async def stop(self) -> list[str]:
-        """Drain against the stream, so that what was read is still sent and stored: gateway, server, plants.
+        """Drain against the stream, so that what was read is still sent and stored.
 
         Names of the processes that did not drain cleanly.
         """
-        order = ("gateway", "serve", "simulator")
+        order = ("console", "opcua", "gateway", "serve", "simulator")
         unclean = []
         for child in sorted(self.children, key=lambda child: order.index(child.name)):
             if not await child.stop(self.drain_s):
@@ -131,7 +165,8 @@ async def _run(
 
 async def _start(running: Running, options: argparse.Namespace, recorded: bool) -> str:
     """Start everything and say where it is; the server's address."""
-    metrics = [options.metrics_port + i if options.metrics_port > 0 else options.metrics_port for i in range(3)]
+    base = options.metrics_port
+    metrics = [base + i if base > 0 else base for i in (0, 1, 2, _METRICS_OF_OPCUA)]
     endpoints: dict[str, str] = {}
     ready: dict[str, Ready] = {}
     pki = ["--pki", str(running.folder.pki)]
@@ -144,20 +179,35 @@ async def _start(running: Running, options: argparse.Namespace, recorded: bool) 
     reading = [part for plant, url in endpoints.items() for part in ("--endpoint", f"{plant}={url}")]
     gateway = [*pki, "--server", address, *reading, "--metrics-port", str(metrics[1])]
     ready["gateway"] = await running.start("gateway", gateway)
+    if options.opcua is not None:
+        ready["opcua"] = await running.start("opcua", _opcua(running, options, address, metrics[3]))
+    page_port = options.console_port if options.console_port is not None else PAGE_PORT if options.port else 0
+    if page_port >= 0:
+        page = ["--server", address, "--port", str(page_port)]
+        ready["console"] = await running.start("console", page)
     print(f"gRPC     {address}")
     for process, said in ready.items():
         if said.get("metrics"):
             print(f"metrics  http://{said['metrics']}/metrics ({process})")
     for plant, url in endpoints.items():
         print(f"plant    {plant}: {url}")
+    if "opcua" in ready:
+        print(f"OPC UA   {ready['opcua']['endpoint']}  lets in the certificates in {running.folder.pki}/twin/trusted")
     print(f"state    {running.folder.path}", flush=True)
+    if "console" in ready:
+        print(f"page     {ready['console']['address']}", flush=True)
     return address
+
+
+def _opcua(running: Running, options: argparse.Namespace, address: str, metrics_port: int) -> list[str]:
+    folders = ["--state", str(running.folder.path / "opcua"), "--pki", str(running.folder.pki)]
+    return [*folders, "--server", address, "--port", str(options.opcua), "--metrics-port", str(metrics_port)]
 
 
 async def _live(running: Running, name: str, address: str) -> None:
     """Show until the end; a process that ends by itself ends the view with its last words."""
     async with Client(address) as client:
-        assets = [asset.name for asset in await client.assets()]
+        assets = await _assets(client, running)
         server = "" if address == DEFAULT_ADDRESS else f" --server {address}"
         words = ["watch", *(f"forecast {asset}" for asset in assets[:1]), "history"]
         tries = ", ".join(f"uem {command}{server}" for command in words)
@@ -178,6 +228,16 @@ async def _live(running: Running, name: str, address: str) -> None:
             for task in (asking, showing, ended):
                 task.cancel()
             await asyncio.gather(asking, showing, ended, return_exceptions=True)
+
+
+async def _assets(client: Client, running: Running) -> list[str]:
+    """Names of the assets; when the server does not tell them, the process that has ended is named as the cause."""
+    try:
+        return [asset.name for asset in await client.assets()]
+    except Exception:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(first_to_end(running.children), 1.0)
+        raise
 
 
 def _errors(children: Sequence[Child]) -> list[str]:

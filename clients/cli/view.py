@@ -3,12 +3,13 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from uem.clients import display
+from uem.clients.cli.common import line
 from uem.clients.records import Forecast, Series, Signal, Source, State
 
 HEADERS = ("signal", "measured", "twin", "deviation", "sigma", "unit", "quality", "age")
@@ -71,20 +72,35 @@ class Row:
         )
 
 
-def rows(state: State) -> list[Row]:
-    """The lines of a state: a signal that an estimate is held against stands in the line of that estimate."""
+def rows(state: State, pattern: str = "*") -> list[Row]:
+    """The lines of a state: a signal that an estimate is held against stands in the line of that estimate.
+
+    `pattern` chooses signals by their name, or the name of what they are held against, as file names in a shell.
+    """
     signals = state.asset.signals
+    places = {signal.name: i for i, signal in enumerate(signals)}
     paired = {signal.compared_with for signal in signals}
-    return [_row(state, i, signal) for i, signal in enumerate(signals) if signal.name not in paired]
+    return [
+        _row(state, i, signal, places)
+        for i, signal in enumerate(signals)
+        if signal.name not in paired
+        and (pattern == "*" or fnmatchcase(signal.name, pattern) or fnmatchcase(signal.compared_with, pattern))
+    ]
 
 
-def _row(state: State, i: int, signal: Signal) -> Row:
+def rows_of(state: State, names: Sequence[str]) -> list[Row]:
+    """The lines of the signals of these names, in their order."""
+    places = {signal.name: i for i, signal in enumerate(state.asset.signals)}
+    return [_row(state, places[name], state.asset.signals[places[name]], places) for name in names]
+
+
+def _row(state: State, i: int, signal: Signal, places: Mapping[str, int]) -> Row:
     unit = signal.display_unit
     own = display.shown(float(state.value[i]), unit)
     measured, twin = (own, math.nan) if signal.source is Source.MEASURED else (math.nan, own)
     quality, age_s = int(state.quality[i]), float(state.age_s[i])
     if signal.compared_with:
-        other = state.index(signal.compared_with)
+        other = places[signal.compared_with]
         measured = display.shown(float(state.value[other]), unit)
         quality, age_s = max(quality, int(state.quality[other])), float(state.age_s[other])
     return Row(
@@ -164,49 +180,36 @@ def _forecast_line(forecast: Forecast, series: Series, width: int) -> str:
     return f"{name} in {ahead} {display.sparkline(series.value, width)} {value} {display.unit_name(unit)}{band}"
 
 
-def plain(states: Sequence[State], forecasts: Mapping[str, Sequence[str]]) -> str:
-    """States as a block of plain lines, for logs and pipes."""
-    return "\n".join(line for state in states for line in _plain_lines(state, forecasts.get(state.asset.name, ())))
-
-
-def _plain_lines(state: State, forecast: Sequence[str]) -> Iterator[str]:
+def plain_lines(state: State, forecast: Sequence[str] = (), pattern: str = "*") -> Iterator[str]:
+    """A state with its pairs in plain lines, for logs and pipes."""
     yield heading(state)
-    found = rows(state)
+    found = rows(state, pattern)
     for row in found:
         if row.is_pair:
             name, measured, twin, deviation, sigma, unit, quality, _ = row.cells()
             bad = "" if quality == "good" else f", {quality}"
             yield f"  {name}: measured {measured} twin {twin} {unit}, deviation {deviation} sigma {sigma}{bad}"
-    texts = overview(state, found)
+    texts = overview(state, found) if pattern == "*" else [single(row) for row in found if not row.is_pair]
     if texts:
         yield "  " + ", ".join(texts)
-    for line in forecast:
-        yield f"  forecast {line}"
+    yield from (f"  forecast {text}" for text in forecast)
 
 
-def screen(
-    header: str,
-    states: Sequence[State],
-    forecasts: Mapping[str, Sequence[str]],
-    width: int,
-    notes: Sequence[str] = (),
-) -> Group:
-    """The live view: notes on what is wrong; each asset's pairs as a table, the rest packed below, its forecast."""
-    parts: list[Text | Table] = [_line(header, "bold"), *(Text(f"! {note}", "bold red") for note in notes)]
-    for state in states:
-        found = rows(state)
-        pairs = [(row, _flow_beside(row, found)) for row in found if row.is_pair]
-        beside = {flow.signal for _, flow in pairs if flow is not None}
-        parts.append(_line(heading(state), "bold"))
-        if pairs:
-            parts.append(_pairs(pairs, width))
-        parts += [_line(text) for text in packed(overview(state, found, beside), width)]
-        parts += [_line(f"forecast {text}", "cyan") for text in forecasts.get(state.asset.name, ())]
-    return Group(*parts)
-
-
-def _line(text: str, style: str = "") -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+def detail(state: State, forecast: Sequence[str], width: int, pattern: str = "*") -> Iterator[Text | Table]:
+    """A state for a terminal: its pairs as a table, the rest packed below, its forecast."""
+    found = rows(state, pattern)
+    pairs = [(row, _flow_beside(row, found)) for row in found if row.is_pair]
+    beside = {flow.signal for _, flow in pairs if flow is not None}
+    yield line(heading(state), "bold")
+    if pairs:
+        yield pairs_table(pairs, width)
+    texts = (
+        overview(state, found, beside)
+        if pattern == "*"
+        else [single(row) for row in found if not (row.is_pair or row.signal in beside)]
+    )
+    yield from (line(text) for text in packed(texts, width))
+    yield from (line(f"forecast {text}", "cyan") for text in forecast)
 
 
 def _flow_beside(row: Row, found: Sequence[Row]) -> Row | None:
@@ -215,7 +218,8 @@ def _flow_beside(row: Row, found: Sequence[Row]) -> Row | None:
     return next((other for other in found if place and other.signal == f"{place}/flow"), None)
 
 
-def _pairs(pairs: Sequence[tuple[Row, Row | None]], width: int) -> Table:
+def pairs_table(pairs: Sequence[tuple[Row, Row | None]], width: int) -> Table:
+    """Measured against twin, each with the flow beside it, if any, in columns that fit the width."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     count = len(_PAIR_COLUMNS)
     while count > 2 and _name_width(width, count) < _LEAST_NAME:

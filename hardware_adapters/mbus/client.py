@@ -7,7 +7,7 @@ nothing else.
 import asyncio
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 from urllib.parse import urlsplit
@@ -51,7 +51,9 @@ class MbusAdapter:
         self.endpoint = endpoint
         self.missing: dict[str, str] = {}
         self.dropped = 0  # there is no queue: a meter is asked when its answer is wanted
-        self.garbled = 0  # answers so far that were none, such as with a wrong checksum
+        # garbled: answers that were none, such as with a wrong checksum; silent: a whole telegram did not come in time;
+        # unreadable: telegrams that are not read here
+        self.problems = Counter(garbled=0, silent=0, unreadable=0)
         self._tags = TagTable(bindings)
         self._timeout_s = response_timeout_s
         self._clock = clock
@@ -169,13 +171,15 @@ class MbusAdapter:
                 if not more:
                     break
         except TimeoutError:
+            self.problems["silent"] += 1
             self._silence.begin(meter)
             if self._silence.is_of(self._meters):
                 raise AdapterError(
                     f"{self.endpoint}: no answer within {self._timeout_s:g} s from meter {meter}"
                 ) from None
             return None
-        except (Garbled, Unreadable):
+        except (Garbled, Unreadable) as error:
+            self.problems["unreadable"] += isinstance(error, Unreadable)
             self._silence.end(meter)
             raise
         self._silence.end(meter)
@@ -206,7 +210,7 @@ class MbusAdapter:
                 if not line.received:
                     raise
                 why = Garbled("a frame that does not end")
-            self.garbled += 1
+            self.problems["garbled"] += 1
         raise why
 
     async def _until_quiet(self) -> None:

@@ -5,8 +5,8 @@ the tags of that block bad, and nothing else.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -17,7 +17,9 @@ from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
+from uem.hardware_adapters.base import Written
 from uem.hardware_adapters.modbus.registers import BITS, Block, Decoder, blocks
+from uem.hardware_adapters.modbus.writing import ModbusWriter
 from uem.hardware_adapters.polling import Silence, due_periods
 from uem.hardware_adapters.tags import TagTable
 from uem.twin_core.errors import AdapterError, UnknownTag
@@ -61,7 +63,10 @@ class ModbusAdapter:
         self.endpoint = endpoint
         self.missing: dict[str, str] = {}
         self.dropped = 0  # there is no queue: a plant is asked when its answer is wanted
+        # exception: a device answers that it cannot; silent: it did not answer in time; short: too few registers
+        self.problems = Counter(exception=0, silent=0, short=0)
         self._tags = TagTable(bindings)
+        self._writer = ModbusWriter(self._tags)
         self._timeout_s = response_timeout_s
         self._clock = clock
         address = urlsplit(endpoint)
@@ -100,6 +105,10 @@ class ModbusAdapter:
         async for periods in due_periods(self._groups):
             yield await self._poll([part for period in periods for part in self._groups[period]])
 
+    async def write(self, values: Mapping[str, float], *, timeout_s: float = 10.0) -> list[Written]:
+        """Write SI values to tags that the tag table marks as writable, each once, and read them back."""
+        return await self._writer.write(self._client, self.missing, values, timeout_s)
+
     # --- tags ---
 
     async def _find_tags(self) -> None:
@@ -136,7 +145,10 @@ class ModbusAdapter:
         now_ns = self._clock()
         tag, value, quality = [], [], []
         for block, decoder in parts:
-            its_value, its_quality = _decoded(block, decoder, await self._read(block))
+            answer = await self._read(block)
+            its_value, its_quality = _decoded(block, decoder, answer)
+            self.problems["exception"] += isinstance(answer, ExceptionResponse)
+            self.problems["short"] += bool((its_quality == BAD_DECODING_ERROR).all())
             tag.append(decoder.tag)
             value.append(its_value)
             quality.append(its_quality)
@@ -163,6 +175,7 @@ class ModbusAdapter:
         except (ModbusException, OSError) as error:
             if not self._client.connected:
                 raise AdapterError(f"{self.endpoint}: connection lost: {error}") from None
+            self.problems["silent"] += 1
             self._silence.begin(block.device)
             if self._silence.is_of(self._devices):
                 raise AdapterError(f"{self.endpoint}: no answer within {self._timeout_s:g} s from {block}") from None

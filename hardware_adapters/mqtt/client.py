@@ -5,29 +5,30 @@ the broker is there is a `Break` of the tags of that node.
 """
 
 import asyncio
+import logging
 import math
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiomqtt
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from uem.hardware_adapters.base import Break, SampleQueue
+from uem.hardware_adapters.base import Alarms, Break, SampleQueue
 from uem.hardware_adapters.mqtt.payload import Payload
 from uem.hardware_adapters.mqtt.plain import parsed, reading
+from uem.hardware_adapters.mqtt.security import Access, Credentials
 from uem.hardware_adapters.mqtt.sparkplug import NAMESPACE, REBIRTH, EdgeNode, Row, by_node
 from uem.hardware_adapters.tags import TagTable
+from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import BAD_DECODING_ERROR, Samples
 from uem.twin_core.plant.addresses import MqttAddress
 from uem.twin_core.plant.territory import TagBinding
 
-PORT = 1883
 KEEPALIVE_S = 10
 
 
@@ -38,18 +39,25 @@ class MqttAdapter:
         self,
         endpoint: str,
         bindings: Sequence[TagBinding],
+        credentials: Credentials,
         *,
         birth_timeout_s: float = 5.0,
         most_queued_rows: int = 1_000_000,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Nothing is opened yet; `endpoint` is mqtt://host:port.
+        """Nothing is opened yet; `endpoint` is mqtt://host:port or mqtts://host:port.
 
-        Sparkplug nodes that are not born within `birth_timeout_s` are missing until they are.
+        Sparkplug nodes that are not born within `birth_timeout_s` are missing until they are. `clock` gives the source
+        times in ns of what comes without one.
         """
         self.endpoint = endpoint
         self.connected = False
+        # garbled: messages that cannot be read; lost: messages of a Sparkplug node that did not come
+        self.problems = Counter(garbled=0, lost=0)
         self._tags = TagTable(bindings)
+        self._credentials = credentials
         self._birth_timeout_s = birth_timeout_s
+        self._clock = clock
         self._queue = SampleQueue(most_queued_rows)
         self._client: aiomqtt.Client | None = None
         self._receiving: asyncio.Task[None] | None = None
@@ -81,12 +89,12 @@ class MqttAdapter:
         return self._queue.dropped
 
     async def __aenter__(self) -> Self:
-        address = urlsplit(self.endpoint)
-        client = aiomqtt.Client(address.hostname or "", address.port or PORT, keepalive=KEEPALIVE_S, timeout=10.0)
+        complaints = _Complaints()
+        client = _client(self._credentials.access(self.endpoint), complaints)
         try:
             await client.__aenter__()
         except aiomqtt.MqttError as error:
-            raise AdapterError(f"{self.endpoint}: {error}") from None
+            raise self._credentials.explained(self.endpoint, error, complaints.last) from None
         self._client, self.connected = client, True
         try:
             self._receiving = asyncio.create_task(self._receive(client))
@@ -98,7 +106,7 @@ class MqttAdapter:
             if refused:
                 raise AdapterError(f"{self.endpoint}: the broker refuses {', '.join(refused)}")
             for (group, node), its in self._nodes.items():
-                if its.ask(time.time_ns()):
+                if its.ask(self._clock()):
                     await self._ask_rebirth(client, group, node)
             if self._nodes:
                 with suppress(TimeoutError):
@@ -106,22 +114,21 @@ class MqttAdapter:
         except BaseException as error:
             await self.__aexit__()
             if isinstance(error, aiomqtt.MqttError):
-                raise AdapterError(f"{self.endpoint}: {error}") from None
+                raise self._credentials.explained(self.endpoint, error) from None
             raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.connected = False
         if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.wait({self._receiving})
+            await end([self._receiving])
             self._receiving = None
         if self._client is not None:
             client, self._client = self._client, None
             with suppress(aiomqtt.MqttError):
                 await client.__aexit__(None, None, None)
 
-    def batches(self) -> AsyncIterator[Samples | Break]:
+    def batches(self) -> AsyncIterator[Samples | Break | Alarms]:
         """One batch per message; AdapterError when the broker is lost."""
         return self._queue.batches()
 
@@ -151,12 +158,14 @@ class MqttAdapter:
         if its is None:
             return
         _, group, kind, node, *device = levels
-        now_ns = time.time_ns()
+        now_ns = self._clock()
         try:
             told = its.receive(kind, "".join(device), Payload.FromString(payload), now_ns)
         except DecodeError:
+            self.problems["garbled"] += 1
             told = its.damaged(now_ns)
         if told.lost is not None:
+            self.problems["lost"] += 1
             self._queue.put(told.lost)
         self._put(told.rows)
         if told.ask_rebirth:
@@ -165,10 +174,11 @@ class MqttAdapter:
             self._born.set()
 
     def _plain(self, topic: str, payload: bytes, *, is_old: bool) -> list[Row]:
-        now_ns = time.time_ns()
+        now_ns = self._clock()
         try:
             message = parsed(payload)
         except ValueError:
+            self.problems["garbled"] += 1
             return [(index, now_ns, math.nan, BAD_DECODING_ERROR) for index, _ in self._topics[topic]]
         told = ((index, reading(message, its, now_ns, is_old=is_old)) for index, its in self._topics[topic])
         return [(index, *read) for index, read in told if read is not None]
@@ -183,6 +193,32 @@ class MqttAdapter:
         payload = Payload(timestamp=time.time_ns() // 1_000_000)
         payload.metrics.add(name=REBIRTH, datatype=11, boolean_value=True)
         await client.publish(f"{NAMESPACE}/{group}/NCMD/{node}", payload.SerializeToString())
+
+
+class _Complaints(logging.Handler):
+    """Keeps the last error that the library logs, which it tells in no other way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.getMessage()
+
+
+def _client(access: Access, complaints: logging.Handler) -> aiomqtt.Client:
+    logger = logging.Logger("mqtt")  # of this connection alone
+    logger.addHandler(complaints)
+    return aiomqtt.Client(
+        access.host,
+        access.port,
+        username=access.user,
+        password=access.password,
+        tls_context=access.tls,
+        logger=logger,
+        keepalive=KEEPALIVE_S,
+        timeout=10.0,
+    )
 
 
 def _is_refused(code: Any) -> bool:

@@ -31,6 +31,8 @@ cdef int64_t MOST_TICKS = 92_233_720_368_547_757  # from 1970, so that ns and th
 cdef enum:
     MISMATCH = 0x80740000
     BAD = 0x80000000
+    OVERFLOW = 0x00000480
+    OVERFLOW_MASK = 0x00000C80
     MOST_NUMBERS = 100_000  # sequence numbers or results in a message, of which a server has hundreds
     DEEPEST = 100  # nestings: as many as a decoder has to follow (OPC 10000-6, 5.1.2)
 
@@ -334,6 +336,9 @@ cdef class Columns:
     cdef Rows to
     cdef object arrays
     cdef dict kept
+    cdef uint32_t highest, with_overflow  # handle, and whether a row tells that values before it were lost
+    cdef int64_t latest  # source time
+    cdef bint in_order  # by source time, which no row lacks
 
     def __init__(self):
         self.clear()
@@ -363,9 +368,35 @@ cdef class Columns:
     def others(self):
         return self.kept
 
+    @property
+    def has_overflow(self):
+        return self.with_overflow != 0
+
+    def scaled(self, const double[::1] scale not None, const double[::1] offset not None):
+        cdef Py_ssize_t row, n = self.rows
+        cdef uint32_t[::1] tag, quality
+        cdef int64_t[::1] time
+        cdef double[::1] value
+        cdef Rows of = self.to
+        if scale.shape[0] != offset.shape[0]:
+            raise ValueError(f"{scale.shape[0]} scales and {offset.shape[0]} offsets")
+        if not self.in_order or n == 0 or self.highest >= scale.shape[0]:
+            return None
+        arrays = tuple([np.empty(n, kind) for kind in (np.uint32, np.int64, np.float64, np.uint32)])
+        tag, time, value, quality = arrays
+        for row in range(n):
+            tag[row] = of.handle[row]
+            time[row] = of.source[row]
+            value[row] = scale[of.handle[row]] * of.value[row] + offset[of.handle[row]]
+            quality[row] = of.quality[row]
+        return arrays
+
     cdef void clear(self):
         self.rows = 0
         self.kept = {}
+        self.highest = self.with_overflow = 0
+        self.latest = INT64_MIN
+        self.in_order = True
 
     cdef int grow(self, Py_ssize_t more) except -1:
         """Make room for `more` rows."""
@@ -391,7 +422,9 @@ cdef int data_values(Cursor* c, Columns columns, Py_ssize_t n, bint with_handle)
     cdef Py_ssize_t row
     cdef uint8_t mask, encoding
     cdef uint32_t status, mismatch
-    cdef int64_t source, server
+    cdef int64_t source, server, latest = columns.latest
+    cdef bint in_order = columns.in_order
+    cdef uint32_t highest = columns.highest, with_overflow = columns.with_overflow
     cdef const uint8_t* begin
     columns.grow(n)
     to = columns.to
@@ -420,9 +453,15 @@ cdef int data_values(Cursor* c, Columns columns, Py_ssize_t n, bint with_handle)
         to.quality[row] = mismatch if mismatch and not status & BAD else status
         to.source[row] = source
         to.server[row] = server
+        highest = max(highest, to.handle[row])
+        with_overflow |= (to.quality[row] & OVERFLOW_MASK) == OVERFLOW
+        in_order &= latest <= source and source != INT64_MIN
+        latest = source
         if c.failed != NULL:
             return 0
     columns.rows += n
+    columns.highest, columns.with_overflow = highest, with_overflow
+    columns.latest, columns.in_order = latest, in_order
     return 0
 
 

@@ -1,15 +1,11 @@
-"""Certificates of OPC UA applications on disk, and whom an application trusts.
+"""Certificates of OPC UA applications on disk.
 
-    <pki>/<application>/own/       certificate.der and key.pem (readable by its owner only)
-                        trusted/   certificates of the peers that are let in
-                        rejected/  certificates of peers that were refused; copied to trusted/ they are let in
-
-Trust is direct: the very certificate has to be in trusted/. Chains and revocation lists are not read.
+<pki>/<application>/own/       certificate.der and key.pem (readable by its owner only)
+                    trusted/, issuers/, rejected/: whom the application trusts (`trust`)
 """
 
 import fcntl
-import os
-import re
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,23 +17,30 @@ from pathlib import Path
 from asyncua.crypto.cert_gen import dump_private_key_as_pem, generate_private_key, generate_self_signed_app_certificate
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from uem.twin_core.errors import AdapterError, NotTrusted
+from uem.hardware_adapters.opcua.trust import SOON, TrustList, application_uris
+from uem.twin_core.errors import AdapterError
+
+_log = logging.getLogger(__name__)
 
 VALID_DAYS = 3 * 365
-MOST_REJECTED = 100  # a peer that sends ever new certificates must not fill the disk
 
 
 class CertificateStore:
     """The certificates of one application."""
 
-    def __init__(self, pki: Path, application: str) -> None:
-        """`pki` is the folder of all applications, `application` the name of ours in it."""
+    def __init__(self, pki: Path, application: str, *, allow_insecure_loopback: bool = False) -> None:
+        """`pki` is the folder of all applications, `application` the name of ours in it.
+
+        `allow_insecure_loopback`: the application may do without certificates where the other side is this machine
+        and the plant says so (security policy None).
+        """
+        self.allow_insecure_loopback = allow_insecure_loopback
         self.folder = Path(pki) / application
         self.application = application
+        self._trust = TrustList(self.folder, application)
         self.certificate_path = self.folder / "own" / "certificate.der"
         self.key_path = self.folder / "own" / "key.pem"
 
@@ -49,7 +52,7 @@ class CertificateStore:
         """
         try:
             with _locked(self.folder.parent):
-                for name in ("own", "trusted", "rejected"):
+                for name in ("own", "trusted", "issuers", "rejected"):
                     (self.folder / name).mkdir(parents=True, exist_ok=True)
                 made = not self.certificate_path.exists()
                 if made:
@@ -80,62 +83,11 @@ class CertificateStore:
 
     def trust(self, certificate: x509.Certificate) -> Path:
         """Let the holder of `certificate` in from now on; the file in trusted/."""
-        path = self.folder / "trusted" / _file_name(certificate)
-        path.write_bytes(certificate.public_bytes(Encoding.DER))
-        return path
+        return self._trust.trust(certificate)
 
-    def check(self, der: bytes | None, application_uri: str | None = None) -> None:
-        """Whether the peer with this certificate (DER; the first one of a chain counts) is let in.
-
-        Args:
-            der: what the peer sent.
-            application_uri: what the peer calls itself; it has to be in its certificate.
-
-        Raises:
-            NotTrusted: it is not; the message names the file in rejected/ and the remedy.
-        """
-        certificate = parse(der)
-        if certificate is None:
-            raise NotTrusted(f"{self.application}: the peer sent no readable certificate")
-        name = f"certificate of {_common_name(certificate)!r}"
-        if certificate.fingerprint(SHA256()) not in self._trusted_fingerprints():
-            raise NotTrusted(f"{self.application}: {name} is not trusted; {self._reject(certificate)}")
-        now = datetime.now(UTC)
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            raise NotTrusted(
-                f"{self.application}: {name} is valid from {certificate.not_valid_before_utc:%Y-%m-%d} "
-                f"to {certificate.not_valid_after_utc:%Y-%m-%d} only; the peer needs a new one"
-            )
-        uris = application_uris(certificate)
-        if application_uri is not None and application_uri not in uris:
-            raise NotTrusted(
-                f"{self.application}: {name} is issued for {', '.join(uris) or 'no application'}, "
-                f"but the peer calls itself {application_uri!r}"
-            )
-
-    def _trusted_fingerprints(self) -> set[bytes]:
-        found = set()
-        for path in (self.folder / "trusted").glob("*"):
-            content = path.read_bytes()
-            try:
-                load = (
-                    x509.load_pem_x509_certificate if content.startswith(b"-----") else x509.load_der_x509_certificate
-                )
-                found.add(load(content).fingerprint(SHA256()))
-            except ValueError:
-                continue  # whatever lies there besides certificates lets nobody in
-        return found
-
-    def _reject(self, certificate: x509.Certificate) -> str:
-        """Keep a refused certificate; what the operator can do."""
-        folder = self.folder / "rejected"
-        path = folder / _file_name(certificate)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if len(list(folder.iterdir())) >= MOST_REJECTED:
-                return f"it was not kept since {folder} holds {MOST_REJECTED} files: empty it and try again"
-            path.write_bytes(certificate.public_bytes(Encoding.DER))
-        return f"to trust it, copy {path} to {self.folder / 'trusted'}{os.sep}"
+    def check(self, der: bytes | None, application_uri: str | None = None, host: str | None = None) -> x509.Certificate:
+        """Whether the peer with this certificate (DER, or a chain) is let in, as `TrustList.check` says; NotTrusted."""
+        return self._trust.check(der, application_uri, host)
 
     def _make(self) -> None:
         host = socket.gethostname()
@@ -171,36 +123,9 @@ class CertificateStore:
         if self.seconds_to_expiry() <= 0:
             expired = self.certificate.not_valid_after_utc
             raise AdapterError(f"own certificate {self.certificate_path} expired on {expired:%Y-%m-%d}; {remedy}")
-
-
-def parse(der: bytes | None) -> x509.Certificate | None:
-    """The first certificate of a DER chain, or None."""
-    if not der or len(der) < 4:
-        return None
-    try:
-        # SEQUENCE with a two-byte length: every RSA certificate is longer than 255 and shorter than 65,536 bytes
-        return x509.load_der_x509_certificate(der[: int.from_bytes(der[2:4], "big") + 4])
-    except ValueError:
-        return None
-
-
-def application_uris(certificate: x509.Certificate) -> list[str]:
-    """The application URIs that a certificate is issued for."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return names.get_values_for_type(x509.UniformResourceIdentifier)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else "unnamed"
-
-
-def _file_name(certificate: x509.Certificate) -> str:
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", _common_name(certificate))[:60]
-    return f"{name}-{certificate.fingerprint(SHA256()).hex()[:16]}.der"
+        if self.seconds_to_expiry() < SOON.total_seconds():
+            days = self.seconds_to_expiry() / 86_400
+            _log.warning("own certificate %s expires in %.0f days; %s", self.certificate_path, days, remedy)
 
 
 @contextmanager

@@ -7,14 +7,19 @@ one could be opened after the older fell silent, the answers on the older are lo
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from asyncua import Client, ua
 from asyncua.crypto import security_policies, uacrypto
+from cryptography import x509
 
-from uem.hardware_adapters.opcua.certificates import CertificateStore, parse
-from uem.hardware_adapters.opcua.line import Line
+from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.identity import Identity
+from uem.hardware_adapters.opcua.line import Done, Line
+from uem.hardware_adapters.opcua.policies import OPEN, check
+from uem.hardware_adapters.opcua.trust import parse
 from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError, NotTrusted
 
@@ -22,10 +27,10 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLICIES: dict[str, Any] = {
+    OPEN: security_policies.SecurityPolicyNone,
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
     "Aes256Sha256RsaPss": security_policies.SecurityPolicyAes256Sha256RsaPss,
 }
-MODE = ua.MessageSecurityMode.SignAndEncrypt
 PACE_S = 0.5  # from one try to the next
 MOST_TRIES = 6  # side by side
 CONNECTION_ERRORS = (OSError, TimeoutError, ua.UaError)
@@ -64,9 +69,9 @@ class Channel:
         """Whether the line stands, as far as this side knows."""
         return self._line.transport is not None and not self._line.transport.is_closing()
 
-    def publish(self, request: ua.PublishRequest) -> "asyncio.Future[bytes]":
-        """Let a publish request wait at the server; the body of the response, ua.UaStatusCodeError for a fault."""
-        return self._line.publish(request)
+    def publish(self, subscription: int, acknowledged: Sequence[int], done: Done) -> None:
+        """Let a publish request wait at the server, as `Line.publish` says."""
+        self._line.publish(subscription, acknowledged, done)
 
     def adopt(self, older: "Channel | None") -> None:
         """Take over the session of another channel; it has to be activated here."""
@@ -82,27 +87,51 @@ class Channel:
             self._line.transport.abort()
 
     async def _renew(self) -> None:
-        """Change the keys before they expire."""
-        while True:
-            await asyncio.sleep(0.75 * self.client.secure_channel_timeout / 1000)
+        """Change the keys before they expire; after a failure try again when a quarter of what is left is over."""
+        share, expire_s = 0.75, self._expire_s()
+        while self.is_open:
+            await asyncio.sleep(max(share * (expire_s - time.monotonic()), PACE_S))
             try:
                 await self.client.open_secure_channel(renew=True)
                 self.client.uaclient.revolve_security_token()
-            except CONNECTION_ERRORS as error:
-                _log.info("%s: keys not changed: %s", self.client.server_url.geturl(), text_of(error))
+            except Exception as error:  # whatever it is, without new keys the line is lost
+                share, is_known = 0.25, isinstance(error, CONNECTION_ERRORS)
+                level = logging.INFO if is_known else logging.ERROR
+                endpoint = self.client.server_url.geturl()
+                _log.log(level, "%s: keys not changed: %s", endpoint, text_of(error), exc_info=not is_known)
+            else:
+                share, expire_s = 0.75, self._expire_s()
+
+    def _expire_s(self) -> float:
+        """When keys of now expire, as `time.monotonic` tells."""
+        return time.monotonic() + float(self.client.secure_channel_timeout) / 1000
 
 
 class Opener:
     """Opens channels to one endpoint."""
 
     def __init__(
-        self, endpoint: str, certificates: CertificateStore, policy: str, *, timeout_s: float, session_timeout_s: float
+        self,
+        endpoint: str,
+        certificates: CertificateStore,
+        policy: str,
+        identity: Identity | None,
+        *,
+        timeout_s: float,
+        session_timeout_s: float,
     ) -> None:
+        """InvalidInput when the policy is not allowed at this endpoint."""
+        host = urlsplit(endpoint).hostname or ""
+        check([policy], host, allow_open=certificates.allow_insecure_loopback, who=endpoint)
         self.endpoint = endpoint
         self._certificates = certificates
+        self._identity = identity
         self._policy = POLICIES[policy]
+        self._policy_name = policy
+        self._mode = ua.MessageSecurityMode.None_ if policy == OPEN else ua.MessageSecurityMode.SignAndEncrypt
         self._timeout_s = timeout_s
         self._session_timeout_s = session_timeout_s
+        self.peer: x509.Certificate | None = None  # of the server, once it is trusted
         self._server_certificate: bytes | None = None
         self._own: tuple[Any, Any] | None = None
 
@@ -114,8 +143,13 @@ class Opener:
             AdapterError: the server does not offer the policy.
             OSError, TimeoutError, ua.UaError: there is no connection.
         """
+        if self._server_certificate:
+            try:  # what was trusted may have been removed or revoked since, or it has expired
+                self._certificates.check(self._server_certificate)
+            except NotTrusted:
+                self._server_certificate = None
         if self._server_certificate is None:
-            self._server_certificate = await self._trusted_server_certificate()
+            self._server_certificate = await self._trusted_server_certificate()  # empty where there is no security
         client = await self._secured_client(self._server_certificate)
         line = await self._connect(client)
         try:
@@ -210,13 +244,17 @@ class Opener:
         return line
 
     async def _secured_client(self, server_certificate: bytes) -> Client:
+        client = self._new_client()
+        if self._identity is not None:
+            self._identity.apply(client, is_open=self._policy_name == OPEN)
+        if self._policy_name == OPEN:
+            return client
         if self._own is None:  # loading a key takes longer than opening a channel
             self._own = (
                 await uacrypto.load_certificate(self._certificates.certificate_path),
                 await uacrypto.load_private_key(self._certificates.key_path),
             )
-        client = self._new_client()
-        client.security_policy = self._policy(parse(server_certificate), *self._own, MODE)
+        client.security_policy = self._policy(parse(server_certificate), *self._own, self._mode)
         client.uaclient.set_security(client.security_policy)
         return client
 
@@ -240,18 +278,23 @@ class Opener:
             if line.transport is not None:
                 line.transport.abort()
         for offered in endpoints:
-            if offered.SecurityMode == MODE and offered.SecurityPolicyUri == self._policy.URI:
+            if offered.SecurityMode == self._mode and offered.SecurityPolicyUri == self._policy.URI:
+                if self._policy_name == OPEN:
+                    return b""
                 certificate = offered.ServerCertificate
-                self._certificates.check(certificate, offered.Server.ApplicationUri)
+                host = urlsplit(self.endpoint).hostname
+                self.peer = self._certificates.check(certificate, offered.Server.ApplicationUri, host)
                 return bytes(certificate)
         there = {f"{e.SecurityPolicyUri.rpartition('#')[2]}/{e.SecurityMode.name}" for e in endpoints}
         raise AdapterError(
-            f"{self.endpoint}: the server does not offer {self._policy.URI.rpartition('#')[2]}/SignAndEncrypt; "
+            f"{self.endpoint}: the server does not offer {self._policy_name}/{self._mode.name}; "
             f"it offers {', '.join(sorted(there)) or 'nothing'}: change security_policy of the plant or the server"
         )
 
     def refused(self, error: Exception) -> NotTrusted | None:
-        """What to tell when the server refused our certificate."""
+        """What to tell when the server refused our user or our certificate."""
+        if self._identity is not None and (login := self._identity.refused(self.endpoint, error)) is not None:
+            return login
         if isinstance(error, _REFUSALS):
             return NotTrusted(
                 f"{self.endpoint}: the server refuses our certificate ({text_of(error)}); copy "

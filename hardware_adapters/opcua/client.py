@@ -1,42 +1,46 @@
 """The OPC UA client adapter: one subscription with all tags of a plant, kept through outages, samples as columns.
 
 Transport, security and services are asyncua's; the publish loop (`publishing`), the way back after an outage
-(`desired`) and the judgement whether a line is alive (`channel`) are ours. What the server could not keep during an
-outage is read from its history, else it is a break.
+(`desired`, `connection`) and the judgement whether a line is alive (`channel`) are ours. What the server could not keep
+during an outage is read from its history, else it is a break (`bridging`).
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from asyncua import ua
-from numpy.typing import NDArray
 
-from uem.hardware_adapters.base import Break, SampleQueue
+from uem.hardware_adapters.base import Break, SampleQueue, Written
+from uem.hardware_adapters.opcua import methods
+from uem.hardware_adapters.opcua.alarms import SESSION_TIMEOUT_S, AlarmWatch
+from uem.hardware_adapters.opcua.bridging import Bridge
 from uem.hardware_adapters.opcua.certificates import CertificateStore
-from uem.hardware_adapters.opcua.channel import CONNECTION_ERRORS, PACE_S, Channel, Opener, Superseded, text_of
+from uem.hardware_adapters.opcua.channel import CONNECTION_ERRORS, Opener, Superseded, text_of
+from uem.hardware_adapters.opcua.connection import Connection
 from uem.hardware_adapters.opcua.delivery import Delivery
-from uem.hardware_adapters.opcua.desired import Ask, Desired, Refusal, Stuck
-from uem.hardware_adapters.opcua.notifications import BAD_TYPE_MISMATCH, NO_TIME, Notification
-from uem.hardware_adapters.opcua.publishing import Lost, Publisher
-from uem.hardware_adapters.opcua.services import Services, why
+from uem.hardware_adapters.opcua.desired import Desired, Refusal, Stuck
+from uem.hardware_adapters.opcua.identity import Identity
+from uem.hardware_adapters.opcua.methods import Called
+from uem.hardware_adapters.opcua.notifications import NO_TIME, Notification
+from uem.hardware_adapters.opcua.properties import Properties
+from uem.hardware_adapters.opcua.publishing import Counts, Lost, Publisher
+from uem.hardware_adapters.opcua.services import Services, has_deadband, why
+from uem.hardware_adapters.opcua.writing import Writer
 from uem.hardware_adapters.tags import TagTable
 from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError, UnknownTag
-from uem.twin_core.measurements import OVERFLOW, GapReason, Samples, is_bad, is_overflow
+from uem.twin_core.measurements import GapReason, Samples, is_bad
 from uem.twin_core.plant.territory import TagBinding
 
 _log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_S = 2.0
-FIRST_PATIENCE_S = 0.5  # with a server that sets up; doubled each time that it was too short
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NEVER = np.iinfo(np.int64).min
+MOST_NAMED = 10  # tags in a warning
+DEAD = 1.25  # times the silence after which a new line is tried: what cannot be replaced by then is gone
 
 
 class _SubscriptionGone(Exception):
@@ -53,11 +57,12 @@ class OpcUaAdapter:
         certificates: CertificateStore,
         *,
         security_policy: str = "Basic256Sha256",
+        identity: Identity | None = None,
         publish_interval_ms: float = 100.0,
         connect_timeout_s: float = 15.0,
         silence_s: float | None = None,
-        give_up_s: float = math.inf,
         most_queued_rows: int = 100_000,
+        alarms: bool = False,
     ) -> None:
         """Nothing is opened yet.
 
@@ -65,62 +70,98 @@ class OpcUaAdapter:
             endpoint: opc.tcp://host:port/path
             bindings: the tags of this plant.
             certificates: our own certificate and whom we trust.
-            security_policy: key of POLICIES; messages are always signed and encrypted.
+            security_policy: Basic256Sha256 or Aes256Sha256RsaPss, messages are signed and encrypted; None only on a
+                loopback address, and where `certificates` allow it.
+            identity: as whom to log in; None: as nobody.
             publish_interval_ms: how often the server is asked to send.
             connect_timeout_s: wall time for everything up to the subscription.
             silence_s: without any message for so long a new line is tried; by default 1.5 publish intervals, at least
                 0.6 s. The server is asked for keep-alives that fit into it.
-            give_up_s: how long an outage may last before the adapter ends with an error.
             most_queued_rows: rows kept for a slow reader before the oldest are dropped.
+            alarms: whether the alarms and conditions of the server are watched, over a session of their own.
+
+        Raises:
+            InvalidInput: the policy is not allowed at this endpoint.
         """
         self.endpoint = endpoint
         self.missing: dict[str, str] = {}
-        self.connected = False
+        self._connected = False
         self.outages = 0
         self._tags = TagTable(bindings)
         self._connect_timeout_s = connect_timeout_s
         self._silence_s = max(1.5 * publish_interval_ms / 1000, 0.6) if silence_s is None else silence_s
-        self._give_up_s = give_up_s
-        self._queue = SampleQueue(most_queued_rows)
-        self._opener = Opener(
+        opener = Opener(
             endpoint,
             certificates,
             security_policy,
+            identity,
             timeout_s=min(10.0, connect_timeout_s),
             session_timeout_s=max(300.0, 4 * self._silence_s),
         )
-        self._desired = Desired(len(bindings))
+        services = Services(self._tags.bindings, publish_interval_ms, self._silence_s)
+        self._connection = Connection(opener, Desired(len(bindings)), services, connect_timeout_s)
+        self._queue = SampleQueue(most_queued_rows)
+        self._bridge = Bridge(self._tags, self._queue, services, endpoint)
+        self._writer = Writer(self._tags)
+        self._properties = Properties(endpoint, self._tags.bindings)
+        self._generation = 0  # of the subscription
         self._delivery = Delivery()
-        self._generation = 0
-        self._channel: Channel | None = None
-        self._newest_channel: Channel | None = None  # for its session, also when its line is cut
-        self._services = Services(self._tags.bindings, publish_interval_ms, self._silence_s)
-        self._keep_alive_s = self._silence_s
-        self._start_time: datetime | None = None
-        self._newest = np.full(len(bindings), _NEVER)  # source time by tag
-        self._bridging: set[int] = set()  # tags whose first sample after a break has not come
-        self._break_reason = GapReason.LINK_DOWN
-        self._held: list[tuple[int, Samples]] = []  # with the generation that brought them
-        self._lost_at_server = self._not_sent = 0
-        self._publisher: Publisher | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._counts = Counts()
+        self.alarms: AlarmWatch | None = None
+        if alarms:
+            opener = Opener(
+                endpoint,
+                certificates,
+                security_policy,
+                identity,
+                timeout_s=min(10.0, connect_timeout_s),
+                session_timeout_s=SESSION_TIMEOUT_S,
+            )
+            self.alarms = AlarmWatch(opener, self._queue.put)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether the line stands, and is not silent for so long that it must be dead."""
+        channel = self._connection.channel
+        return self._connected and channel is not None and time.monotonic() - channel.heard_s <= DEAD * self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        """For how long nothing need be heard on a line that is well."""
+        return max(self._silence_s, 1.5 * self._connection.services.keep_alive_s)
 
     @property
     def dropped(self) -> int:
         """Rows dropped here, and losses that the server reported (at least one row each)."""
-        not_sent = self._publisher.lost if self._publisher is not None else 0
-        return self._queue.dropped + self._lost_at_server + self._not_sent + not_sent
+        return self._queue.dropped + self._bridge.lost + self._counts.lost
 
     @property
     def decode_s(self) -> float:
         """Seconds that it took so far to decode what the server published."""
-        return self._publisher.decode_s if self._publisher is not None else 0.0
+        return self._counts.decode_s
+
+    @property
+    def server_time_ns(self) -> int:
+        """When the newest message was sent, by the clock of the server; 0 before the first."""
+        return self._counts.server_time_ns
+
+    @property
+    def unit_mismatches(self) -> Mapping[str, str]:
+        """See `TellsUnits`; empty until the plant was asked."""
+        return self._properties.unit_mismatches
+
+    @property
+    def certificate_ends_s(self) -> float:
+        """When the certificate of the server expires, in s since 1970; NaN before it was trusted."""
+        peer = self._connection.opener.peer
+        return math.nan if peer is None else peer.not_valid_after_utc.timestamp()
 
     async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                self._take_over(await self._opener.open())
-                await self._set_up()
+                await self._connection.open()
+            self._begin_if_new()
         except TimeoutError:
             await self._close()
             raise AdapterError(f"{self.endpoint}: no connection within {self._connect_timeout_s:g} s") from None
@@ -130,201 +171,134 @@ class OpcUaAdapter:
         except BaseException:
             await self._close()
             raise
-        self.connected = True
-        self._running = asyncio.create_task(self._run())
+        self._connected = True
+        self._tasks = [asyncio.create_task(self._run())]
+        if self.alarms is not None:
+            self._tasks.append(asyncio.create_task(self.alarms.run()))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._close()
 
     def batches(self) -> AsyncIterator[Any]:
-        """Samples as the server publishes them; AdapterError when it is lost for too long or cannot be used."""
+        """Samples as the server publishes them; AdapterError when it cannot be used any more."""
         return self._queue.batches()
+
+    async def write(self, values: Mapping[str, float], *, timeout_s: float = 10.0) -> list[Written]:
+        """See `Writes`."""
+        channel = self._connection.channel if self.connected else None
+        nodes = self._connection.desired.nodes
+        return await self._writer.write(channel, self._generation, nodes, values, timeout_s)
+
+    async def call(
+        self, namespace_uri: str, path: str, arguments: Mapping[str, Any], *, timeout_s: float = 10.0
+    ) -> Called:
+        """Call the method at `path`; see `methods.call`."""
+        channel = self._connection.channel
+        if channel is None or not self.connected:
+            raise AdapterError(f"{self.endpoint}: not connected; method {path} was not called")
+        namespaces = self._connection.services.namespaces
+        if namespace_uri not in namespaces:
+            there = ", ".join(namespaces)
+            raise AdapterError(f"{self.endpoint}: namespace {namespace_uri!r} is not on the server; it has {there}")
+        return await methods.call(channel, namespaces.index(namespace_uri), path, arguments, timeout_s=timeout_s)
 
     # --- outages ---
 
     async def _run(self) -> None:
-        """Read what the server publishes, through outages, until it is lost for good."""
-        problem = ""
+        """Read what the server publishes, through outages, until trying again does not help."""
+        connection = self._connection
         try:
             while True:
                 try:
-                    assert self._channel is not None
-                    await self._guarded(self._serve(), max(self._silence_s, 1.5 * self._keep_alive_s))
+                    await connection.guard(self._serve(), self._patience_s)
                 except Superseded as newer:
-                    problem = f"nothing heard for {self._silence_s:g} s"
-                    self._end_if_impatient(problem)
-                    self._lost(problem)
-                    self._take_over(newer.newer)
+                    self._lost(f"nothing heard for {self._silence_s:g} s")
+                    connection.take_over(newer.newer)
                 except _SubscriptionGone as error:
-                    problem = text_of(error)
-                    self._end_if_impatient(problem)
-                    self._lost(problem)
-                    self._desired.subscription_gone()
+                    self._lost(text_of(error))
+                    connection.desired.subscription_gone()
                 except AdapterError:
                     raise
                 except Exception as error:  # the library raises many kinds when a connection ends
-                    problem = f"connection lost: {text_of(error)}"
-                    self._end_if_impatient(problem)
-                    self._lost(problem)
-                    self._drop()
-                async with asyncio.timeout(None if math.isinf(self._give_up_s) else self._give_up_s):
-                    await self._recover()
+                    self._lost(f"connection lost: {text_of(error)}")
+                    connection.drop()
+                await connection.recover()
+                self._begin_if_new()
                 _log.info("%s: connected again", self.endpoint)
-                self.connected = True
-        except TimeoutError:
-            self._end(f"{problem}; no way back for {self._give_up_s:g} s")
+                self._connected = True
         except AdapterError as error:
-            self._end(str(error))
+            self._end(str(error), type(error))
         except Exception as error:  # the reader must not hang
             _log.exception("%s: unexpected fault", self.endpoint)
             self._end(text_of(error))
         finally:
-            self.connected = False
+            self._connected = False
 
-    def _end(self, problem: str) -> None:
-        self._let_held_go()
-        self._queue.end(AdapterError(problem if problem.startswith(self.endpoint) else f"{self.endpoint}: {problem}"))
-
-    def _end_if_impatient(self, problem: str) -> None:
-        if self._give_up_s <= 0:
-            raise AdapterError(problem)
+    def _end(self, problem: str, kind: type[AdapterError] = AdapterError) -> None:
+        self._bridge.let_held_go()
+        self._queue.end(kind(problem if problem.startswith(self.endpoint) else f"{self.endpoint}: {problem}"))
 
     def _lost(self, problem: str) -> None:
-        self.connected = False
+        self._connected = False
         self.outages += 1
         _log.warning("%s: %s", self.endpoint, problem)
 
-    async def _recover(self) -> None:
-        """Until everything is as desired again, however often that is interrupted."""
-        patience_s = FIRST_PATIENCE_S
-        while True:
-            if self._channel is None:
-                self._take_over(await self._opener.race())
-            try:
-                await self._guarded(self._set_up(), patience_s)
-            except Superseded as newer:
-                patience_s = min(2 * patience_s, self._connect_timeout_s)
-                self._take_over(newer.newer)
-            except (*CONNECTION_ERRORS, Stuck) as error:
-                _log.debug("%s: set-up broken off: %s", self.endpoint, text_of(error))
-                self._drop()
-                if isinstance(error, Stuck):
-                    await asyncio.sleep(PACE_S)
-            else:
-                return
+    # --- subscriptions ---
 
-    async def _guarded(self, work: Any, patience_s: float) -> None:
-        """Work on the channel; Superseded when it fell silent, or at once when nobody is to wait for a newer one."""
-        assert self._channel is not None
-        if self._give_up_s > 0:
-            await self._opener.guard(work, self._channel, patience_s)
+    def _begin_if_new(self) -> None:
+        """Note what the server has for a subscription that was made anew; UnknownTag when it has nothing."""
+        desired = self._connection.desired
+        if desired.generation == self._generation:
             return
-        doing = asyncio.create_task(work)
-        try:
-            while not doing.done():
-                left_s = self._channel.heard_s + patience_s - time.monotonic()
-                if left_s <= 0:
-                    raise AdapterError(f"nothing heard for {self._silence_s:g} s")
-                await asyncio.wait([doing], timeout=left_s)
-            await doing
-        finally:
-            await end([doing])
-
-    def _take_over(self, channel: Channel) -> None:
-        """Go on with another channel, and on it with the session."""
-        channel.adopt(self._newest_channel)
-        self._drop()
-        self._channel = self._newest_channel = channel
-        self._services.use(channel)
-        self._desired.line_opened()
-
-    def _drop(self) -> None:
-        if self._channel is not None:
-            self._channel.drop()
-        self._channel = None
-
-    # --- set-up ---
-
-    async def _set_up(self) -> None:
-        """Ask for what is desired until it is there."""
-        desired, services = self._desired, self._services
-        asked: dict[asyncio.Task[object], Ask] = {}
-        try:
-            while not desired.is_live:
-                while (ask := desired.next()) is not None:
-                    asked[asyncio.create_task(services.make(ask, desired.subscription, desired.nodes))] = ask
-                if not asked:
-                    raise Stuck("nothing is left to ask")
-                done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    self._note(asked.pop(task), task)
-        finally:
-            await end(asked)
-        if desired.generation != self._generation:
-            self._begin(services)
-
-    def _note(self, ask: Ask, task: asyncio.Task[object]) -> None:
-        """Tell the state machine what came of a request; CONNECTION_ERRORS when the line is lost."""
-        assert self._channel is not None
-        try:
-            answer = task.result()
-        except ua.UaStatusCodeError as error:
-            if not self._channel.is_open:
-                raise ConnectionError(text_of(error)) from None
-            try:
-                self._desired.refused(ask, why(error), ua.StatusCode(error.code).name)
-            except Stuck as stuck:
-                raise self._opener.refused(error) or stuck from None
-        else:
-            self._desired.done(ask, answer)
-
-    def _begin(self, services: Services) -> None:
-        """A subscription that was made anew: nobody knows what came between the old one and this."""
-        self.missing = {self._tags.names[tag]: text for tag, text in sorted(self._desired.missing.items())}
+        self.missing = {self._tags.names[tag]: text for tag, text in sorted(desired.missing.items())}
         if len(self.missing) == len(self._tags):
             first = "; ".join(f"{tag}: {reason}" for tag, reason in list(self.missing.items())[:3])
-            what = (
-                f"monitors none of the {len(self._tags)} tags"
-                if self._desired.nodes
-                else (f"has none of the {len(self._tags)} tags")
-            )
+            what = f"{'monitors' if desired.nodes else 'has'} none of the {len(self._tags)} tags"
             raise UnknownTag(f"{self.endpoint}: the server {what}: {first}")
-        if self._desired.unfiltered:
+        self._tell_unfiltered()
+        self._generation = desired.generation
+        self._delivery = Delivery()
+        self._bridge.begin(desired.nodes)
+
+    def _tell_unfiltered(self) -> None:
+        """Say which tags are monitored otherwise than the tag table asks for."""
+        desired = self._connection.desired
+        unfiltered = sorted(desired.unfiltered - desired.missing.keys())
+        wide = [self._tags.names[tag] for tag in unfiltered if has_deadband(self._tags.bindings[tag])]
+        if wide:
+            _log.warning(
+                "%s: the server refuses the deadband of %d tags, so that each change arrives: %s%s",
+                self.endpoint,
+                len(wide),
+                ", ".join(wide[:MOST_NAMED]),
+                ", ..." if len(wide) > MOST_NAMED else "",
+            )
+        if len(unfiltered) > len(wide):
             _log.warning(
                 "%s: the server does not report unchanged values of %d tags; equal readings in a row arrive once",
                 self.endpoint,
-                len(self._desired.unfiltered),
+                len(unfiltered) - len(wide),
             )
-        if self._generation:
-            restarted = services.start_time != self._start_time
-            self._break_reason = GapReason.SOURCE_RESTARTED if restarted else GapReason.LINK_DOWN
-            self._bridging = {tag for tag in self._desired.nodes if self._newest[tag] != _NEVER}
-        self._generation = self._desired.generation
-        self._start_time = services.start_time
-        self._keep_alive_s = services.keep_alive_s
-        self._delivery = Delivery()
 
     # --- samples ---
 
     async def _serve(self) -> None:
         """Take what the server publishes, until the line or the subscription is lost."""
-        assert self._channel is not None
+        channel = self._connection.channel
+        assert channel is not None
+        subscription = self._connection.desired.subscription
         publisher = Publisher(
-            self._channel.session,
-            self._channel.publish,
-            self._desired.subscription,
-            self.endpoint,
-            self._delivery,
+            channel.session, channel.publish, subscription, self.endpoint, self._delivery, self._counts
         )
-        self._publisher = publisher
         try:
-            await self._deliver_held()
+            await self._bridge.put_held()
+            self._properties.look(channel, self._generation, self._connection.desired.nodes)
             while True:
                 try:
                     arrived = await publisher.next()
                 except ua.UaStatusCodeError as error:
-                    if why(error) is Refusal.SUBSCRIPTION_GONE and self._channel.is_open:
+                    if why(error) is Refusal.SUBSCRIPTION_GONE and channel.is_open:
                         raise _SubscriptionGone(f"the server ends the subscription: {text_of(error)}") from None
                     raise
                 for each in arrived:
@@ -332,17 +306,20 @@ class OpcUaAdapter:
                         self._queue.put(Break(GapReason.LINK_DOWN))
                     else:
                         await self._take(each)
-                if any(isinstance(each, Lost) for each in arrived) and self._give_up_s > 0:
+                if any(isinstance(each, Lost) for each in arrived):
                     raise _SubscriptionGone("notifications are lost")
         finally:
-            self._not_sent += publisher.lost
-            self._publisher = None
-            await publisher.close()
+            publisher.close()
+            self._properties.stop()
 
     async def _take(self, notification: Notification) -> None:
         """Queue the rows of a notification; a missing source time is replaced by the server's, then by ours."""
         for status in filter(is_bad, notification.status_changes):
             raise _SubscriptionGone(f"the server ends the subscription: {ua.StatusCode(status).name}")
+        columns = notification.columns.scaled(self._tags.scale, self._tags.offset)
+        if columns is not None:
+            await self._bridge.put(Samples(self._tags.names, *columns), is_lossy=notification.columns.has_overflow)
+            return
         handle = notification.handle
         source = notification.source_time_ns
         if len(source) and source.min() == NO_TIME:
@@ -355,141 +332,9 @@ class OpcUaAdapter:
         if not len(handle):
             return
         samples = self._tags.samples(handle, source, value, quality)
-        await self._deliver(samples)
-
-    async def _deliver(self, samples: Samples) -> None:
-        """Queue samples, behind what the history has before them; if the line breaks meanwhile they are held back."""
-        lossy = is_overflow(samples.quality)
-        if self._bridging or lossy.any():
-            try:
-                await self._bridge(samples, lossy)
-            except BaseException:
-                self._held.append((self._generation, samples))
-                raise
-            self._lost_at_server += int(np.count_nonzero(is_overflow(samples.quality)))
-        self._newest[samples.tag] = samples.source_time_ns
-        self._queue.put(samples)
-
-    async def _deliver_held(self) -> None:
-        """What was held back, now that a line stands again."""
-        while self._held:
-            generation, samples = self._held.pop(0)
-            before = self._held
-            self._held = []
-            try:
-                await self._deliver(samples)
-            finally:
-                self._held += before
-            if generation != self._generation:  # the break that made this one is behind these samples
-                self._bridging |= set(samples.tag.tolist())
-
-    def _let_held_go(self) -> None:
-        """No line will stand again: what was held back has a break before it."""
-        for _, samples in self._held:
-            self._queue.put(Break(self._break_reason, frozenset(samples.names[tag] for tag in samples.tag.tolist())))
-            self._queue.put(samples)
-        self._held = []
-
-    async def _bridge(self, samples: Samples, lossy: NDArray[np.bool_]) -> None:
-        """Fill what lies before samples after a break or an overflow from the server's history, else tell of it.
-
-        A row whose overflow is filled loses that bit. Nothing is changed when the line breaks.
-        """
-        first: dict[int, tuple[int, int]] = {}
-        rows: dict[int, int] = {}
-        seen: set[int] = set()
-        for row, (tag, time_ns) in enumerate(zip(samples.tag.tolist(), samples.source_time_ns.tolist(), strict=True)):
-            if tag not in seen and (tag in self._bridging or lossy[row]):
-                first[tag], rows[tag] = (int(self._newest[tag]), time_ns), row
-            seen.add(tag)
-        behind = {tag: ends for tag, ends in first.items() if _NEVER < ends[0] < ends[1]}
-        filled = await self._history(behind) if behind else {}
-        broken = self._bridging & first.keys()
-        self._bridging -= broken
-        untold = (broken & behind.keys()) - filled.keys()
-        if untold:
-            self._queue.put(Break(self._break_reason, frozenset(self._tags.names[tag] for tag in untold)))
-        rows_between = self._between(filled, behind)
-        if broken & filled.keys() and self._break_reason is GapReason.SOURCE_RESTARTED and self._start_time:
-            # No history has what was measured while the server was down.
-            start_us = _microseconds(self._start_time)
-            self._put_rows([row for row in rows_between if row[1] < start_us * 1000])
-            names = frozenset(self._tags.names[tag] for tag in broken & filled.keys())
-            self._queue.put(Break(self._break_reason, names))
-            rows_between = [row for row in rows_between if row[1] >= start_us * 1000]
-        self._put_rows(rows_between)
-        for tag in filled:
-            if lossy[rows[tag]]:
-                samples.quality[rows[tag]] &= ~np.uint32(OVERFLOW)
-
-    async def _history(self, behind: dict[int, tuple[int, int]]) -> dict[int, list[Any]]:
-        """What the server has of tags between two times each; nothing when it refuses."""
-        services = self._services
-        assert self._channel is not None
-        there = {tag: self._desired.nodes[tag] for tag in sorted(behind) if tag in self._desired.nodes}
-        try:
-            readable = await services.with_history(there)
-            if not readable:
-                return {}
-            nodes = {tag: node for tag, node in there.items() if tag in readable}
-            start_ns = min(behind[tag][0] for tag in readable)
-            return await services.history(nodes, start_ns, max(behind[tag][1] for tag in readable))
-        except ua.UaStatusCodeError as error:
-            if not self._channel.is_open:
-                raise
-            _log.info("%s: no history: %s", self.endpoint, text_of(error))
-            return {}
-
-    def _between(
-        self, filled: dict[int, list[Any]], ends: dict[int, tuple[int, int]]
-    ) -> list[tuple[int, int, float, int]]:
-        """What the history has strictly between two samples of each tag; asyncua's times are whole microseconds."""
-        rows = []
-        for tag, found in filled.items():
-            start_us, end_us = ends[tag][0] // 1000, ends[tag][1] // 1000
-            for each in found:
-                when = each.SourceTimestamp or each.ServerTimestamp
-                if when is not None and start_us < (us := _microseconds(when)) < end_us:
-                    rows.append((tag, us * 1000, *_number(each)))
-        return rows
-
-    def _put_rows(self, rows: list[tuple[int, int, float, int]]) -> None:
-        """Queue rows of tag, time, raw value and quality."""
-        if not rows:
-            return
-        tags, times, values, qualities = zip(*rows, strict=True)
-        columns = np.array(tags, np.uint32), np.array(times, np.int64), np.array(values), np.array(qualities, np.uint32)
-        self._queue.put(self._tags.samples(*columns))
-
-    # --- close ---
+        await self._bridge.put(samples, is_lossy=notification.columns.has_overflow)
 
     async def _close(self) -> None:
-        """Leave politely within CLOSE_TIMEOUT_S, then cut the line."""
-        if self._running is not None:
-            await end([self._running])
-            self._running = None
-        channel = self._channel
-        if channel is None:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await channel.client.uaclient.close_session(True)
-                await channel.client.close_secure_channel()
-        except CONNECTION_ERRORS as error:
-            _log.debug("%s: closing: %s", self.endpoint, text_of(error))
-        finally:
-            self._drop()
-
-
-def _microseconds(when: datetime) -> int:
-    since = (when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def _number(value: Any) -> tuple[float, int]:
-    """Value and quality of one of asyncua's data values, as the decoder gives them."""
-    quality = int(value.StatusCode.value) if value.StatusCode is not None else 0
-    content = value.Value.Value if value.Value is not None else None
-    if isinstance(content, (bool, int, float)):
-        return float(content), quality
-    return math.nan, quality if is_bad(quality) or content is None else BAD_TYPE_MISMATCH
+        tasks, self._tasks = self._tasks, []
+        await end(tasks)
+        await self._connection.close()

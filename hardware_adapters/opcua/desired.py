@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-WINDOW = 4  # requests on their way at a time: the server works while we write the next
+WINDOW = 4  # requests on their way at a time: the server works while we write the next; more helps little
 MOST_PER_CALL = 1000  # for a server that knows no limit
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.binary import BAD_TYPE_MISMATCH, NO_TIME, Columns, publish_response, republish_response
 from uem.twin_core.errors import AdapterError
-from uem.twin_core.measurements import is_bad, is_overflow
+from uem.twin_core.measurements import is_bad
 
 __all__ = [
     "BAD_TYPE_MISMATCH",
@@ -28,34 +28,54 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one is made for every message, which being frozen would make thrice as dear
 class Notification:
     """What one message says; a row per value, times in ns UTC or NO_TIME, values raw.
 
-    The columns are views of the `Columns` they were decoded into. `others` has the encoded values that are no numbers,
-    by row; `available` the sequence numbers that can be sent again; `acknowledged` a status per acknowledgement.
+    The rows are in `columns`, which they were decoded into. `others` has the encoded values that are no numbers, by
+    row; `available` the sequence numbers that can be sent again; `acknowledged` a status per acknowledgement.
     """
 
     subscription: int
     sequence: int
     is_keep_alive: bool
     status_changes: list[int]
-    handle: NDArray[np.uint32]
-    value: NDArray[np.float64]
-    quality: NDArray[np.uint32]
-    source_time_ns: NDArray[np.int64]
-    server_time_ns: NDArray[np.int64]
-    others: dict[int, bytes]
+    columns: Columns
     available: list[int]
     acknowledged: list[int]
 
     @property
-    def overflow_count(self) -> int:
-        """Rows before which the server dropped at least one value."""
-        return int(np.count_nonzero(is_overflow(self.quality)))
+    def handle(self) -> NDArray[np.uint32]:
+        """By row, the number that was given to the tag."""
+        return self.columns.handle
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """By row; NaN for what is no number."""
+        return self.columns.value
+
+    @property
+    def quality(self) -> NDArray[np.uint32]:
+        """By row, the status code."""
+        return self.columns.quality
+
+    @property
+    def source_time_ns(self) -> NDArray[np.int64]:
+        """By row."""
+        return self.columns.source_time_ns
+
+    @property
+    def server_time_ns(self) -> NDArray[np.int64]:
+        """By row."""
+        return self.columns.server_time_ns
+
+    @property
+    def others(self) -> dict[int, bytes]:
+        """Encoded values that are no numbers, by row."""
+        return self.columns.others
 
 
-def decode(body: bytes, columns: Columns | None = None) -> Notification:
+def decode(body: bytes | memoryview, columns: Columns | None = None) -> Notification:
     """Decode the body of a PublishResponse message, into columns of its own or into those of the message before.
 
     Raises:
@@ -66,7 +86,7 @@ def decode(body: bytes, columns: Columns | None = None) -> Notification:
     result, subscription, available, _, acknowledged, sequence, parts, changes = publish_response(body, columns)
     if is_bad(result):
         raise AdapterError(f"the server refuses to publish: {ua.StatusCode(result).name}")
-    return _notification(subscription, sequence, parts, changes, columns, available, acknowledged)
+    return Notification(subscription, sequence, parts == 0, changes, columns, available, acknowledged)
 
 
 def decode_repeated(body: bytes, subscription: int) -> Notification:
@@ -79,32 +99,7 @@ def decode_repeated(body: bytes, subscription: int) -> Notification:
     result, sequence, parts, changes = republish_response(body, columns)
     if is_bad(result):
         raise AdapterError(f"the server refuses to publish again: {ua.StatusCode(result).name}")
-    return _notification(subscription, sequence, parts, changes, columns, [], [])
-
-
-def _notification(
-    subscription: int,
-    sequence: int,
-    parts: int,
-    status_changes: list[int],
-    columns: Columns,
-    available: list[int],
-    acknowledged: list[int],
-) -> Notification:
-    return Notification(
-        subscription,
-        sequence,
-        parts == 0,
-        status_changes,
-        columns.handle,
-        columns.value,
-        columns.quality,
-        columns.source_time_ns,
-        columns.server_time_ns,
-        columns.others,
-        available,
-        acknowledged,
-    )
+    return Notification(subscription, sequence, parts == 0, changes, columns, [], [])
 
 
 def variant(encoded: bytes) -> ua.Variant:

@@ -1,21 +1,23 @@
 """The requests of the state machine `desired` as calls of asyncua's services, in chunks that the server takes."""
 
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from asyncua import Client, ua
 from asyncua.ua.ua_binary import struct_from_binary
 
 from uem.hardware_adapters.opcua.channel import Channel
 from uem.hardware_adapters.opcua.desired import MOST_PER_CALL, Ask, Limits, Refusal, What
+from uem.twin_core.measurements import NS_PER_S
 from uem.twin_core.plant.territory import TagBinding
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_EXPLAINED = 10  # missing tags for which the neighbours are looked up
+NEARLY_ALIKE_NS = 10 * NS_PER_S  # so much more is read rather than asked for apart
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HISTORY_READ = 0x04  # bit of AccessLevel
 
@@ -34,7 +36,15 @@ _FILTER_REFUSED = (
     ua.StatusCodes.BadMonitoredItemFilterUnsupported,
     ua.StatusCodes.BadMonitoredItemFilterInvalid,
     ua.StatusCodes.BadFilterNotAllowed,
+    ua.StatusCodes.BadDeadbandFilterInvalid,
 )
+
+
+class Page(NamedTuple):
+    """A part of a history by tag, and the tags of which it is the last part."""
+
+    values: dict[int, list[ua.DataValue]]
+    complete: frozenset[int]
 
 
 def why(error: ua.UaStatusCodeError) -> Refusal:
@@ -170,20 +180,19 @@ class Services:
         return [_problem(each.StatusCode) for each in results]
 
     def _item(self, tag: int, node: ua.NodeId, with_filter: bool) -> ua.MonitoredItemCreateRequest:
-        sampling_ms = self._bindings[tag].sampling_ms
+        binding = self._bindings[tag]
+        sampling_ms = binding.sampling_ms
+        enough = max(100, math.ceil(2 * self._publish_interval_ms / max(sampling_ms, 1.0)))
         item = ua.MonitoredItemCreateRequest()
         item.ItemToMonitor.NodeId = node
         item.ItemToMonitor.AttributeId = ua.AttributeIds.Value
         item.MonitoringMode = ua.MonitoringMode.Reporting
         item.RequestedParameters.ClientHandle = tag
         item.RequestedParameters.SamplingInterval = sampling_ms
-        item.RequestedParameters.QueueSize = max(100, math.ceil(2 * self._publish_interval_ms / max(sampling_ms, 1.0)))
+        item.RequestedParameters.QueueSize = binding.queue_size or enough
         item.RequestedParameters.DiscardOldest = True
-        if with_filter:  # a reading that repeats the one before is still a reading
-            changes = ua.DataChangeFilter()
-            changes.Trigger = ua.DataChangeTrigger.StatusValueTimestamp
-            changes.DeadbandType = ua.DeadbandType.None_
-            item.RequestedParameters.Filter = changes
+        if with_filter:
+            item.RequestedParameters.Filter = _filter(binding)
         return item
 
     # --- history ---
@@ -201,43 +210,81 @@ class Services:
             if level.Value is not None and level.Value.Value is not None and int(level.Value.Value) & _HISTORY_READ
         }
 
-    async def history(self, nodes: Mapping[int, Any], start_ns: int, end_ns: int) -> dict[int, list[ua.DataValue]]:
-        """All raw values of tags in an interval; a tag whose history cannot be read is left out."""
-        found: dict[int, list[ua.DataValue]] = {}
-        tags = list(nodes)
-        for at in range(0, len(tags), self._most_history):
-            some = {tag: nodes[tag] for tag in tags[at : at + self._most_history]}
-            found |= await self._history_of(some, start_ns, end_ns)
-        return found
+    async def history(
+        self, nodes: Mapping[int, Any], starts_ns: Mapping[int, int], ends_ns: Mapping[int, int]
+    ) -> AsyncIterator[Page]:
+        """Raw values of tags, each in its interval and maybe some around it, of a tag in the order of time.
 
-    async def _history_of(self, nodes: Mapping[int, Any], start_ns: int, end_ns: int) -> dict[int, list[ua.DataValue]]:
-        details = ua.ReadRawModifiedDetails()
-        details.IsReadModified = False
-        details.StartTime = _EPOCH + timedelta(microseconds=start_ns // 1000)
-        details.EndTime = _EPOCH + timedelta(microseconds=end_ns // 1000 + 1)
-        details.NumValuesPerNode = 0
-        details.ReturnBounds = False
-        found: dict[int, list[ua.DataValue]] = {tag: [] for tag in nodes}
-        more: dict[int, bytes | None] = dict.fromkeys(nodes)
-        while more:
-            parameters = ua.HistoryReadParameters()
-            parameters.HistoryReadDetails = details
-            parameters.ReleaseContinuationPoints = False  # by default the library lets go of them
-            parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
-            for tag, point in more.items():
-                value = ua.HistoryReadValueId()
-                value.NodeId = nodes[tag]
-                value.ContinuationPoint = point
-                parameters.NodesToRead.append(value)
-            asked, more = list(more), {}
-            for tag, result in zip(asked, await self._session.history_read(parameters), strict=True):
-                if not result.StatusCode.is_good() or result.HistoryData is None:
-                    found.pop(tag)
-                    continue
-                found[tag] += result.HistoryData.DataValues
-                if result.ContinuationPoint:
-                    more[tag] = result.ContinuationPoint
-        return found
+        A page is what the server gives at once. A tag whose history cannot be read, or not to its end, is in no
+        `complete`.
+        """
+        for tags in alike(starts_ns, ends_ns, self._most_history):
+            details = ua.ReadRawModifiedDetails()
+            details.IsReadModified = False
+            details.StartTime = _EPOCH + timedelta(microseconds=min(starts_ns[tag] for tag in tags) // 1000)
+            details.EndTime = _EPOCH + timedelta(microseconds=max(ends_ns[tag] for tag in tags) // 1000 + 1)
+            details.NumValuesPerNode = 0
+            details.ReturnBounds = False
+            points: dict[int, bytes | None] = dict.fromkeys(tags)
+            while points:
+                page, points = await self._history_page(details, nodes, points)
+                yield page
+
+    async def _history_page(
+        self, details: ua.ReadRawModifiedDetails, nodes: Mapping[int, Any], points: Mapping[int, bytes | None]
+    ) -> tuple[Page, dict[int, bytes | None]]:
+        """What the server gives at these continuation points, and those of the next page."""
+        parameters = ua.HistoryReadParameters()
+        parameters.HistoryReadDetails = details
+        parameters.ReleaseContinuationPoints = False  # by default the library lets go of them
+        parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
+        for tag, point in points.items():
+            value = ua.HistoryReadValueId()
+            value.NodeId = nodes[tag]
+            value.ContinuationPoint = point
+            parameters.NodesToRead.append(value)
+        results = zip(points, await self._session.history_read(parameters), strict=True)
+        good = {tag: each for tag, each in results if each.StatusCode.is_good() and each.HistoryData is not None}
+        following = {tag: each.ContinuationPoint for tag, each in good.items() if each.ContinuationPoint}
+        values = {tag: each.HistoryData.DataValues for tag, each in good.items()}
+        return Page(values, frozenset(values.keys() - following.keys())), following
+
+
+def alike(starts_ns: Mapping[int, int], ends_ns: Mapping[int, int], most: int) -> Iterator[list[int]]:
+    """Tags to be read together: at most `most`, and of none much more than twice its own interval.
+
+    A request has one interval for all its tags: a set point of last month must not make us read the month of all.
+    """
+    if not starts_ns:
+        return
+    end_ns = max(ends_ns.values())
+    tags: list[int] = []
+    for tag in sorted(starts_ns, key=lambda tag: starts_ns[tag]):
+        if tags and (
+            len(tags) == most or end_ns - starts_ns[tags[0]] > 2 * (end_ns - starts_ns[tag]) + NEARLY_ALIKE_NS
+        ):
+            yield tags
+            tags = []
+        tags.append(tag)
+    yield tags
+
+
+def _filter(binding: TagBinding) -> ua.DataChangeFilter:
+    """What of a tag is told: every reading, also one that repeats the one before, or what leaves its deadband."""
+    changes = ua.DataChangeFilter()
+    changes.Trigger = ua.DataChangeTrigger.StatusValueTimestamp
+    changes.DeadbandType = ua.DeadbandType.None_
+    if has_deadband(binding):
+        changes.Trigger = ua.DataChangeTrigger.StatusValue
+        is_absolute = binding.deadband > 0
+        changes.DeadbandType = ua.DeadbandType.Absolute if is_absolute else ua.DeadbandType.Percent
+        changes.DeadbandValue = binding.deadband / abs(binding.scale) if is_absolute else binding.deadband_percent
+    return changes
+
+
+def has_deadband(binding: TagBinding) -> bool:
+    """Whether small changes of a tag are not told."""
+    return binding.deadband > 0 or binding.deadband_percent > 0
 
 
 def _problem(status: ua.StatusCode) -> object:

@@ -1,9 +1,9 @@
-"""One plant behind a real OPC UA server: nodes from the tag table, values from a recording."""
+"""One plant behind a real OPC UA server: nodes from the tag table, values from a recording or from a simulation."""
 
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.server.server import AddressSpace, PointServer
+from uem.hardware_adapters.simulator.living import Told
 from uem.hardware_adapters.simulator.recording import RecordedColumns, schedule
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.measurements import NS_PER_S
@@ -32,8 +33,14 @@ class PlantServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        start_ns: int | None = None,
     ) -> None:
-        """Nothing is opened yet. `bindings` are the tags of this plant; `port` 0 takes a free one."""
+        """Nothing is opened yet. `bindings` are the tags of this plant; `port` 0 takes a free one.
+
+        `start_ns` is the source time of nodes without a value: by default the epoch of the recording.
+
+        InvalidInput when the plant wants security policy None and `host` or `certificates` do not allow it.
+        """
         self.plant = plant
         self.bindings = tuple(bindings)
         self.rows_written = 0
@@ -49,8 +56,11 @@ class PlantServer:
             policies=[plant.security_policy],
             samples=False,
             history_rows=HISTORY_ROWS,
-            start_ns=plant.recording.epoch_ns if plant.recording else None,
+            start_ns=plant.recording.epoch_ns if plant.recording else start_ns,
         )
+        self._scale = np.array([binding.scale for binding in self.bindings])
+        self._offset = np.array([binding.offset for binding in self.bindings])
+        self._point = {binding.tag.name: k for k, binding in enumerate(self.bindings)}
 
     @property
     def endpoint(self) -> str:
@@ -90,6 +100,16 @@ class PlantServer:
     ) -> None:
         """Write one row, a raw value and a StatusCode per binding, all with the same source time."""
         self._server.write(raw, quality, source_time_ns)
+        self.rows_written += 1
+
+    async def tell(self, told: Told, silent: Collection[str] = ()) -> None:
+        """Write what instruments of this plant show; other tags, `silent` or not, keep what they have."""
+        rows = [(self._point[tag], *its) for tag, *its in told if tag in self._point]
+        if not rows:
+            return
+        point, times, values, quality = (np.array(column) for column in zip(*rows, strict=True))
+        raw = (values - self._offset[point]) / self._scale[point]
+        self._server.write(raw, quality.astype(np.uint32), times.astype(np.int64), point)
         self.rows_written += 1
 
     async def _make_nodes(self, space: AddressSpace) -> None:

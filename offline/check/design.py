@@ -9,9 +9,9 @@ from uem.offline.check.finding import Finding, Severity
 from uem.offline.output import Tell
 from uem.offline.run import Run, run
 from uem.offline.run_inputs import Value
-from uem.offline.sides import is_consumer
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged
 from uem.twin_core.plant.network import Network, Pump, PumpControl
+from uem.twin_core.plant.sides import is_consumer
 from uem.twin_core.plant.territory import Territory
 from uem.twin_core.plant.units import HeatDemand, HeatLoad, Substation
 from uem.twin_core.thermal.water import density_kg_m3

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from statistics import median
 
 from uem.offline.check.finding import Finding, Severity
-from uem.offline.sides import is_consumer
 from uem.twin_core.plant.network import Edge, Network, NodeKind, Pipe
+from uem.twin_core.plant.sides import is_consumer
 from uem.twin_core.plant.units import (
     FlowControl,
     HeatDemand,

@@ -6,8 +6,8 @@ from math import dist
 from statistics import median
 
 from uem.offline.check.finding import Finding, Severity
-from uem.offline.sides import neighbours, sides
 from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.sides import neighbours, sides
 
 SHORTEST_M = 0.1
 SAME_PLACE_M = 0.05

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from uem.offline.check.finding import Finding, Severity
-from uem.offline.sides import Side, anchors, is_consumer, neighbours, reached, sides
 from uem.twin_core.plant.network import Edge, Network, NodeKind
+from uem.twin_core.plant.sides import Side, anchors, is_consumer, neighbours, reached, sides
 from uem.twin_core.plant.units import Unit
 
 # A part with so many against its majority is two sides joined, rather than some units drawn the wrong way.

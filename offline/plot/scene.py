@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import atan2, ceil, cos, dist, floor, hypot, isfinite, log10, nan, sin, sqrt
 from typing import NamedTuple
 
-from uem.offline.plot.layout import positions
-from uem.offline.sides import Side, is_consumer, neighbours, sides
+from uem.twin_core.plant.layout import positions
 from uem.twin_core.plant.network import Network, NodeKind
+from uem.twin_core.plant.sides import Side, is_consumer, neighbours, sides
 from uem.twin_core.plant.units import StorageTank
 
 WIDTH = 1000.0

@@ -22,7 +22,7 @@ from uem.twin_core.errors import TwinError
 
 # How much longer than by default cases that draw random numbers run.
 EFFORT: ContextVar[float] = ContextVar("effort", default=1.0)
-# Whether they run until each of their figures is as sure as the leading one has to be.
+# Whether cases run in full: until each figure is as sure as the leading one has to be, over all days, in all steps.
 EVERY_FIGURE: ContextVar[bool] = ContextVar("every_figure", default=False)
 
 

@@ -5,16 +5,18 @@ shape that stations of the same group had on heating days; hot water has the sha
 shapes: examples/vallee/README.md.
 """
 
-import csv
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uem.offline.valley.customers import DESIGN_OUTDOOR_C, HEATING_LIMIT_C, KINDS, SUPPLY_C, Customer
 from uem.offline.valley.plant import WASTE_KG_S
+from uem.territories import climate
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.plant.simulation import HOURS
 
 Array = NDArray[np.float64]
 Row = list[str]
@@ -22,7 +24,8 @@ Row = list[str]
 LOWEST_SUPPLY_C = 85.0  # from the heating limit on
 SLIDING = ("incinerator", "wood-1", "wood-2", "gas-1", "gas-2")  # units whose supply temperature follows the weather
 GROUND_C = 11.0
-HOURS = 24
+WEATHER, PROFILES = "lyon_bron.csv", "demand_profiles.csv"  # beside the territory file
+EXAMPLE = Path(str(files("uem.examples"))) / "vallee"
 
 
 def days() -> list[str]:
@@ -76,15 +79,9 @@ def inputs(customers: Sequence[tuple[str, Customer]], prefixes: Sequence[str], d
 
 def profiles() -> dict[tuple[str, str, str], Array]:
     """Shape of a day, mean 1, by (group, use, kind of day)."""
-    rows = _rows("demand_profiles.csv")
-    return {(r["group"], r["use"], r["day"]): np.array([float(r[f"h{h:02d}"]) for h in range(HOURS)]) for r in rows}
+    return {key: np.array(hours) for key, hours in climate.profiles(EXAMPLE / PROFILES).items()}
 
 
 def _weather() -> list[tuple[str, float]]:
     """(day, mean temperature) of every hour of the typical year."""
-    return [(f"{int(r['month']):02d}-{int(r['day']):02d}", float(r["t_db_c"])) for r in _rows("lyon_bron.csv")]
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with (files("uem.examples") / "vallee" / name).open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return climate.typical_year(EXAMPLE / WEATHER)

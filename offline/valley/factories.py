@@ -7,6 +7,8 @@ cold for it and leaves by their own coolers.
 
 from typing import Any
 
+from uem.offline.valley.tags import tagged
+
 Table = dict[str, Any]
 
 DAY_H = 24.0
@@ -19,7 +21,8 @@ def shifts(days: int, begin_h: float, end_h: float) -> list[list[float]]:
 
 def factories(prefix: str, network: str) -> list[Table]:
     """All four, those that give heat to `network` first."""
-    return [graphite(prefix, network), chemicals(prefix, network), machining(prefix), dairy(prefix)]
+    works = [graphite(prefix, network), chemicals(prefix, network), machining(prefix), dairy(prefix)]
+    return [tagged(factory) for factory in works]
 
 
 def _law(law: str, **told: float) -> Table:

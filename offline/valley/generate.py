@@ -7,6 +7,7 @@ the pressures of its own district.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -28,8 +29,13 @@ MOST_TIMES = 200
 SEED = 2  # of the example that ships
 VALLEY_FLOOR_M, FALL, RISE_M = 165.0, 0.0008, 14.0  # level at the beginning, fall of the river, of the sides above it
 MOST_CRITICAL = 8  # pumps that may look at a customer each; more hold a constant rise
-INSTRUMENTED = 40  # crossings of a district
+ON_THE_MBUS = ("houses",)  # kinds of customers whose heat meters are
+INSTRUMENTED = 70  # crossings of a district
 NETWORK = "valley"
+EPOCH = datetime(2026, 1, 12, 5, tzinfo=UTC)  # when simulated plants begin: a Monday in January
+# EUR per kWh, of no real contract. Who brings waste pays for it; that is no cost of heat.
+PRICES = {"gas": 0.05, "wood": 0.03, "waste": 0.0, "electricity": 0.12, "electricity_sold": 0.06}
+NO_QUOTATION = "a round figure for a valley that does not exist: no quotation"
 
 Table = dict[str, Any]
 
@@ -73,10 +79,13 @@ class Valley:
     def tag_rows(self) -> Iterator[list[str]]:
         """Rows of the tag table, the header first."""
         network = self.territory["networks"][0]
-        units = [unit for unit in network["units"] if unit["kind"] != "substation"]
-        stations = [prefix + customer.name for prefix, customer in self.customers]
+        units = [(self._prefix(u["name"]), u) for u in network["units"] if u["kind"] != "substation"]
+        stations = [(prefix, prefix + c.name, c.kind in ON_THE_MBUS) for prefix, c in self.customers]
         places = [name for district in self.districts for name in _instrumented(district)]
         return tags.rows(stations, places, units, self.territory["factories"])
+
+    def _prefix(self, name: str) -> str:
+        return next(district.prefix for district in self.districts if name.startswith(district.prefix))
 
     def day_rows(self, day: str, *, weekend: bool = False) -> list[list[str]]:
         """Rows of the inputs of a day such as 01-18 for `uem run`, the header first; InvalidInput if there is none."""
@@ -97,16 +106,36 @@ def valley(seed: int = SEED, times: int = 1, name: str = "vallee") -> Valley:
         begin_m = districts[-1].end_m if districts else 0.0
         districts.append(_district(Random(rng.random()), f"d{number + 1:03d}-" if times > 1 else "", begin_m))
     works = [table for district in districts for table in factories(district.prefix, NETWORK)]
-    plants = ["energy-plant", "stations", *(factory["name"] for factory in works)]
     territory: Table = {
         "name": name,
         "title": "A valley of industry and the towns that it warms",
         "tags": "tags.csv",
-        "plants": [{"name": p, "endpoint": f"opc.tcp://127.0.0.1:{4851 + k}/uem"} for k, p in enumerate(plants)],
+        "plants": [*tags.plants([district.prefix for district in districts], works)],
+        "simulation": _simulation(districts),
+        "prices": [
+            {"carrier": carrier, "eur_per_kwh": price, "source": NO_QUOTATION, "date": "2024-01-01"}
+            for carrier, price in PRICES.items()
+        ],
         "networks": [_network(districts)],
         "factories": works,
     }
     return Valley(territory, districts)
+
+
+def _simulation(districts: Sequence[District]) -> Table:
+    """What drives the plants while they are simulated."""
+
+    def of_group(group: str) -> list[str]:
+        each = ((d.prefix + c.name, of_customers.KINDS[c.kind].group) for d in districts for c in d.customers)
+        return [name for name, its in each if its == group]
+
+    return {
+        "epoch": EPOCH,
+        "weather": demand.WEATHER,
+        "demand": demand.PROFILES,
+        "large": of_group("large"),
+        "small": of_group("small"),
+    }
 
 
 def _district(rng: Random, prefix: str, begin_m: float) -> District:
@@ -147,6 +176,8 @@ def _network(districts: Sequence[District]) -> Table:
         "name": NETWORK,
         "title": "Heat network of the valley",
         "ambient_c": demand.GROUND_C,
+        "outdoor_temperature_tag": "outdoor/temperature",
+        "forecast_horizon_s": 86_400.0,
         "mirror": {"exclude": [f"{district.prefix}{name}" for district in districts for name in INSIDE]},
         "nodes": [node for part in parts for node in part["nodes"]] + [link["node"] for link in links],
         "pipe_classes": pipe_classes({pipe["pipe_class"] for pipe in pipes}),

@@ -41,6 +41,21 @@ CREATE TABLE forecast (id INTEGER PRIMARY KEY, asset TEXT NOT NULL, issue_ns INT
   last_ns INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE UNIQUE INDEX forecast_by_issue ON forecast (asset, issue_ns);
 """,
+    """
+-- What plants said of their alarms, in the order in which it came.
+CREATE TABLE alarm (id INTEGER PRIMARY KEY, plant TEXT NOT NULL, condition TEXT NOT NULL, branch TEXT NOT NULL,
+  source TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, state TEXT NOT NULL, severity INTEGER NOT NULL,
+  time_ns INTEGER NOT NULL, quality INTEGER NOT NULL, event TEXT NOT NULL);
+CREATE INDEX alarm_by_condition ON alarm (plant, condition, branch, time_ns);
+""",
+    """
+-- Whether newer rows may have come before.
+ALTER TABLE tail ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
+""",
+    """
+-- For finding the old ones.
+CREATE INDEX alarm_by_time ON alarm (plant, time_ns);
+""",
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -1,7 +1,9 @@
 """Forecasts by issue time: what was expected of an asset, and when it was said."""
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from sqlite3 import Connection
 
 from uem.services.history import chunks
@@ -12,31 +14,48 @@ _LOG = logging.getLogger(__name__)
 
 
 def insert(writer: Connection, forecasts: Iterable[KeptForecast]) -> None:
-    """Write forecasts down; of two of one issue time the one that reaches farther stays, or else the newer one."""
+    """Write forecasts down; of two of one issue time the first stays: what was said is not unsaid."""
     writer.executemany(
-        "INSERT INTO forecast (asset, issue_ns, last_ns, data, crc) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT (asset, issue_ns) DO UPDATE SET last_ns = excluded.last_ns, data = excluded.data, "
-        "crc = excluded.crc WHERE excluded.last_ns >= last_ns",
+        "INSERT OR IGNORE INTO forecast (asset, issue_ns, last_ns, data, crc) VALUES (?, ?, ?, ?, ?)",
         [(*kept, chunks.checksum(kept.data, kept.issue_ns, kept.last_ns)) for kept in forecasts],
     )
 
 
+def forget(writer: Connection, keep_ns: int) -> None:
+    """Delete what says nothing for the last `keep_ns` before the newest forecast of the same asset was issued."""
+    newest = writer.execute("SELECT asset, max(issue_ns) FROM forecast GROUP BY asset").fetchall()
+    writer.executemany(
+        "DELETE FROM forecast WHERE asset = ? AND last_ns < ?",
+        [(asset, max(issue_ns - keep_ns, -(2**63))) for asset, issue_ns in newest],
+    )
+
+
 def select(
-    connection: Connection, asset: str, start_ns: int, end_ns: int, valid_ns: int, most: int
+    connection: Connection,
+    asset: str,
+    start_ns: int,
+    end_ns: int,
+    valid_ns: int,
+    most: int,
+    newest_first: bool,
 ) -> list[KeptForecast]:
     """See Store.forecasts; a damaged one is named in the log and left out."""
-    found = connection.execute(
+    cursor = connection.execute(
         "SELECT crc, asset, issue_ns, last_ns, data FROM forecast "
-        "WHERE asset = ? AND issue_ns >= ? AND issue_ns < ? AND last_ns >= ? ORDER BY issue_ns LIMIT ?",
-        (asset, start_ns, end_ns, valid_ns, most),
+        "WHERE asset = ? AND issue_ns >= ? AND issue_ns < ? AND last_ns >= ? "
+        f"ORDER BY issue_ns {'DESC' if newest_first else 'ASC'}",
+        (asset, start_ns, end_ns, valid_ns),
     )
-    forecasts = []
-    for crc, *columns in found:
-        kept = KeptForecast(*columns)
+    with contextlib.closing(cursor):
+        return list(islice(_sound(cursor), most))
+
+
+def _sound(rows: Iterable[tuple[int, str, int, int, bytes]]) -> Iterator[KeptForecast]:
+    for crc, asset, issue_ns, last_ns, data in rows:
+        kept = KeptForecast(asset, issue_ns, last_ns, data)
         try:
             chunks.check(kept.data, crc, kept.issue_ns, kept.last_ns)
         except CorruptChunk as error:
-            _LOG.error("the forecast of %s issued at %d ns cannot be read: %s", asset, kept.issue_ns, error)
-            continue
-        forecasts.append(kept)
-    return forecasts
+            _LOG.error("the forecast of %s issued at %d ns cannot be read: %s", kept.asset, kept.issue_ns, error)
+        else:
+            yield kept

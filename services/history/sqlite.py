@@ -20,18 +20,19 @@ from time import monotonic, perf_counter
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from uem.services.history import chunks, compaction, database, forecasts, gaps, reading, retention
+from uem.services.history import alarms, chunks, commits, compaction, database, forecasts, gaps, reading, retention
 from uem.services.history.chunks import Columns, CorruptChunk, joined
 from uem.services.history.reading import Meta
-from uem.services.history.store import GapKey, KeptForecast, SequenceGap, Stored, TagStats
+from uem.services.history.store import Commit, GapKey, KeptForecast, SequenceGap, Stored, TagStats
 from uem.services.history.tail import Segment, Tail, segment
 from uem.services.metrics import Metrics
+from uem.twin_core.alarms import Alarm
 from uem.twin_core.errors import StorageError
 from uem.twin_core.measurements import Gap, Samples
 
 _TAGS_AT_ONCE = 100
+_LONG_COMMIT_S = 1.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,6 +55,8 @@ class _Job(NamedTuple):
     sequence: int
     samples: Samples
     gaps: Sequence[Gap]
+    alarms: Sequence[Alarm]
+    behind: bool
     done: "Future[Stored]"
 
 
@@ -91,10 +94,12 @@ class SqliteStore:
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._first_contact: dict[str, int] = {}
         self._problem: str | None = None
+        self._commit_began = math.inf  # of the commit that runs
         self._closed = False
         self._move: compaction.Move | None = None
         self._pause_until = 0  # rows of the tail; after a step that failed
         self._known_corrupt: set[Meta] = set()
+        self._to_forget: list[int] = []  # tags that were not looked at yet
         self._forget_at = monotonic() if math.isfinite(self._tuning.keep_s) else math.inf
         self._damaged: list[Meta] = []  # known to the writer and not yet set aside
         self._jobs: queue.SimpleQueue[_Job | _Keep | Meta | None] = queue.SimpleQueue()
@@ -107,13 +112,21 @@ class SqliteStore:
 
     # What callers use.
 
-    def append(self, producer: str, sequence: int, samples: Samples, gaps: Sequence[Gap] = ()) -> "Future[Stored]":
+    def append(
+        self,
+        producer: str,
+        sequence: int,
+        samples: Samples,
+        gaps: Sequence[Gap] = (),
+        alarms: Sequence[Alarm] = (),
+        behind: bool = False,
+    ) -> "Future[Stored]":
         """See Store."""
         done: Future[Stored] = Future()
         if self._closed:
             done.set_exception(StorageError(f"{self._path} is closed"))
         else:
-            self._jobs.put(_Job(producer, sequence, samples, gaps, done))
+            self._jobs.put(_Job(producer, sequence, samples, gaps, alarms, behind, done))
         return done
 
     def last_sequence(self, producer: str) -> int:
@@ -128,6 +141,16 @@ class SqliteStore:
         columns = joined(parts)
         tag = np.repeat(np.arange(len(tags), dtype=np.uint32), [part.rows for part in parts])
         return Samples(tuple(tags), tag, columns.time, columns.value, columns.quality)
+
+    def commits(self, after: int, most_rows: int) -> list[Commit] | None:
+        """See Store."""
+        with self._reader() as (connection, _):
+            return commits.after(connection, after, most_rows)
+
+    def last_commit(self) -> int:
+        """See Store."""
+        with self._reader() as (connection, _):
+            return commits.last(connection)
 
     def page(self, tag: str, start_ns: int, end_ns: int, most: int) -> Samples:
         """See Store."""
@@ -151,6 +174,11 @@ class SqliteStore:
         with self._reader() as (connection, _):
             return gaps.page(connection, numbers, start_ns, end_ns, most, after or gaps.FIRST)
 
+    def alarms(self, plant: str, history: bool, most: int, after: int = 0) -> list[tuple[int, Alarm]]:
+        """See Store."""
+        with self._reader() as (connection, _):
+            return alarms.page(connection, plant, history, most, after)
+
     def keep_forecast(self, forecast: KeptForecast) -> "Future[None]":
         """See Store."""
         done: Future[None] = Future()
@@ -160,13 +188,18 @@ class SqliteStore:
             self._jobs.put(_Keep(forecast, done))
         return done
 
-    def forecasts(self, asset: str, start_ns: int, end_ns: int, valid_ns: int, most: int) -> list[KeptForecast]:
+    def forecasts(
+        self, asset: str, start_ns: int, end_ns: int, valid_ns: int, most: int, newest_first: bool = False
+    ) -> list[KeptForecast]:
         """See Store."""
         with self._reader() as (connection, _):
-            return forecasts.select(connection, asset, start_ns, end_ns, valid_ns, most)
+            return forecasts.select(connection, asset, start_ns, end_ns, valid_ns, most, newest_first)
 
     def problem(self) -> str | None:
         """See Store."""
+        lasts_s = monotonic() - self._commit_began
+        if lasts_s > _LONG_COMMIT_S:
+            return f"{self._path}: a commit has waited for the disk for {lasts_s:.0f} s"
         return self._problem
 
     def close(self) -> None:
@@ -208,7 +241,7 @@ class SqliteStore:
                     gaps.insert_damaged(self._writer, self._tag_ids.values(), first_ns, last_ns)
                 self._writer.execute("DELETE FROM tail WHERE id = ?", (number,))
 
-    # Writing; all below runs in the one writing thread.
+    # Writing; all below runs in the one writing thread. Nothing may end it: who appends would wait for ever.
 
     def _write(self) -> None:
         more = False
@@ -220,11 +253,10 @@ class SqliteStore:
                 self._keep_forecasts()
             if self._damaged:
                 self._set_aside()
-            if monotonic() >= self._forget_at:
-                self._forget()
+            more = self._forget()
             if last:
                 return
-            more = self._compact()
+            more = self._compact() or more
 
     def _gather(self, wait: bool) -> tuple[list[_Job], bool]:
         """The batches of the next commit, and whether the store is closing."""
@@ -238,11 +270,12 @@ class SqliteStore:
         while job is not None:
             if isinstance(job, Meta):
                 self._damaged.append(job)
-            elif isinstance(job, _Keep):
-                self._to_keep.append(job)
             elif job.done.set_running_or_notify_cancel():
-                group.append(job)
-                rows += len(job.samples)
+                if isinstance(job, _Keep):
+                    self._to_keep.append(job)
+                else:
+                    group.append(job)
+                    rows += len(job.samples)
             wait_s = deadline - monotonic()
             if rows >= self._tuning.commit_rows:
                 return group, False
@@ -272,8 +305,8 @@ class SqliteStore:
                 accepted.append(job)
                 outcomes.append((job, Stored(len(job.samples), False)))
         try:
-            told = [gap for job in accepted for gap in job.gaps]
-            self._store(Samples.concatenate([job.samples for job in accepted]), told, sequences)
+            self._commit_began = monotonic()
+            self._store(accepted, sequences)
         except Exception as error:
             self._failed.add()
             self._problem = str(error)
@@ -282,32 +315,38 @@ class SqliteStore:
             for job, _ in outcomes:
                 job.done.set_exception(error)
             return
+        finally:
+            self._commit_began = math.inf
         for job, stored in outcomes:
             job.done.set_result(stored)
 
-    def _store(self, samples: Samples, told: list[Gap], sequences: dict[str, int]) -> None:
+    def _store(self, jobs: list[_Job], sequences: dict[str, int]) -> None:
         if not sequences:
             return
         begin = perf_counter()
-        newest: Segment | None = None
+        told = [gap for job in jobs for gap in job.gaps]
+        said = [alarm for job in jobs for alarm in job.alarms]
+        samples = Samples.concatenate([job.samples for job in jobs])
+        flags = {job.behind for job in jobs if len(job.samples)}
+        behind = np.repeat([job.behind for job in jobs], [len(job.samples) for job in jobs])
+        newest: list[Segment] = []
         with self._transaction():
             used = [samples.names[int(i)] for i in np.unique(samples.tag)]
             new_ids = self._insert_tags([*used, *(gap.tag for gap in told)])
             if told:
                 gaps.insert(self._writer, told, self._tag_ids | new_ids)
-            if len(samples):
-                ids = np.array([new_ids.get(n) or self._tag_ids.get(n, 0) for n in samples.names], np.uint32)
-                newest = segment(ids[samples.tag], Columns(samples.source_time_ns, samples.value, samples.quality))
-                data = chunks.pack_batch(*newest)
-                self._writer.execute(
-                    "INSERT INTO tail (sample_count, crc, data, first_ns, last_ns) VALUES (?, ?, ?, ?, ?)",
-                    (len(samples), chunks.checksum(data, len(samples)), data, *_span(samples.source_time_ns)),
-                )
+            if said:
+                alarms.insert(self._writer, said)
+            ids = np.array([new_ids.get(n) or self._tag_ids.get(n, 0) for n in samples.names], np.uint32)
+            for flag in sorted(flags):
+                rows = samples if len(flags) == 1 else samples.take(behind == flag)
+                newest.append(segment(ids[rows.tag], Columns(rows.source_time_ns, rows.value, rows.quality)))
+                commits.insert(self._writer, newest[-1], flag)
             self._writer.executemany("INSERT OR REPLACE INTO producer VALUES (?, ?)", sequences.items())
         self._tag_ids.update(new_ids)
         self._sequences.update(sequences)
-        if newest is not None:
-            self._tail = self._tail.add(newest)
+        for part in newest:
+            self._tail = self._tail.add(part)
         self._problem = None
         self._counted.add(len(samples))
         self._seconds.observe(perf_counter() - begin)
@@ -327,11 +366,14 @@ class SqliteStore:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._commit_began = min(self._commit_began, monotonic())
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+            finally:
+                self._commit_began = math.inf
 
     # From the tail into chunks.
 
@@ -341,13 +383,13 @@ class SqliteStore:
         enough = max(tuning.tail_rows, tuning.tail_rows_per_tag * len(self._tag_ids))
         if tail.rows < self._pause_until:
             return False
-        if self._move is None:
-            if tail.rows < enough and tail.commits < tuning.tail_commits:
-                return False
-            self._move = compaction.Move(self._writer, tail, self._report)
-            self._tail = tail.freeze()
+        if self._move is None and tail.rows < enough and tail.commits < tuning.tail_commits:
+            return False
         self._pause_until = 0
         try:
+            if self._move is None:
+                self._move = compaction.Move(self._writer, tail, self._report)
+                self._tail = tail.freeze()
             with self._transaction():
                 # In a flood commits wait for the move, else the tail would outgrow the memory.
                 left = self._move.step(tuning.move_s if tail.rows < 2 * enough else math.inf)
@@ -368,7 +410,7 @@ class SqliteStore:
         try:
             with self._transaction():
                 forecasts.insert(self._writer, [keep.forecast for keep in kept])
-        except StorageError as error:
+        except Exception as error:
             for keep in kept:
                 keep.done.set_exception(error)
             return
@@ -377,17 +419,26 @@ class SqliteStore:
 
     # Old and damaged chunks.
 
-    def _forget(self) -> None:
-        """Delete what is older than is kept, some tags in each transaction."""
-        self._forget_at = monotonic() + self._tuning.forget_every_s
-        ids = list(self._tag_ids.values())
+    def _forget(self) -> bool:
+        """Delete what is older than is kept, of some tags, so that commits need not wait; whether there is more."""
+        if not self._to_forget:
+            if monotonic() < self._forget_at:
+                return False
+            self._forget_at = monotonic() + self._tuning.forget_every_s
+            self._to_forget = list(self._tag_ids.values())
+        keep_ns, some = round(self._tuning.keep_s * 1e9), self._to_forget[-_TAGS_AT_ONCE:]
+        del self._to_forget[-_TAGS_AT_ONCE:]
         try:
-            for begin in range(0, len(ids), _TAGS_AT_ONCE):
-                with self._transaction():
-                    for tag in ids[begin : begin + _TAGS_AT_ONCE]:
-                        self._forgotten.add(retention.forget(self._writer, tag, round(self._tuning.keep_s * 1e9)))
-        except StorageError as error:
+            with self._transaction():
+                count = sum(retention.forget(self._writer, tag, keep_ns) for tag in some)
+                if not self._to_forget:
+                    forecasts.forget(self._writer, keep_ns)
+                    alarms.forget(self._writer, keep_ns)
+            self._forgotten.add(count)
+        except Exception as error:
+            self._to_forget.clear()
             _LOG.warning("%s: old samples stay for now: %s", self._path, error)
+        return bool(self._to_forget)
 
     def _set_aside(self) -> None:
         """Move what readers found damaged to quarantine."""
@@ -396,7 +447,7 @@ class SqliteStore:
             with self._transaction():
                 for meta in damaged:
                     compaction.set_aside(self._writer, meta)
-        except StorageError as error:
+        except Exception as error:
             _LOG.warning("%s: %d damaged chunks stay where they are: %s", self._path, len(damaged), error)
 
     # Reading; in any thread.
@@ -434,10 +485,6 @@ class SqliteStore:
         self._known_corrupt.add(meta)
         self._corrupt.add()
         self._jobs.put(meta)
-        name = next((name for name, number in self._tag_ids.items() if number == meta.tag), str(meta.tag))
+        name = next((name for name, number in list(self._tag_ids.items()) if number == meta.tag), str(meta.tag))
         where = f"{self._path}: {meta.rows} samples of {name} from {meta.first_ns} to {meta.last_ns} ns"
         _LOG.error("%s cannot be read: %s", where, error)
-
-
-def _span(times: NDArray[np.int64]) -> tuple[int, int]:
-    return int(times.min()), int(times.max())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.services.ingestion.convert import Reason
+from uem.twin_core.alarms import Alarm
 from uem.twin_core.measurements import BAD, NS_PER_S, Gap, Samples, Tag
 from uem.v1.ingestion_pb2 import (
     REJECTION_REASON_BAD_TIME,
@@ -67,6 +68,11 @@ class Checker:
         """The gaps to store: of a known tag, with an end that can be."""
         latest = now_ns + AHEAD_NS
         return [gap for gap in gaps if gap and gap.tag in self._index and EARLIEST_NS <= gap.end_ns <= latest]
+
+    def sift_alarms(self, alarms: Iterable[Alarm | None], now_ns: int) -> list[Alarm]:
+        """The alarms to store: those of a time that can be."""
+        latest = now_ns + AHEAD_NS
+        return [alarm for alarm in alarms if alarm and EARLIEST_NS <= alarm.time_ns <= latest]
 
 
 def _examples(samples: Samples, rows: NDArray[np.bool_]) -> tuple[str, ...]:

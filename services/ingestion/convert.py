@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from uem.services.status import InvalidField
+from uem.twin_core.alarms import Alarm, AlarmState
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.measurements import Gap, GapReason, Samples
 from uem.v1 import common_pb2, ingestion_pb2
@@ -13,6 +14,10 @@ MOST_ROWS = 65_536
 LONGEST_NAME = 200
 # No sender counts so far; one that begins at the end of the numbers could never go on.
 MOST_SEQUENCE = 2**62
+LONGEST_ALARM_NAME, LONGEST_ALARM_TEXT = 1_000, 4_000
+_ALARM_STATES: dict[int, AlarmState] = {
+    common_pb2.AlarmState.Value(f"ALARM_STATE_{state.name}"): state for state in AlarmState
+}
 _GAP_REASONS: dict[int, GapReason] = {
     common_pb2.GapReason.Value(f"GAP_REASON_{reason.name}"): reason for reason in GapReason
 }
@@ -55,6 +60,41 @@ def gaps(messages: Sequence[common_pb2.Gap]) -> list[Gap | None]:
     if len(messages) > MOST_ROWS:
         raise InvalidField("gaps", f"{len(messages)}; a batch has at most {MOST_ROWS}")
     return [gap(message) for message in messages]
+
+
+def alarm(message: common_pb2.Alarm) -> Alarm | None:
+    """An alarm; None for one without a condition, of a state that is not known here or an impossible severity."""
+    state = _ALARM_STATES.get(message.state)
+    texts = (message.plant, message.condition, message.branch, message.source, message.name, message.event)
+    if state is None or any(len(text) > LONGEST_ALARM_NAME for text in texts):
+        return None
+    try:
+        return Alarm(
+            plant=message.plant,
+            condition=message.condition,
+            branch=message.branch,
+            source=message.source,
+            name=message.name,
+            message=message.message[:LONGEST_ALARM_TEXT],
+            state=state,
+            severity=message.severity,
+            time_ns=message.time_ns,
+            quality=message.quality,
+            event=message.event,
+        )
+    except InvalidInput:
+        return None
+
+
+def alarms(messages: Sequence[common_pb2.Alarm]) -> list[Alarm | None]:
+    """The alarms of a batch, None in the place of each that is wrong.
+
+    Raises:
+        InvalidField: too many.
+    """
+    if len(messages) > MOST_ROWS:
+        raise InvalidField("alarms", f"{len(messages)}; a batch has at most {MOST_ROWS}")
+    return [alarm(message) for message in messages]
 
 
 def producer(name: str) -> str:

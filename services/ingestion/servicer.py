@@ -49,7 +49,8 @@ class IngestionServicer(ingestion_pb2_grpc.IngestionServiceServicer):
             async for request, columns in requests:
                 producer, sequence = convert.producer(request.producer), convert.sequence(request.sequence)
                 samples, gaps = convert.samples(request.samples.tag_name, columns), convert.gaps(request.gaps)
-                await pending.put(await self._worker.submit(producer, sequence, samples, gaps))
+                alarms = convert.alarms(request.alarms)
+                await pending.put(await self._worker.submit(producer, sequence, samples, gaps, alarms, request.behind))
         except Exception as wrong:
             error = wrong
         await pending.put(error)
@@ -61,6 +62,7 @@ def _response(taken: Taken) -> pb.IngestResponse:
         stored_count=taken.stored.row_count,
         duplicate=taken.stored.duplicate,
         refused_gap_count=taken.refused_gaps,
+        refused_alarm_count=taken.refused_alarms,
         rejections=[
             pb.Rejection(reason=reason, row_count=row_count, tag_name=tags) for reason, row_count, tags in taken.refused
         ],

@@ -11,6 +11,7 @@ from uem.services.history.store import Store, Stored
 from uem.services.ingestion.checks import Checker, Refused
 from uem.services.ingestion.convert import Reason, reason_name
 from uem.services.metrics import Metrics
+from uem.twin_core.alarms import Alarm
 from uem.twin_core.measurements import BAD, NS_PER_S, Gap, Samples, Tag
 from uem.v1.ingestion_pb2 import RejectionReason
 
@@ -26,6 +27,7 @@ class Taken(NamedTuple):
     stored: Stored
     refused: list[Refused]
     refused_gaps: int
+    refused_alarms: int
 
 
 class Worker:
@@ -51,6 +53,10 @@ class Worker:
         for reason in filter(None, RejectionReason.values()):
             self._refused.add(0, reason_name(reason))  # a counter that appears with its first count shows no increase
         self._gaps = metrics.counter(name + "gaps_total", "Intervals in which samples may be missing, committed.")
+        self._alarms = metrics.counter(name + "alarms_total", "Reports of alarms of plants, committed.")
+        self._refused_alarms = metrics.counter(
+            name + "refused_alarms_total", "Reports of alarms refused, wrong in form."
+        )
         self._refused_gaps = metrics.counter(name + "refused_gaps_total", "Gaps refused, wrong in form or tag.")
         metrics.gauge(
             name + "newest_source_time_seconds",
@@ -64,11 +70,18 @@ class Worker:
         return self._store.last_sequence(producer)
 
     async def submit(
-        self, producer: str, sequence: int, samples: Samples, gaps: Sequence[Gap | None] = ()
+        self,
+        producer: str,
+        sequence: int,
+        samples: Samples,
+        gaps: Sequence[Gap | None] = (),
+        alarms: Sequence[Alarm | None] = (),
+        behind: bool = False,
     ) -> "asyncio.Future[Taken]":
         """Hand a batch to the store; waits only for room. The future is done when the batch is on disk.
 
-        In `gaps` stands None for each that is wrong as it is.
+        `behind`: newer samples may have come before. In `gaps` and `alarms` stands None for each that is wrong as it
+        is.
 
         What was committed is published also when nobody awaits the future any more: a client that breaks off
         between commit and acknowledgement sends again, and a duplicate is not published.
@@ -77,7 +90,8 @@ class Worker:
         self._in_flight += 1
         accepted, refused = self._checker.sift(samples, self._clock())
         told = self._checker.sift_gaps(gaps, self._clock())
-        commit = asyncio.wrap_future(self._store.append(producer, sequence, accepted, told))
+        said = self._checker.sift_alarms(alarms, self._clock())
+        commit = asyncio.wrap_future(self._store.append(producer, sequence, accepted, told, said, behind))
         taken: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         taken.add_done_callback(_retrieve)
 
@@ -89,17 +103,20 @@ class Worker:
                 if not taken.done():
                     taken.set_exception(error)
                 return
-            self._note(done.result(), accepted, refused)
+            self._note(done.result(), accepted, refused, behind)
             if not done.result().duplicate:
                 self._gaps.add(len(told))
                 self._refused_gaps.add(len(gaps) - len(told))
+                self._alarms.add(len(said))
+                self._refused_alarms.add(len(alarms) - len(said))
             if not taken.done():
-                taken.set_result(Taken(sequence, done.result(), refused, len(gaps) - len(told)))
+                wrong = len(gaps) - len(told), len(alarms) - len(said)
+                taken.set_result(Taken(sequence, done.result(), refused, *wrong))
 
         commit.add_done_callback(committed)
         return taken
 
-    def _note(self, stored: Stored, samples: Samples, refused: list[Refused]) -> None:
+    def _note(self, stored: Stored, samples: Samples, refused: list[Refused], behind: bool) -> None:
         """Count and publish a batch that is on disk."""
         if stored.duplicate:
             self._duplicates.add()
@@ -112,7 +129,7 @@ class Worker:
             self._samples.add(len(samples))
             self._bad.add(int((samples.quality & BAD != 0).sum()))
             self._newest_ns = max(self._newest_ns, int(samples.source_time_ns.max()))
-            self._bus.publish(samples)
+            self._bus.publish(samples, behind=behind)
 
     def _log(self, refusal: Refused) -> None:
         """One line per reason and minute; the counter has them all."""

@@ -56,7 +56,13 @@ def issue_range(request: pb.ListForecastsRequest) -> tuple[int, int]:
         raise InvalidField("start_issue_time_ns", f"start {start_ns} is after end {end_ns}")
     if not request.page_token:
         return start_ns, end_ns
-    if re.fullmatch(r"-?[0-9]{1,18}|[0-9]{19}", request.page_token) is None:
+    if re.fullmatch(r"-?[0-9]{1,19}", request.page_token) is None:
         text = f"{request.page_token[:50]!r} was not given out by this server; start without a token"
         raise InvalidField("page_token", text)
-    return min(max(start_ns, int(request.page_token)), 2**63 - 1), end_ns
+    next_ns = max(-(2**63), min(int(request.page_token), 2**63 - 2))
+    return (start_ns, min(end_ns, next_ns + 1)) if request.newest_first else (max(start_ns, next_ns), end_ns)
+
+
+def page_token(issue_ns: int) -> str:
+    """The token of the page that begins with the forecast issued then."""
+    return str(issue_ns)

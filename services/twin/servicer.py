@@ -7,8 +7,10 @@ from uem.services.bus import LatestBus
 from uem.services.pages import page_of
 from uem.services.status import Context, errors_as_status
 from uem.services.twin import convert
+from uem.services.twin.layout import layout
 from uem.services.twin.worker import Published
 from uem.twin_core.errors import UnknownName
+from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.territory import Territory
 from uem.twin_core.twin import AssetTwin
 from uem.v1 import twin_pb2 as pb
@@ -24,7 +26,9 @@ class TwinServicer(twin_pb2_grpc.TwinServiceServicer):
 
     def __init__(self, territory: Territory, twins: tuple[AssetTwin, ...], states: LatestBus[Published]) -> None:
         signals = {twin.name: twin.signals for twin in twins}
-        self._assets = {asset.name: convert.asset(asset, signals[asset.name]) for asset in territory.assets}
+        followed = [asset for asset in territory.assets if asset.name in signals]
+        self._assets = {asset.name: convert.asset(asset, signals[asset.name]) for asset in followed}
+        self._layouts = {asset.name: layout(asset) for asset in followed if isinstance(asset, Network)}
         self._states = states
         self._run_id = uuid4().hex
 
@@ -39,7 +43,7 @@ class TwinServicer(twin_pb2_grpc.TwinServiceServicer):
             return pb.GetAssetResponse(asset=asset, state=state)
 
     async def ListAssets(self, request: pb.ListAssetsRequest, context: Context) -> pb.ListAssetsResponse:
-        """Assets in the order of the territory."""
+        """Assets that have a twin, in the order of the territory."""
         async with errors_as_status(context):
             page, following = page_of(
                 list(self._assets), request.page_size, request.page_token, usual=USUAL_PAGE, most=MOST_PAGE
@@ -59,6 +63,14 @@ class TwinServicer(twin_pb2_grpc.TwinServiceServicer):
                     yield convert.update(update.value, update.missed, revision, self._run_id)
             finally:
                 subscription.close()
+
+    async def GetNetwork(self, request: pb.GetNetworkRequest, context: Context) -> pb.GetNetworkResponse:
+        """How a network is laid out; UnknownName lists the networks for anything else."""
+        async with errors_as_status(context):
+            try:
+                return self._layouts[request.asset]
+            except KeyError:
+                raise UnknownName("network", request.asset, self._layouts) from None
 
     def _known(self, name: str) -> pb.Asset:
         try:

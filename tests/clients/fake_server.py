@@ -18,9 +18,11 @@ from uem.v1 import (
     history_pb2_grpc,
     prediction_pb2,
     prediction_pb2_grpc,
+    status_pb2_grpc,
     twin_pb2,
     twin_pb2_grpc,
 )
+from uem.v1.status_pb2 import GetStatusResponse
 
 START_NS = 1_232_668_800 * 10**9  # 2009-01-23 00:00:00 UTC
 MEASURED, ESTIMATED, LEDGER = common_pb2.SOURCE_MEASURED, common_pb2.SOURCE_ESTIMATED, common_pb2.SOURCE_LEDGER
@@ -94,6 +96,60 @@ def washer_state(tick=1):
     )
 
 
+STATUS = GetStatusResponse(
+    server={
+        "version": "1.2",
+        "territory": "quarter",
+        "uptime_s": 600.0,
+        "twins": [
+            {"asset": "branch", "plant_time_ns": START_NS, "newest_sample_ns": START_NS, "late_count": 3},
+            {"asset": "washer", "waits_for": ["washer/power", "washer/state"]},
+        ],
+        "history": {"byte_count": 1_500_000, "sample_count": 4000, "newest_sample_ns": START_NS},
+        "problems": {"store": "no space left"},
+    },
+    gateways=[
+        {
+            "age_s": 30.0,
+            "gateway": {
+                "name": "0123456789abcdef",
+                "version": "1.2",
+                "plants": [
+                    {
+                        "plant": "hall",
+                        "connected": True,
+                        "reconnect_count": 2,
+                        "newest_sample_age_s": 1.5,
+                        "missing_tags": {"hall/flow": "no node Hall/Flow"},
+                        "received_count": 500,
+                        "dropped_count": 7,
+                        "repeated_count": 6,
+                        "bad_quality_count": 5,
+                        "gap_count": 4,
+                        "source_clock": {"state": "jumped", "offset_s": -3600.0, "jump_count": 2},
+                        "server_clock": {"state": "drifting", "offset_s": 0.5, "drift_ppm": 500.0},
+                        "check_count": {"not_finite": 3, "out_of_range": 1},
+                        "unit_mismatches": {"hall/power": "the plant says kW, the tag table W"},
+                    },
+                    {"plant": "yard"},
+                ],
+                "backlog": {
+                    "row_count": 900,
+                    "byte_count": 22_000,
+                    "oldest_age_s": 7200.0,
+                    "drain_rows_per_s": 250.0,
+                    "pending_row_count": 100,
+                },
+                "delivered_count": 12_345,
+                "rejected_count": {"bad_time": 2},
+                "refused_batch_count": 1,
+                "certificate_expiry_s": 1e6,
+            },
+        }
+    ],
+)
+
+
 def rich_error(code, message, *details):
     packed = []
     for detail in details:
@@ -103,10 +159,34 @@ def rich_error(code, message, *details):
     return rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
 
 
+def forecast(asset, issue_time_ns, count):
+    """A forecast of `count` quarters of an hour."""
+    value = 360.15 + np.arange(count)
+    return prediction_pb2.Forecast(
+        asset=asset,
+        issue_time_ns=issue_time_ns,
+        method="Inputs held.",
+        quantile_level=[0.05, 0.95],
+        series=[
+            prediction_pb2.ForecastSeries(
+                signal="node/2/temperature",
+                unit="K",
+                display_unit="Cel",
+                valid_time_ns=[issue_time_ns + (i + 1) * 900 * 10**9 for i in range(count)],
+                value=value,
+                quantile=np.stack([value - 1, value + 2], axis=1).ravel(),
+                residual_count=4,
+                quality=0x40000000,
+            )
+        ],
+    )
+
+
 class FakeServer(
     twin_pb2_grpc.TwinServiceServicer,
     prediction_pb2_grpc.PredictionServiceServicer,
     history_pb2_grpc.HistoryServiceServicer,
+    status_pb2_grpc.StatusServiceServicer,
 ):
     def __init__(self):
         self.assets = {"branch": BRANCH, "washer": WASHER}
@@ -116,7 +196,8 @@ class FakeServer(
         self.ticks = 1000
         self.revision = 0
         self.delay_s = 0.0
-        self.break_after = 0  # states after which a watch breaks, once
+        self.break_after = 0  # states or forecasts after which a watch breaks, once
+        self.kept_hours = [0, 1, 2]  # after the start: issue times of the kept forecasts
 
     async def GetAsset(self, request, context):
         await asyncio.sleep(self.delay_s)
@@ -140,7 +221,7 @@ class FakeServer(
         sent = 0
         for tick in range(1, self.ticks):
             for name, make in (("branch", branch_state), ("washer", washer_state)):
-                if request.assets and name not in request.assets:
+                if name not in (request.assets or self.assets):
                     continue
                 if self.break_after and sent >= self.break_after:
                     self.break_after = 0
@@ -162,28 +243,36 @@ class FakeServer(
                 )
             )
         horizon_s = request.horizon.ToTimedelta().total_seconds() if request.HasField("horizon") else 1800.0
-        n = int(horizon_s // 900)
-        value = 360.15 + np.arange(n)
-        return prediction_pb2.GetForecastResponse(
-            forecast=prediction_pb2.Forecast(
-                asset=request.asset,
-                issue_time_ns=START_NS,
-                method="Inputs held.",
-                quantile_level=[0.05, 0.95],
-                series=[
-                    prediction_pb2.ForecastSeries(
-                        signal="node/2/temperature",
-                        unit="K",
-                        display_unit="Cel",
-                        valid_time_ns=[START_NS + (i + 1) * 900 * 10**9 for i in range(n)],
-                        value=value,
-                        quantile=np.stack([value - 1, value + 2], axis=1).ravel(),
-                        residual_count=4,
-                        quality=0x40000000,
-                    )
-                ],
-            )
-        )
+        return prediction_pb2.GetForecastResponse(forecast=forecast(request.asset, START_NS, int(horizon_s // 900)))
+
+    async def ListForecasts(self, request, context):
+        """A page has two."""
+        issued = self.issued()
+        end_ns = request.end_issue_time_ns or 2**62
+        issued = [time for time in issued if request.start_issue_time_ns <= time < end_ns]
+        if request.newest_first:
+            issued.reverse()
+        begin = int(request.page_token or 0)
+        page = issued[begin : begin + min(2, request.page_size or 2)]
+        following = str(begin + 2) if begin + 2 < len(issued) else ""
+        found = [forecast(request.asset, time, 2) for time in page]
+        return prediction_pb2.ListForecastsResponse(forecasts=found, next_page_token=following)
+
+    def issued(self):
+        return [START_NS + hour * 3600 * 10**9 for hour in self.kept_hours]
+
+    async def WatchForecast(self, request, context):
+        if request.asset not in self.assets:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown asset {request.asset!r}; known: branch, washer")
+        last_ns, sent = request.after_issue_time_ns or self.issued()[-1] - 1, 0
+        while True:
+            for time in [time for time in self.issued() if time > last_ns]:
+                if self.break_after and sent >= self.break_after:
+                    self.break_after = 0
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
+                last_ns, sent = time, sent + 1
+                yield prediction_pb2.WatchForecastResponse(forecast=forecast(request.asset, time, 2))
+            await asyncio.sleep(0.02)
 
     async def ReadSamples(self, request, context):
         for name in request.tag_name:
@@ -228,9 +317,41 @@ class FakeServer(
 
     async def GetOverview(self, request, context):
         samples = common_pb2.Samples(
-            tag_name=[request.tag_name], tag=[0], source_time_ns=[START_NS], value=[363.15], quality=[0]
+            tag_name=[request.tag_name],
+            tag=[0, 0],
+            source_time_ns=[START_NS, START_NS + 10**9],
+            value=[363.15, 364.15 if request.method == history_pb2.OVERVIEW_METHOD_LARGEST_TRIANGLE else 360.15],
+            quality=[0, 0],
         )
-        return history_pb2.GetOverviewResponse(samples=samples, resolution_ns=60 * 10**9, sample_count=999)
+        return history_pb2.GetOverviewResponse(
+            samples=samples, resolution_ns=60 * 10**9, sample_count=999, line_start=[1]
+        )
+
+    async def GetStatus(self, request, context):
+        return STATUS
+
+    alarm_states = (1, 4, 9)
+
+    async def ListAlarms(self, request, context):
+        alarms = [
+            common_pb2.Alarm(
+                plant="hall",
+                condition=f"c{i}",
+                branch="b" * (i == 9),
+                source="pump",
+                name=f"alarm {i}",
+                message="hot",
+                state=i,
+                severity=100 * i,
+                time_ns=START_NS,
+                quality=0,
+            )
+            for i in self.alarm_states
+        ]
+        alarms = [alarm for alarm in alarms if request.plant in ("", alarm.plant)][: None if request.history else 2]
+        start = int(request.page_token or 0)
+        following = str(start + 1) if start + 1 < len(alarms) else ""
+        return history_pb2.ListAlarmsResponse(alarms=alarms[start : start + 1], next_page_token=following)
 
     async def ListGaps(self, request, context):
         gaps = [
@@ -253,6 +374,7 @@ async def serving(servicer, port=0):
     twin_pb2_grpc.add_TwinServiceServicer_to_server(servicer, server)
     prediction_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
     history_pb2_grpc.add_HistoryServiceServicer_to_server(servicer, server)
+    status_pb2_grpc.add_StatusServiceServicer_to_server(servicer, server)
     health_servicer = health.aio.HealthServicer()
     await health_servicer.set("", HealthCheckResponse.SERVING if servicer.well else HealthCheckResponse.NOT_SERVING)
     add_HealthServicer_to_server(health_servicer, server)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from uem.clients import convert
-from uem.clients.python import BlockingClient, Client, ClientError, Kind, Source
+from uem.clients.python import BlockingClient, Client, ClientError, Kind, Method, Source
 from uem.v1 import twin_pb2
 
 
@@ -280,9 +280,110 @@ async def test_gaps_are_listed_over_pages_with_their_reasons(fake, kit):
             await client.gaps(start_ns=-1)
 
 
+async def test_kept_forecasts_are_read_over_pages_and_as_of_a_time(fake, kit):
+    _, address = fake
+    hour_ns = 3600 * 10**9
+    async with Client(address) as client:
+        every = await client.forecasts("branch")
+        some = await client.forecasts("branch", kit.START_NS + 1, kit.START_NS + 2 * hour_ns)
+        known = await client.forecast_as_of("branch", kit.START_NS + hour_ns)
+        nothing = await client.forecast_as_of("branch", kit.START_NS - 1)
+    assert [(found.issue_time_ns - kit.START_NS) // hour_ns for found in every] == [0, 1, 2]
+    assert every[2].series[0].quantile.shape == (2, 2)
+    assert [found.issue_time_ns for found in some] == [kit.START_NS + hour_ns] == [known.issue_time_ns]
+    assert nothing is None
+
+
+async def test_alarms_are_listed_over_pages_with_state_and_priority(fake):
+    _, address = fake
+    async with Client(address) as client:
+        alarms = await client.alarms(history=True)
+        assert [(alarm.condition, alarm.state, alarm.priority) for alarm in alarms] == [
+            ("c1", "normal", "low"),
+            ("c4", "returned", "medium"),
+            ("c9", "state_9", "high"),
+        ]
+        assert await client.alarms() == alarms[:2]
+        assert await client.alarms("mill") == []
+
+
 async def test_an_overview_says_its_resolution(fake, kit):
     _, address = fake
     async with Client(address) as client:
         found = await client.overview("branch/1/temperature", points=2)
-    assert (found.history.tag, found.history.source_time_ns.tolist()) == ("branch/1/temperature", [kit.START_NS])
-    assert (found.resolution_ns, found.count, found.history.value.tolist()) == (60 * 10**9, 999, [363.15])
+        bent = await client.overview("branch/1/temperature", points=3, method=Method.LARGEST_TRIANGLE)
+    assert (found.history.tag, found.history.source_time_ns[0]) == ("branch/1/temperature", kit.START_NS)
+    assert (found.resolution_ns, found.count, found.line_start.tolist()) == (60 * 10**9, 999, [1])
+    assert (found.history.value[1], bent.history.value[1]) == (360.15, 364.15)
+
+
+async def hours_watched(forecasts, kit, count, meanwhile=None):
+    """Issue hours of the next `count` forecasts; `meanwhile` is called after the first."""
+    found = []
+    async for forecast in forecasts:
+        found.append((forecast.issue_time_ns - kit.START_NS) // (3600 * 10**9))
+        if meanwhile and len(found) == 1:
+            await meanwhile()
+        if len(found) == count:
+            return found
+
+
+async def test_a_watch_of_forecasts_begins_with_the_newest_or_behind_a_time_and_goes_on(fake, kit):
+    servicer, address = fake
+
+    async def keep():
+        servicer.kept_hours = [0, 1, 2, 3, 4]
+
+    async with Client(address) as client:
+        assert await hours_watched(client.watch_forecast("branch"), kit, 3, keep) == [2, 3, 4]
+        assert await hours_watched(client.watch_forecast("branch", kit.START_NS), kit, 4) == [1, 2, 3, 4]
+
+
+async def test_a_watch_of_forecasts_that_breaks_goes_on_with_none_twice_and_none_left_out(fake, kit):
+    servicer, address = fake
+    servicer.kept_hours, servicer.break_after = [0, 1, 2, 3, 4, 5], 2
+    async with Client(address) as client:
+        assert await hours_watched(client.watch_forecast("branch", kit.START_NS), kit, 5) == [1, 2, 3, 4, 5]
+    assert servicer.break_after == 0
+
+
+async def test_a_watch_of_forecasts_outlives_a_restart_of_the_server(kit):
+    servicer = kit.FakeServer()
+    async with AsyncExitStack() as stack:
+        first = AsyncExitStack()
+        address = await first.enter_async_context(kit.serving(servicer))
+
+        async def restart():
+            await first.aclose()
+            servicer.kept_hours = [0, 1, 2, 3, 4]
+            await stack.enter_async_context(kit.serving(servicer, int(address.rsplit(":", 1)[1])))
+
+        client = await stack.enter_async_context(Client(address))
+        assert await hours_watched(client.watch_forecast("branch"), kit, 3, restart) == [2, 3, 4]
+
+
+async def test_a_watch_of_forecasts_gives_up_when_nobody_is_there_any_more(kit):
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(kit.serving(kit.FakeServer()))
+        async with Client(address) as client:
+            forecasts = client.watch_forecast("branch", reconnect_s=0.5)
+            await anext(forecasts)
+            await stack.aclose()
+            with pytest.raises(ClientError) as told:
+                await anext(forecasts)
+    assert told.value.code == "UNAVAILABLE"
+
+
+async def test_a_watch_of_forecasts_of_nothing_and_after_no_time_is_refused_at_once(fake):
+    async with Client(fake[1]) as client:
+        with pytest.raises(ClientError, match="known: branch, washer"):
+            await anext(client.watch_forecast("boiler"))
+        with pytest.raises(ClientError, match="start_ns -1"):
+            await anext(client.watch_forecast("branch", -1))
+
+
+def test_the_blocking_client_watches_forecasts_too(remote, kit):
+    with BlockingClient(remote[1]) as client:
+        watched = zip(range(2), client.watch_forecast("branch", kit.START_NS), strict=False)
+        hours = [(found.issue_time_ns - kit.START_NS) // (3600 * 10**9) for _, found in watched]
+    assert hours == [1, 2]

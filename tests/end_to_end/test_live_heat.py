@@ -7,8 +7,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 import uem.examples as uem_examples
 
+pytestmark = pytest.mark.slow
 _TESTS = Path(__file__).resolve().parents[1]
 _RECORDED = runpy.run_path(str(_TESTS / "twin_core" / "follow" / "recorded.py"))
 _UP = runpy.run_path(str(Path(__file__).with_name("test_up.py")))
@@ -44,7 +47,7 @@ def test_furnaces_that_stop_in_the_plant_lower_the_heat_into_the_network(tmp_pat
     folder = tmp_path / "quartier"
     folder.mkdir()
     before, after, stopped, deadline = [], [], False, time.monotonic() + LONGEST_S
-    with running_up(tmp_path / "state", str(territory(folder))) as (_, address):
+    with running_up(tmp_path / "state", territory=str(territory(folder))) as (_, address):
         for asset, signals in watched(address):
             if asset == "hardening-shop":
                 stopped = all(signals[f"machine/{name}/state"]["value"] == CLEARING for name in FURNACES)

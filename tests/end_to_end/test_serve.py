@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from uem.clients.display import iso_time
 from uem.offline.series import read_recording
 from uem.territories.load import load
 from uem.twin_core.measurements import Samples
@@ -32,8 +33,7 @@ EPOCH_NS = 1_232_668_800_000_000_000
 ROWS = 60
 
 
-@pytest.fixture(scope="module")
-def requests():
+def batches():
     """A batch per row of the branch, as the gateway would send them."""
     pongau = load("pongau")
     made = []
@@ -48,10 +48,15 @@ def requests():
     return made
 
 
+@pytest.fixture(scope="module")
+def requests():
+    return batches()
+
+
 @contextlib.contextmanager
-def serve(state, stop=signal.SIGTERM):
+def serve(state, stop=signal.SIGTERM, port=0):
     """A running `uem serve`; at the end it gets `stop` and must exit with 0."""
-    arguments = ["pongau", "--state", str(state), "--port", "0", "--metrics-port", "0"]
+    arguments = ["pongau", "--state", str(state), "--port", str(port), "--metrics-port", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "uem.services.standalone", *arguments],
         stdout=subprocess.PIPE,
@@ -134,3 +139,68 @@ def test_a_stop_ends_within_seconds_although_somebody_watches(tmp_path):
     with pytest.raises(grpc.RpcError) as caught:
         next(watching)
     assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+@contextlib.contextmanager
+def consumer(address, last):
+    """A running examples/consumer; it is killed at the end, as a crash would."""
+    arguments = ["branch", "node/2/temperature", "--margin", "0.1", "--server", address, "--last", str(last)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uem.examples.consumer.dispatch", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def issued_until(process, end):
+    """Issue times that the consumer prints up to `end`."""
+    found = []
+    for line in process.stdout:
+        if line.startswith("issued "):
+            found.append(line.split()[1])
+            if found[-1] == end:
+                return found
+    raise AssertionError(f"the consumer ended after {found}")
+
+
+def newest_kept(channel, time_ns):
+    """The issue time of the forecast of a row once it is kept, as it is printed."""
+    stub = prediction_pb2_grpc.PredictionServiceStub(channel)
+    request = prediction_pb2.WatchForecastRequest(asset="branch", after_issue_time_ns=time_ns - 1)
+    for response in stub.WatchForecast(request, timeout=60):
+        return iso_time(response.forecast.issue_time_ns)
+    raise AssertionError("the stream ended")
+
+
+def all_kept(channel):
+    stub = prediction_pb2_grpc.PredictionServiceStub(channel)
+    request = prediction_pb2.ListForecastsRequest(asset="branch", page_size=100)
+    return [iso_time(one.issue_time_ns) for one in stub.ListForecasts(request, timeout=60).forecasts]
+
+
+@pytest.mark.timeout(300)
+def test_a_consumer_gets_each_forecast_once_over_restarts_of_the_server_and_of_itself(tmp_path, requests):
+    last, seen = tmp_path / "last", []
+    with contextlib.ExitStack() as stack:
+        with serve(tmp_path) as (ready, channel):
+            ingest(channel, requests[:ROWS])
+            end = newest_kept(channel, row_time(ROWS - 1))
+            process = stack.enter_context(consumer(ready["address"], last))
+            seen += issued_until(process, end)
+        with serve(tmp_path, port=int(ready["address"].rsplit(":", 1)[1])) as (_, channel):
+            ingest(channel, requests[ROWS : ROWS + 5])
+            seen += issued_until(process, newest_kept(channel, row_time(ROWS + 4)))
+            while not last.exists() or iso_time(int(last.read_text())) != seen[-1]:
+                time.sleep(0.05)
+            stack.close()  # the consumer is away
+            ingest(channel, requests[ROWS + 5 :])
+            end = newest_kept(channel, row_time(ROWS + 9))
+            with consumer(ready["address"], last) as process:
+                seen += issued_until(process, end)
+            kept = all_kept(channel)
+            assert seen == kept[kept.index(seen[0]) :]
+            assert len(seen) >= 3

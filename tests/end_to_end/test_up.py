@@ -11,16 +11,19 @@ from csv import DictReader
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 import uem.examples as uem_examples
 
+pytestmark = pytest.mark.slow
 EPOCH_NS = round(datetime(2009, 1, 23, tzinfo=UTC).timestamp()) * 10**9
 UEM = [sys.executable, "-m", "uem.clients.cli"]
 
 
 @contextmanager
-def running_up(state, *arguments):
-    """(process, address) of `uem up` once it shows measured against twin; killed if the test leaves it running."""
-    command = [*UEM, "up", "--port", "0", "--metrics-port", "0", "--state", str(state), *arguments]
+def running_up(state, *arguments, territory="pongau"):
+    """(process, address) of `uem up` once it shows a state; killed if the test leaves it running."""
+    command = [*UEM, "up", territory, "--port", "0", "--metrics-port", "0", "--state", str(state), *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, bufsize=1) as process:
         try:
@@ -29,7 +32,7 @@ def running_up(state, *arguments):
                 lines.append(line)
                 if line.startswith("gRPC"):
                     address = line.split()[1]
-                if "measured" in line and "twin" in line:
+                if ("measured" in line and "twin" in line) or ", plant time" in line:  # pairs, or a summary
                     break
             assert address, "".join(lines) + (process.stderr.read() if process.poll() is not None else "")
             yield process, address
@@ -119,7 +122,7 @@ def test_nothing_is_left_when_up_is_killed(tmp_path):
 def test_a_port_in_use_is_told_with_its_remedy(tmp_path):
     with running_up(tmp_path / "one") as (_, address):
         port = address.rpartition(":")[2]
-        command = [*UEM, "up", "--port", port, "--metrics-port", "-1", "--state", str(tmp_path / "two")]
+        command = [*UEM, "up", "pongau", "--port", port, "--metrics-port", "-1", "--state", str(tmp_path / "two")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert f"port {port}" in done.stderr

@@ -26,6 +26,12 @@ def numbered():
 
 
 @pytest.fixture(scope="session")
+def live_plant():
+    """live_plant(folder, pki, monkeypatch): a context manager, see live_plant.py."""
+    return _module("live_plant").live_plant
+
+
+@pytest.fixture(scope="session")
 def times_long():
     """times_long(short, long): how often something is tried; `UEM_FAULTS=long` asks for the long form."""
     return lambda short, long: long if IS_LONG else short

@@ -4,7 +4,8 @@
    A record: kind (1 byte: w, t, s or u), length of the name, offset, length of the data (8 bytes each), name, data.
 
    It also makes the folder fail while a file of that name is in it: "fail-eio" (writes and syncs fail), "fail-full"
-   (writes find no space), "fail-slow" (a sync takes two seconds); not for the file "acknowledged". */
+   (writes find no space), "fail-readonly" (nothing may change, as after a remount), "fail-slow" (a sync takes two
+   seconds); not for the file "acknowledged". */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -61,6 +62,7 @@ static void record(char kind, const char *name, uint64_t offset, const void *dat
 static int refuses(const char *name) {
     if (!name || !strcmp(name, "acknowledged")) return 0;
     if (is_failing("fail-eio")) return EIO;
+    if (is_failing("fail-readonly")) return EROFS;
     return is_failing("fail-full") ? ENOSPC : 0;
 }
 
@@ -97,6 +99,7 @@ ssize_t write(int fd, const void *data, size_t size) {
         const char *name = name_of(fd, buffer);                                                  \
         if (!call) call = dlsym(RTLD_NEXT, #function);                                           \
         if (name && is_failing("fail-eio")) { errno = EIO; return -1; }                          \
+        if (name && is_failing("fail-readonly")) { errno = EROFS; return -1; }                   \
         if (name && is_failing("fail-slow")) sleep(2);                                           \
         int done = call(fd);                                                                     \
         if (name && !done) record('s', name, 0, NULL, 0);                                        \
@@ -111,6 +114,7 @@ SYNC(fdatasync)
         char buffer[PATH_MAX];                                                                   \
         const char *name = name_of(fd, buffer);                                                  \
         if (!call) call = dlsym(RTLD_NEXT, #function);                                           \
+        if (name && is_failing("fail-readonly")) { errno = EROFS; return -1; }                   \
         int done = call(fd, size);                                                               \
         if (name && !done) record('t', name, (uint64_t)size, NULL, 0);                           \
         return done;                                                                             \
@@ -123,8 +127,10 @@ int unlink(const char *path) {
     const char *folder = getenv("RECORDED_FOLDER");
     size_t prefix = folder ? strlen(folder) : 0;
     if (!call) call = dlsym(RTLD_NEXT, "unlink");
+    int is_ours = folder && !strncmp(path, folder, prefix) && path[prefix] == '/';
+    if (is_ours && is_failing("fail-readonly")) { errno = EROFS; return -1; }
     int done = call(path);
-    if (folder && !done && !strncmp(path, folder, prefix) && path[prefix] == '/')
+    if (is_ours && !done)
         record('u', path + prefix + 1, 0, NULL, 0);
     return done;
 }

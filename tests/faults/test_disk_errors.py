@@ -32,7 +32,10 @@ class Lines:
         raise AssertionError(self.all[-10:])
 
 
-@pytest.mark.parametrize(("fault", "word"), [("fail-eio", "disk I/O error"), ("fail-full", "no space left")])
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [("fail-eio", "disk I/O error"), ("fail-full", "no space left"), ("fail-readonly", "disk I/O error")],
+)
 def test_a_disk_that_refuses_acknowledges_nothing_until_it_is_well_again(
     tmp_path, numbered, numbered_process, times_long, fault, word
 ):
@@ -55,7 +58,7 @@ def test_after_errors_of_the_disk_everything_acknowledged_is_there(tmp_path, num
     process = numbered_process(tmp_path)
     lines = Lines(process)
     for number in range(times_long(5, 100)):
-        fault = tmp_path / ("fail-eio", "fail-full")[number % 2]
+        fault = tmp_path / ("fail-eio", "fail-full", "fail-readonly")[number % 3]
         fault.touch()
         time.sleep(0.02 * (number % 5))
         fault.unlink()

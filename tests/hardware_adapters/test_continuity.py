@@ -7,6 +7,7 @@ from uem.hardware_adapters.base import Break, SampleQueue
 from uem.hardware_adapters.continuity import Continuity
 from uem.twin_core.measurements import OVERFLOW, Gap, GapReason, Samples
 
+S = 1_000_000_000
 DOWN, OVERFLOWN = GapReason.LINK_DOWN, GapReason.QUEUE_OVERFLOW
 
 
@@ -61,9 +62,44 @@ def test_an_overflow_is_a_gap_before_its_row_wherever_it_stands(continuity):
     assert follow(continuity, ("a", 60, 1.0, 0))[1] == []
 
 
-def test_a_tag_that_was_never_heard_of_and_time_that_goes_back_have_no_interval(continuity):
+def test_a_tag_that_was_never_heard_of_has_no_interval(continuity):
     continuity.break_off(Break(DOWN))
-    assert follow(continuity, ("c", 20, 1.0, 0), ("a", 5, 1.0, 0))[1] == []
+    assert follow(continuity, ("c", 20, 1.0, 0))[1] == []
+
+
+def test_a_clock_that_was_set_back_in_an_outage_leaves_a_gap_behind_its_old_time_and_one_before_its_new():
+    now_s = [100.0]
+    continuity = Continuity(monotonic_s=lambda: now_s[0])
+    follow(continuity, ("a", 3600 * S, 1.0, 0), ("b", 3599 * S, 1.0, 0))
+    now_s[0] = 160.0  # nothing was heard for a minute
+    continuity.break_off(Break(DOWN))
+    now_s[0] = 170.0
+    _, gaps = follow(continuity, ("a", 1200 * S, 1.0, 0), ("a", 1201 * S, 1.0, 0), ("b", 1200 * S, 1.0, 0))
+    assert gaps == [
+        Gap("a", 3600 * S, 3670 * S, DOWN),
+        Gap("a", 1130 * S, 1200 * S, DOWN),
+        Gap("b", 3599 * S, 3670 * S, DOWN),
+        Gap("b", 1130 * S, 1200 * S, DOWN),
+    ]
+    now_s[0] = 171.0
+    assert follow(continuity, ("a", 1202 * S, 1.0, 0), ("b", 1202 * S, 1.0, 0))[1] == []
+
+
+def test_a_tag_that_comes_long_after_the_others_has_gaps_as_long_as_its_own_silence():
+    now_s = [100.0]
+    continuity = Continuity(monotonic_s=lambda: now_s[0])
+    follow(continuity, ("a", 3600 * S, 1.0, 0), ("b", 3000 * S, 1.0, 0))
+    continuity.break_off(Break(DOWN))
+    now_s[0] = 110.0
+    assert len(follow(continuity, ("a", 1200 * S, 1.0, 0))[1]) == 2
+    now_s[0] = 150.0
+    _, gaps = follow(continuity, ("a", 1240 * S, 1.0, 0), ("b", 1240 * S, 1.0, 0))
+    assert gaps == [Gap("b", 3000 * S, 3650 * S, DOWN), Gap("b", 1190 * S, 1240 * S, DOWN)]
+
+
+def test_a_clock_that_was_set_back_while_we_were_away_ourselves_leaves_an_open_end():
+    continuity = Continuity({"a": 3600 * S})
+    assert follow(continuity, ("a", 1200 * S, 1.0, 0)) == ([("a", 1200 * S)], [])
 
 
 def test_names_may_change_their_places(continuity):

@@ -21,6 +21,7 @@ from uem.hardware_adapters.mbus.client import MbusAdapter
 from uem.hardware_adapters.modbus.client import ModbusAdapter
 from uem.hardware_adapters.mqtt.client import MqttAdapter
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.opcua.redundancy import RedundantAdapter
 from uem.hardware_adapters.replay import ReplayAdapter
 from uem.hardware_adapters.simulator.mbus import MbusPlant, digits, integer
 from uem.hardware_adapters.simulator.modbus import ModbusPlant
@@ -59,6 +60,27 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path, 
                     publish_interval_ms=20.0,
                     most_queued_rows=4,
                 ),
+                rows=rows,
+                missing={"hall/humidity"},
+            )
+
+    @asynccontextmanager
+    async def redundant():
+        """Two lines to one server, which has the same data as itself."""
+        async with open_hall() as hall:
+
+            def made(interval_ms, **options):
+                return RedundantAdapter(
+                    [hall.server.endpoint] * 2,
+                    (*bindings, stray),
+                    lambda at, tags: OpcUaAdapter(at, tags, shared_pki.gateway, publish_interval_ms=interval_ms),
+                    **options,
+                )
+
+            yield Case(
+                make=lambda: made(50.0),
+                start=hall.start,
+                make_small=lambda: made(20.0, most_queued_rows=4),
                 rows=rows,
                 missing={"hall/humidity"},
             )
@@ -152,9 +174,9 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path, 
                     await device.publish("hall", message, 1)
 
             yield Case(
-                make=lambda: MqttAdapter(broker.endpoint, tags),
+                make=lambda: MqttAdapter(broker.endpoint, tags, broker.credentials),
                 start=start,
-                make_small=lambda: MqttAdapter(broker.endpoint, tags, most_queued_rows=4),
+                make_small=lambda: MqttAdapter(broker.endpoint, tags, broker.credentials, most_queued_rows=4),
                 rows=[row for row in rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA],
                 missing=set(),
             )
@@ -175,15 +197,16 @@ def cases(plant, bindings, rows, open_hall, shared_pki, make_binding, tmp_path, 
                     await device.tell(time_ns, values)
 
             yield Case(
-                make=lambda: MqttAdapter(broker.endpoint, tags),
+                make=lambda: MqttAdapter(broker.endpoint, tags, broker.credentials),
                 start=start,
-                make_small=lambda: MqttAdapter(broker.endpoint, tags, most_queued_rows=4),
+                make_small=lambda: MqttAdapter(broker.endpoint, tags, broker.credentials, most_queued_rows=4),
                 rows=waiting + [row for row in rows if row[3] != BAD_WAITING_FOR_INITIAL_DATA],
                 missing={"hall/humidity"},
             )
 
     return {
         "opc_ua": opc_ua,
+        "redundant": redundant,
         "replay": replay,
         "replay_of_parquet": replay_of_parquet,
         "modbus": modbus,
@@ -228,7 +251,9 @@ def _of_meters(rows):
     return [(tag, t, value, told[tag] if quality else 0) for tag, t, value, quality in rows]
 
 
-@pytest.mark.parametrize("adapter", ["opc_ua", "replay", "replay_of_parquet", "modbus", "mbus", "mqtt", "sparkplug"])
+@pytest.mark.parametrize(
+    "adapter", ["opc_ua", "redundant", "replay", "replay_of_parquet", "modbus", "mbus", "mqtt", "sparkplug"]
+)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_each_adapter_keeps_the_contract(check, adapter, cases):
     async with cases[adapter]() as case:

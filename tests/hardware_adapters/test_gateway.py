@@ -18,8 +18,9 @@ import pytest
 from uem.hardware_adapters.gateway import Gateway, checked_server, main
 from uem.hardware_adapters.metrics import served
 from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.spool import Spool
 from uem.twin_core.errors import InvalidInput
-from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA
+from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, NS_PER_S
 from uem.twin_core.plant.territory import Territory
 
 pytestmark = pytest.mark.usefixtures("_short_waits")
@@ -110,6 +111,30 @@ async def test_outages_of_plant_and_service_lose_and_double_nothing(
     assert link.reconnects >= 1
 
 
+async def test_what_a_gateway_did_not_see_while_it_was_stopped_is_a_gap_of_each_tag_that_went_on(
+    open_hall, territory, shared_pki, tmp_path, until, service, serving
+):
+    def time_ns(second):
+        return 1_700_000_000_000_000_000 + second * NS_PER_S
+
+    async with open_hall() as hall, serving(service) as server:
+        endpoints = {"hall": hall.server.endpoint}
+        for begin in (0, 10, 20):
+            with Spool(tmp_path / "gateway" / "spool.db") as spool:
+                async with running(territory, endpoints, shared_pki.gateway, spool, server.address) as gateway:
+                    await until(lambda: gateway.links[0].connected)
+                    await hall.server.write(time_ns(begin), [1.0, 1.0, 1.0], [0, 0, 0])
+                    await until(lambda: sum(row[1] == time_ns(begin) for row in service.rows) == 3)  # noqa: B023
+            for second in (begin + 1, begin + 2):
+                await hall.server.write(time_ns(second), [1.0, 1.0, 1.0], [0, 0, 0])
+    gaps = sorted((gap.tag_name, gap.start_time_ns, gap.end_time_ns) for gap in service.gaps)
+    assert gaps == [
+        (name, time_ns(begin), time_ns(begin + 2))
+        for name in ("hall/power", "hall/state", "hall/temperature")
+        for begin in (0, 10)
+    ]
+
+
 async def test_what_is_on_its_way_at_the_stop_waits_for_the_next_start(open_hall, territory, shared_pki, spool, until):
     async with open_hall() as hall:
         endpoints = {"hall": hall.server.endpoint}
@@ -117,7 +142,7 @@ async def test_what_is_on_its_way_at_the_stop_waits_for_the_next_start(open_hall
             await until(lambda: gateway.links[0].connected)
             await hall.server.write(1_700_000_000_000_000_000, [0.0, 1.0, 2.0], [0, 0, 0])
             await until(lambda: gateway.links[0].received >= 6)
-    assert {row[0] for _, samples, _ in spool.read(0, 100) for row in samples.rows()} == {
+    assert {row[0] for _, samples, *_ in spool.read(0, 100) for row in samples.rows()} == {
         "hall/temperature",
         "hall/power",
         "hall/state",
@@ -133,8 +158,9 @@ async def test_the_metrics_are_what_promtool_accepts_and_count_the_truth(
     async with open_hall() as hall:
         endpoints = {"hall": hall.server.endpoint}
         async with running(territory, endpoints, shared_pki.gateway, spool, "127.0.0.1:1") as gateway:
-            gateway.uplink.rejected["not_finite"] = 3
-            gateway.uplink.refused_batches = 2
+            gateway.lanes.lanes[0].uplink.rejected["not_finite"] = 3
+            gateway.links[0]._problems_before["garbled"] = 4
+            gateway.lanes.lanes[0].uplink.refused_batches = 2
             await until(lambda: gateway.links[0].connected)
             await hall.server.write(1_700_000_000_000_000_000, [0.0, 1.0, 2.0], [0, 0, 0])
             await until(lambda: gateway.links[0].received >= 6 and spool.batch_count)
@@ -146,10 +172,13 @@ async def test_the_metrics_are_what_promtool_accepts_and_count_the_truth(
     assert values['uem_gateway_connected{plant="hall"}'] == 1
     assert values['uem_gateway_rejected_samples_total{reason="not_finite"}'] == 3
     assert values["uem_gateway_refused_batches_total"] == 2
+    assert values['uem_gateway_problems_total{kind="garbled",plant="hall"}'] == 4
     assert values["uem_gateway_refused_samples"] == 0
     assert values["uem_gateway_spool_batches"] >= 1
     assert values["uem_gateway_samples_delivered_total"] == 0
     assert 0 < values['uem_gateway_decode_seconds_total{plant="hall"}'] < 30
+    days = values['uem_gateway_plant_certificate_expiry_seconds{plant="hall"}'] / 86_400
+    assert 3 * 365 - 2 < days < 3 * 365 + 2
     assert 1 <= values['uem_gateway_publish_lag_seconds_count{plant="hall"}'] <= 6
     assert values['uem_gateway_rejected_samples_total{reason="bad_time"}'] == 0
     assert values["uem_gateway_certificate_expiry_seconds"] > 0

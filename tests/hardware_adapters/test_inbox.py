@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from uem.hardware_adapters.inbox import Inbox, compact
 from uem.hardware_adapters.losses import Losses
 from uem.hardware_adapters.spool import Spool
+from uem.twin_core.alarms import Alarm, AlarmState
 from uem.twin_core.measurements import Gap, GapReason, Samples
 
 
@@ -22,7 +24,7 @@ def spool(tmp_path):
 
 
 def stored(spool):
-    return [row[:2] for _, samples, _ in spool.read(0, 10_000) for row in samples.rows()]
+    return [row[:2] for _, samples, *_ in spool.read(0, 10_000) for row in samples.rows()]
 
 
 async def test_samples_of_a_moment_are_stored_as_one_batch_in_order(spool, until):
@@ -46,7 +48,7 @@ async def test_a_large_amount_is_cut_into_batches_without_waiting(spool, until):
     inbox.put("hall", batch(25, 3))
     await until(lambda: not inbox.pending_rows)
     task.cancel()
-    assert [len(samples) for _, samples, _ in spool.read(0, 10)] == [10, 10, 8]
+    assert [len(samples) for _, samples, *_ in spool.read(0, 10)] == [10, 10, 8]
     assert [time for _, time in stored(spool)] == list(range(28))
 
 
@@ -110,7 +112,7 @@ def test_a_compact_batch_says_the_same_with_only_the_names_in_use(rows):
 
 
 def told(spool):
-    return [gap for _, _, gaps in spool.read(0, 10_000) for gap in gaps]
+    return [gap for _, _, gaps, *_ in spool.read(0, 10_000) for gap in gaps]
 
 
 async def test_gaps_are_stored_with_the_samples_or_without_any(spool):
@@ -120,7 +122,7 @@ async def test_gaps_are_stored_with_the_samples_or_without_any(spool):
     assert await inbox.flush()
     inbox.put("hall", batch(0, 0), [down])
     assert await inbox.flush()
-    assert [(len(samples), gaps) for _, samples, gaps in spool.read(0, 9)] == [(2, (down,)), (0, (down,))]
+    assert [(len(samples), gaps) for _, samples, gaps, *_ in spool.read(0, 9)] == [(2, (down,)), (0, (down,))]
 
 
 async def test_what_there_was_no_room_for_is_a_gap_between_its_neighbours(spool):
@@ -196,3 +198,39 @@ def test_every_dropped_sample_lies_in_a_gap_and_no_kept_one_does(steps):
     for gap in gaps:
         ends = {(gap.tag, gap.start_ns), (gap.tag, gap.end_ns)} - set(kept)
         assert all((tag, time + 1) in dropped or (tag, time - 1) in dropped for tag, time in ends)
+
+
+async def test_alarms_wait_for_a_spool_that_refuses_and_go_with_the_next_batch(spool, monkeypatch):
+    alarm = Alarm(condition="c", source="s", name="n", state=AlarmState.NORMAL, severity=1, time_ns=1)
+    inbox = Inbox(spool, lambda: None, most_pending_gaps=2)
+    with monkeypatch.context() as full:
+        full.setattr(spool, "most_bytes", 0)
+        inbox.tell([alarm] * 2)
+        assert not await inbox.flush()
+    assert await inbox.flush()
+    inbox.tell([alarm] * 3)  # one more than there is room for
+    assert await inbox.flush()
+    assert [len(each.alarms) for each in spool.read(0, 9)] == [2, 2]
+
+
+async def test_many_alarms_go_in_several_batches_and_how_many_wait_is_known(spool):
+    waiting = []
+    spool.most_bytes = 10**6
+    inbox = Inbox(spool, lambda: waiting.append(inbox.pending_alarms))
+    alarm = Alarm(condition="c", source="s", name="n", state=AlarmState.NORMAL, severity=1, time_ns=1)
+    inbox.tell([replace(alarm, time_ns=number) for number in range(250)])
+    assert inbox.pending_alarms == 250
+    assert await inbox.flush()
+    assert waiting == [150, 50, 0]
+    assert [each.time_ns for batch in spool.read(0, 9) for each in batch.alarms] == list(range(250))
+
+
+async def test_one_large_batch_has_room_as_what_a_server_kept_through_an_outage(spool):
+    spool.most_bytes = 10**9
+    inbox = Inbox(spool, lambda: None, most_pending_rows=1000)
+    inbox.put("plant", batch(0))
+    inbox.put("plant", batch(1, 5000))
+    inbox.put("plant", batch(5001))  # now it is full
+    assert (inbox.pending_rows, inbox.dropped) == (5001, {"plant": 1})
+    assert await inbox.flush()
+    assert [row[1] for each in spool.read(0, 9) for row in each.samples.rows()] == list(range(5001))

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import get_args
@@ -45,10 +46,17 @@ def test_what_protocols_need_is_in_their_extras_and_the_tests_need_them_all():
             assert set(extras[protocol.extra]) <= set(extras["test"])
 
 
+def test_one_extra_brings_what_all_protocols_need_and_the_main_job_installs_it():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = ",".join(protocol.extra for protocol in PROTOCOLS.values() if protocol.extra)
+    assert extras["protocols"] == [f"uem[{names}]"]
+    assert "--editable '.[protocols]'" in (ROOT / "Makefile").read_text()
+
+
 def test_a_further_protocol_is_one_more_line(monkeypatch, tmp_path, shared_pki):
     made = []
 
-    def adapter(plant, endpoint, bindings, certificates):
+    def adapter(plant, endpoint, bindings, certificates, clock):
         made.append((plant.name, endpoint))
         return ReplayAdapter([], bindings)
 
@@ -73,3 +81,14 @@ def test_endpoints_come_from_the_command_line_before_the_territory():
         endpoints_of(territory, {"c": "opc.tcp://x:1"})
     with pytest.raises(InvalidInput, match=r"is not like opc\.tcp://host:port/path"):
         endpoints_of(territory, {"b": "http://x:1"})
+
+
+def test_a_plant_with_several_endpoints_has_an_adapter_of_the_set_and_each_is_checked(shared_pki):
+    plant = Plant(name="a", endpoint="opc.tcp://one:1", redundant_endpoints=("opc.tcp://two:2",))
+    territory = Territory(name="t", plants=(plant,))
+    endpoints = endpoints_of(territory, {})
+    assert endpoints == {"a": "opc.tcp://one:1,opc.tcp://two:2"}
+    made = PROTOCOLS["opcua"].make(plant, endpoints["a"], (), shared_pki.gateway, time.time_ns)
+    assert list(made.service_levels) == ["opc.tcp://one:1", "opc.tcp://two:2"]
+    with pytest.raises(InvalidInput, match="'http://two:2' is not like"):
+        endpoints_of(territory, {"a": "opc.tcp://one:1,http://two:2"})

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from uem.hardware_adapters.spool import Spool
+from uem.twin_core.alarms import Alarm, AlarmState
 from uem.twin_core.errors import StorageError, StorageFull
 from uem.twin_core.measurements import Gap, GapReason, Samples
 
@@ -37,7 +38,7 @@ def test_what_is_read_is_bit_for_bit_what_was_appended(tmp_path, rows):
     samples = Samples.from_rows(rows)
     with Spool(tmp_path / "spool.db") as spool:
         sequence = spool.append(samples)
-        ((number, read, _),) = spool.read(sequence - 1, 10)
+        ((number, read, *_),) = spool.read(sequence - 1, 10)
         spool.acknowledge(sequence)
     assert number == sequence
     assert read.names == samples.names
@@ -65,7 +66,7 @@ def test_only_what_is_acknowledged_leaves(path):
         for n in (1, 2, 3):
             spool.append(batch(n))
         spool.acknowledge(2)
-        assert [(sequence, len(samples)) for sequence, samples, _ in spool.read(0, 10)] == [(3, 3)]
+        assert [(sequence, len(samples)) for sequence, samples, *_ in spool.read(0, 10)] == [(3, 3)]
         spool.acknowledge(2)
         assert (spool.batch_count, spool.row_count, spool.acknowledged_row_count) == (1, 3, 3)
     with Spool(path) as spool:
@@ -180,7 +181,7 @@ def test_kill_at_any_moment_loses_nothing_that_was_stored(path):
         stored = spool.read(0, 100_000)
     assert [batch.sequence for batch in stored] == list(range(1, len(stored) + 1))
     assert reported <= len(stored) <= reported + 1
-    for sequence, samples, _ in stored:
+    for sequence, samples, *_ in stored:
         assert samples.source_time_ns.tolist() == [sequence * 1000 + i for i in range(200)]
         assert np.all(samples.value == sequence)
         assert not math.isnan(samples.value.sum())
@@ -204,7 +205,7 @@ def test_a_refused_batch_is_kept_with_the_reason_and_an_empty_one_takes_its_sequ
         assert spool.refuse(2, "too odd") == 0
         assert spool.refuse(9, "not there") == 0
     with Spool(path) as spool:
-        assert [(sequence, len(samples)) for sequence, samples, _ in spool.read(0, 9)] == [(1, 3), (2, 0), (3, 3)]
+        assert [(sequence, len(samples)) for sequence, samples, *_ in spool.read(0, 9)] == [(1, 3), (2, 0), (3, 3)]
         assert (spool.batch_count, spool.row_count, spool.refused_row_count) == (3, 6, 3)
         assert refused(spool) == [(2, "too odd", 3)]
         value = spool._db.execute("SELECT value FROM refused").fetchone()[0]
@@ -264,3 +265,98 @@ def test_a_spool_of_an_older_version_takes_gaps_too(path):
     with Spool(path) as spool:
         spool.append(batch(), [DOWN])
         assert [b.gaps for b in spool.read(0, 9)] == [(), (DOWN,)]
+
+
+HOT = Alarm(
+    plant="hall",
+    condition="nsu=urn:x;i=1",
+    source="pump",
+    name="too hot",
+    message="Pumpe heiß",
+    state=AlarmState.UNACKNOWLEDGED,
+    severity=700,
+    time_ns=5,
+    event="0102",
+)
+
+
+def test_alarms_wait_with_their_batch_outlive_a_restart_and_stay_when_its_samples_are_refused(path):
+    with Spool(path) as spool:
+        spool.append(batch(), [DOWN], 0, [HOT])
+        spool.append(Samples.from_rows(()), alarms=[HOT])
+        waiting = spool.byte_count
+    with Spool(path) as spool:
+        assert [(len(b.samples), b.alarms) for b in spool.read(0, 9)] == [(3, (HOT,)), (0, (HOT,))]
+        assert spool.byte_count == waiting
+        assert spool.refuse(1, "rows") == 3
+        assert [(len(b.samples), b.alarms) for b in spool.read(0, 9)] == [(0, (HOT,)), (0, (HOT,))]
+        assert spool.refuse(1, "gaps and alarms") == 2
+        assert spool.refuse(1, "what?") == 0
+        spool.acknowledge(2)
+        assert spool.byte_count == 0
+
+
+ALARM = Alarm(
+    condition="ns=1;i=7", source="pump", name="trip", state=AlarmState.UNACKNOWLEDGED, severity=700, time_ns=9
+)
+
+
+@pytest.mark.parametrize("column", ["names", "tag", "source_time_ns", "value", "quality", "gaps", "alarms"])
+def test_a_damaged_batch_is_set_aside_told_as_gaps_and_stops_nothing(path, caplog, column):
+    rng = np.random.default_rng(3)
+    for bit in rng.integers(0, 8 * 40, 12).tolist():
+        path.unlink(missing_ok=True)
+        with Spool(path) as spool:
+            for k in range(3):
+                rows = [(tag, 100 * k + i, float(i), 0) for i in range(5) for tag in ("a", "b")]
+                spool.append(Samples.from_rows(rows), [Gap("c", 1, 5, GapReason.LINK_DOWN)], 0, [ALARM])
+            (data,) = spool._db.execute(f"SELECT CAST({column} AS BLOB) FROM batch WHERE sequence = 2").fetchone()
+            flipped = bytearray(data)
+            flipped[bit // 8 % len(data)] ^= 1 << bit % 8
+            kind = "TEXT" if column in ("names", "gaps", "alarms") else "BLOB"
+            spool._db.execute(f"UPDATE batch SET {column} = CAST(? AS {kind}) WHERE sequence = 2", (bytes(flipped),))
+        with Spool(path) as spool:
+            found = spool.read(0, 9)
+            assert [(b.sequence, len(b.samples)) for b in found] == [(1, 10), (2, 0), (3, 10)]
+            lost = [Gap(tag, 99, 105, GapReason.STORE_DAMAGED) for tag in ("a", "b")]
+            if column != "names":  # then whose samples it were may be unknown
+                assert [gap for gap in found[1].gaps if gap.reason is GapReason.STORE_DAMAGED] == lost
+            assert (spool.batch_count, spool.row_count, spool.refused_row_count) == (3, 20, 10)
+            assert [str(b) for b in spool.read(0, 9)] == [str(b) for b in found]  # NaN-free, so equal as text
+        with Spool(path) as spool:
+            assert (spool.batch_count, spool.row_count, spool.refused_row_count) == (3, 20, 10)
+            spool.acknowledge(3)
+            assert spool.byte_count == 0
+    assert "damaged" in caplog.text
+
+
+def test_names_count_towards_the_bound(path):
+    long_names = Samples.from_rows([(f"plant/{'x' * 200}/{i}", 1, 0.0, 0) for i in range(10)])
+    with Spool(path, most_bytes=100_000) as spool:
+        for _ in range(35):
+            spool.append(long_names)
+        spool.most_bytes -= 3 * 2500
+        with pytest.raises(StorageFull):
+            spool.append(long_names)
+    assert path.stat().st_size < 2 * 100_000
+
+
+def test_what_a_gateway_tells_of_it_does_not_wait_for_the_disk(path):
+    found = []
+    with Spool(path) as spool:
+        for k in range(3):
+            spool.append(batch(), (), 70 + k)
+        spool.acknowledge(1)
+        with spool._lock:  # as while a commit waits
+            asking = threading.Thread(
+                target=lambda: found.append((spool.oldest_received_ns, spool.last_sequence)), daemon=True
+            )
+            asking.start()
+            asking.join(10)
+        assert found == [(71, 3)]
+        spool.acknowledge(3)
+        assert (spool.oldest_received_ns, spool.last_sequence) == (None, 3)
+        spool.append(batch(), (), 80)
+        assert spool.oldest_received_ns == 80
+    with Spool(path) as spool:
+        assert (spool.oldest_received_ns, spool.last_sequence) == (80, 4)

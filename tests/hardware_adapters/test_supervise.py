@@ -115,6 +115,14 @@ async def test_lag_is_from_the_newest_source_time_of_a_batch_and_decoding_adds_u
     assert link.decode_s == 0.5
 
 
+async def test_problems_add_up_over_adapters_and_those_that_did_not_happen_are_counted_as_none():
+    class Complaining(Scripted):
+        problems = {"garbled": 2, "silent": 0}  # noqa: RUF012
+
+    link, _ = await played(Complaining([], AdapterError("cut")), Scripted([], AdapterError("cut")), Complaining([]))
+    assert link.problems == {"garbled": 4, "silent": 0}
+
+
 async def test_a_batch_that_is_only_repeated_is_not_delivered():
     batch = samples(("a", 1, 1.0, 0))
     link, rows = await played(Scripted([batch, batch, batch]))
@@ -127,6 +135,18 @@ async def test_a_fault_inside_an_adapter_is_logged_and_tried_again(caplog):
     assert len(rows) == 1
     assert link.reconnects == 1
     assert any(record.exc_info for record in caplog.records)
+
+
+async def test_tags_that_are_missing_later_are_told_while_the_adapter_stays_open(caplog):
+    class Changing(Scripted):
+        async def batches(self):
+            yield samples(("a", 1, 1.0, 0))
+            self.missing = {"b": "not there any more"}
+            yield samples(("a", 2, 1.0, 0))
+
+    link, _ = await played(Changing([]))
+    assert link.missing == {"b": "not there any more"}
+    assert sum("is missing" in record.message for record in caplog.records) == 1
 
 
 async def test_missing_tags_are_said_once_and_shown_as_they_are_now(caplog):
@@ -154,7 +174,6 @@ async def test_cut_after_cut_also_while_it_recovers_the_plant_comes_back(
                 publish_interval_ms=20.0,
                 silence_s=1.0,
                 connect_timeout_s=2.0,
-                give_up_s=0.0,
             )
 
         async def count():

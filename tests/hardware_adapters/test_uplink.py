@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uem.hardware_adapters import uplink as uplink_module
-from uem.hardware_adapters.spool import Batch
+from uem.hardware_adapters.spooled import Batch
 from uem.hardware_adapters.uplink import Uplink, request
+from uem.twin_core.alarms import Alarm, AlarmState
 from uem.twin_core.errors import StorageFull
 from uem.twin_core.measurements import Gap, GapReason, Samples
 from uem.v1 import common_pb2, ingestion_pb2
@@ -187,3 +188,15 @@ async def test_gaps_go_over_the_wire_with_their_batch(spool, until, service, ser
         ("a", 1, 5, common_pb2.GAP_REASON_LINK_DOWN),
         ("b", -7, 9, common_pb2.GAP_REASON_SOURCE_RESTARTED),
     ]
+
+
+@pytest.mark.parametrize("message", ["x" * (17 << 20), "half of a pair: \ud800"], ids=["too large", "no text"])
+async def test_what_can_never_be_sent_is_set_aside_and_holds_nothing_up(spool, until, service, serving, message):
+    alarm = Alarm(condition="c", source="s", name="n", message=message, state=AlarmState.NORMAL, severity=1, time_ns=1)
+    for n in range(12):
+        spool.append(batch(5 * n), (), 0, [alarm] if n == 7 else ())
+    async with serving(service) as server, sending(server.address, spool) as uplink:
+        await until(lambda: spool.batch_count == 0)
+        assert uplink.refused_batches == 2  # the rows first, then all that is left
+    assert [row[1] for row in service.rows] == [*range(35), *range(40, 60)]
+    assert spool.refused_row_count == 5

@@ -4,6 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from uem.services.standalone import PARTS
+
 CASES = Path(__file__).with_name("alerts_test.yml")
 
 
@@ -11,8 +15,9 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_the_configuration_and_its_rules_are_valid(promtool, shipped):
-    done = run(promtool, "check", "config", str(shipped.folder / "prometheus.yml"))
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus_apart.yml"])
+def test_the_configuration_and_its_rules_are_valid(promtool, shipped, name):
+    done = run(promtool, "check", "config", str(shipped.folder / name))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(shipped.alerts)} rules found" in done.stdout
 
@@ -26,6 +31,14 @@ def test_there_is_a_case_that_fires_and_one_that_does_not_for_every_alert(shippe
     told = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", CASES.read_text("utf-8"))
     assert {alert for alert, nothing in told if not nothing} == set(shipped.alerts)
     assert {alert for alert, nothing in told if nothing} == set(shipped.alerts)
+
+
+def test_services_apart_are_scraped_where_they_tell_their_metrics(shipped):
+    text = (shipped.folder / "prometheus_apart.yml").read_text("utf-8")
+    scraped = dict(
+        re.findall(r'^      - targets: \["127.0.0.1:(\d+)"\]\n        labels: {process: (\w+)}', text, re.MULTILINE)
+    )
+    assert scraped == {str(part.grpc_port + 1): name for name, part in PARTS.items()} | {"7652": "gateway"}
 
 
 def test_what_must_be_alerted_is(shipped):

@@ -33,7 +33,9 @@ class Thresholds(Strict):
 
 
 class Defaults(Strict):
-    unit: Literal["short", "cps", "s", "bytes", "percentunit", "none"]
+    unit: Literal[
+        "short", "cps", "s", "bytes", "percentunit", "none", "watt", "joule", "kelvin", "massg", "currencyEUR"
+    ]
     thresholds: Thresholds | None = None
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-UP = [sys.executable, "-m", "uem.clients.cli", "up", "--port", "0", "--metrics-port", "0", "--speed", "4"]
+UP = [sys.executable, "-m", "uem.clients.cli", "up", "pongau", "--port", "0", "--metrics-port", "0", "--speed", "4"]
 PROCESSES = ("serve", "gateway", "simulator")
 SHIPPED_PORTS = {"serve": 7651, "gateway": 7652, "simulator": 7653}
 WAIT_S = 300

@@ -30,8 +30,14 @@ def steady(tmp_path, count=30, **changed):
     return inputs(tmp_path, [f"{900 * k},{','.join(str(v) for v in cells.values())}" for k in range(count)])
 
 
-def test_the_first_twin_in_one_line():
-    run = uem.simulate("pongau", asset="branch")
+@pytest.fixture(scope="module")
+def branch():
+    """The first twin, in one line."""
+    return uem.simulate("pongau", asset="branch")
+
+
+def test_the_first_twin_in_one_line(branch):
+    run = branch
     assert len(run.columns["node/2/temperature/twin"]) == 336
     summary = run.summary()
     assert summary["energy"]["closure"] <= 1e-9
@@ -132,9 +138,9 @@ def test_the_command_can_write_the_units_that_people_read(tmp_path, capsys):
     assert "tank/temperature/twin" in told
 
 
-def test_what_is_written_can_be_read_again(tmp_path):
+def test_what_is_written_can_be_read_again(branch, tmp_path):
     out = tmp_path / "out.csv"
-    assert main(["pongau", "--asset", "branch", "--out", str(out), "--json"]) == 0
+    write_csv(branch, out)
     with out.open() as file:
         assert np.isfinite([float(row["energy/in [J]"]) for row in csv.DictReader(file)]).all()
 
@@ -203,8 +209,8 @@ def test_the_output_may_be_stdout_and_stderr_is_quiet_without_a_terminal(tmp_pat
         main(["pongau", "--inputs", str(path), "--out", "-", "--json"])
 
 
-def test_a_recording_of_the_territory_may_be_given_as_it_is():
-    own = simulate("pongau", asset="branch")
+def test_a_recording_of_the_territory_may_be_given_as_it_is(branch):
+    own = branch
     given = simulate("pongau", load("pongau").plants[0].recording.path)
     assert given.asset == "branch"
     assert np.array_equal(given.value, own.value, equal_nan=True)

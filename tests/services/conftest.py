@@ -67,7 +67,7 @@ class Site:
                 server.Service(
                     name="uem.v1.HistoryService",
                     add=history_pb2_grpc.add_HistoryServiceServicer_to_server,
-                    servicer=HistoryServicer(bindings, self.store),
+                    servicer=HistoryServicer(bindings, self.store, self.bus),
                 ),
             ],
             metrics=self.metrics,
@@ -95,6 +95,12 @@ def logging_as_it_was():
     before = logging.root.handlers[:], logging.root.level
     yield
     logging.root.handlers[:], logging.root.level = before
+
+
+@pytest.fixture(scope="session")
+def site_at():
+    """Makes a site with its history in a file, to be started."""
+    return Site
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 import asyncio
 
+import numpy as np
+
 from uem.services.bus import LatestBus, SampleBus
+from uem.twin_core.measurements import Samples
 
 
 async def test_every_subscriber_gets_every_batch_in_order(samples):
@@ -23,6 +26,15 @@ async def test_a_full_queue_drops_the_oldest_and_counts_it(samples):
     assert len(slow) == 2
     assert [await anext(slow), await anext(slow)] == batches[-2:]
     assert (slow.dropped, quick.dropped, bus.dropped) == (3, 0, 3)
+
+
+async def test_every_subscriber_is_told_of_batches_that_did_not_get_as_far_as_the_bus(samples):
+    bus = SampleBus()
+    readers = [bus.subscribe(), bus.subscribe()]
+    bus.lose()
+    for reader in readers:
+        assert len(await anext(reader)) == 0  # it wakes
+        assert reader.dropped == 1
 
 
 async def test_a_waiting_reader_wakes_when_a_batch_comes(samples):
@@ -75,3 +87,15 @@ async def test_a_new_subscriber_begins_with_the_newest_values_of_its_keys():
     assert bus.latest("boiler") is None
     reader.close()
     assert [update async for update in reader] == []
+
+
+def test_of_what_comes_behind_the_span_of_each_tag_is_kept():
+    bus = SampleBus()
+    reader = bus.subscribe()
+    rng = np.random.default_rng(4)
+    rows = [(f"t{tag}", int(time_ns), 0.0, 0) for tag, time_ns in rng.integers(0, 50, (400, 2)).tolist()]
+    for begin in range(0, 400, 80):
+        bus.publish(Samples.from_rows(rows[begin : begin + 80]), behind=True)
+    times = {name: [time_ns for its, time_ns, *_ in rows if its == name] for name, *_ in rows}
+    assert reader.behind == {name: (min(its), max(its)) for name, its in times.items()}
+    assert len(reader) == 0

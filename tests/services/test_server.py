@@ -71,6 +71,9 @@ class Running:
         counter = self.metrics._metrics["uem_rpc_handled_total"]
         return {code: count for (its, code), count in counter.values.items() if its == method}
 
+    def open_streams(self):
+        return self.metrics._metrics["uem_rpc_open_streams"].collect().samples[0].value
+
     async def status(self, service=""):
         return (await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)).status
 
@@ -99,7 +102,7 @@ async def test_reflection_lists_the_services_and_describes_them(site):
     for data in reversed(described.file_descriptor_response.file_descriptor_proto):
         pool.AddSerializedFile(data)
     methods = pool.FindServiceByName("uem.v1.HistoryService").methods_by_name
-    assert set(methods) == {"ReadSamples", "ListTags", "ListGaps", "GetOverview"}
+    assert set(methods) == {"ReadSamples", "WatchSamples", "ListTags", "ListGaps", "ListAlarms", "GetOverview"}
 
 
 async def test_calls_are_counted_by_method_and_code(running):
@@ -285,3 +288,13 @@ async def test_a_client_that_leaves_without_having_read_is_a_cancelled_call_and_
     call.cancel()
     await eventually(lambda: running.handled(method) == {"CANCELLED": 1})
     assert "unexpected" not in caplog.text
+
+
+async def test_a_client_with_all_the_calls_it_may_have_open_leaves_room_for_others(running):
+    calls = [running.health.Watch(health_pb2.HealthCheckRequest()) for _ in range(server.MAX_CALLS + 50)]
+    await eventually(lambda: running.open_streams() == server.MAX_CALLS_OF_A_CLIENT)
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    async with grpc.aio.insecure_channel(running.server.address, options=options) as other:
+        await history_pb2_grpc.HistoryServiceStub(other).ListTags(history_pb2.ListTagsRequest(), timeout=60)
+    for call in calls:
+        call.cancel()

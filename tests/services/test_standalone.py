@@ -11,7 +11,7 @@ from uem.services.standalone import main, serving
 from uem.territories.load import load
 from uem.twin_core.errors import StorageError
 
-SERVICES = ("IngestionService", "HistoryService", "TwinService", "PredictionService")
+SERVICES = ("IngestionService", "HistoryService", "TwinService", "PredictionService", "StatusService")
 
 
 @pytest.fixture

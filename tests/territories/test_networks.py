@@ -232,8 +232,40 @@ def test_every_unit_of_the_core_has_a_table():
 
 def test_the_network_and_the_factory_of_the_guide_load(tmp_path):
     page = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "model-files.md").read_text("utf-8")
-    network, factory = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    network, factory, _ = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "territory.toml").write_text(network + factory)
     found = load(tmp_path)
     assert [unit.name for unit in found.networks[0].units] == ["boiler", "house"]
     assert [machine.name for machine in found.factories[0].factory.machines] == ["lathe", "furnace"]
+
+
+PRICE = """
+[[prices]]
+carrier = "wood"
+eur_per_kwh = 0.03
+source = "contract of 2024"
+date = 2024-01-01
+"""
+
+
+def test_prices_of_a_territory_are_those_of_its_networks(network):
+    (price,) = network('name = "t"\n', f'name = "t"\n{PRICE}').prices
+    assert (price.carrier, price.eur_per_kwh) == ("wood", 0.03)
+    assert (price.source, price.date) == ("contract of 2024", "2024-01-01")
+    assert network().prices == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"wood"', '"peat"', "prices[0].carrier"),
+        ("0.03", "1e9", "prices[0].eur_per_kwh"),
+        ('source = "contract of 2024"\n', "", "prices[0].source"),
+        ("2024-01-01", '"some day"', "prices[0].date"),
+        ("2024-01-01\n", f"2024-01-01\n{PRICE}", 'prices: carrier "wood" is defined 2 times'),
+    ],
+)
+def test_a_price_that_cannot_be_is_told(network, old, new, told):
+    with pytest.raises(InvalidTerritory) as error:
+        network('name = "t"\n', f'name = "t"\n{PRICE.replace(old, new, 1)}')
+    assert any(told in problem for problem in error.value.problems)

@@ -38,9 +38,51 @@ def test_a_protocol_or_an_endpoint_that_does_not_fit_is_named(plant, said, terri
         load(territory(plant))
 
 
+def test_a_plant_of_opc_ua_may_have_further_servers_with_the_same_data(territory):
+    plant = 'endpoint = "opc.tcp://a:1"\nredundant_endpoints = ["opc.tcp://b:1"]'
+    assert load(territory(plant)).plants[0].redundant_endpoints == ("opc.tcp://b:1",)
+    with pytest.raises(InvalidTerritory, match=r"redundant_endpoints: .*opc\.tcp://host:port/path"):
+        load(territory(plant.replace("opc.tcp://b", "http://b")))
+    with pytest.raises(InvalidTerritory, match="only a plant of protocol opcua with an endpoint"):
+        load(territory('protocol = "mqtt"\nendpoint = "mqtt://a"\nredundant_endpoints = ["mqtt://b"]'))
+
+
 def test_a_plant_needs_an_endpoint_or_a_recording(territory):
-    with pytest.raises(InvalidTerritory, match="needs an endpoint or a recording"):
+    with pytest.raises(InvalidTerritory, match="needs an endpoint or a recording, or is simulated"):
         load(territory(""))
+
+
+def test_a_tag_is_written_to_only_when_its_row_says_so(territory, tmp_path):
+    path = territory('endpoint = "opc.tcp://127.0.0.1:4840/p"')
+    rows = "tag,plant,browse_path,namespace_uri,unit,writable\na,p,A,u,K,true\nb,p,B,u,K,false\n"
+    (tmp_path / "tags.csv").write_text(rows)
+    assert [binding.writable for binding in load(path).tags] == [True, False]
+    (tmp_path / "tags.csv").write_text(rows.replace("true", ""))
+    assert [binding.writable for binding in load(path).tags] == [False, False]
+    (tmp_path / "tags.csv").write_text(rows.replace("true", "perhaps"))
+    with pytest.raises(InvalidTerritory, match="writable"):
+        load(path)
+
+
+def test_a_deadband_is_in_the_unit_that_people_read_and_a_queue_has_a_size(territory, tmp_path):
+    path = territory('endpoint = "opc.tcp://127.0.0.1:4840/p"')
+    head = "tag,plant,browse_path,namespace_uri,unit,display_unit,scale,deadband,deadband_percent,queue_size\n"
+    (tmp_path / "tags.csv").write_text(
+        head + "a,p,A,u,K,Cel,1,0.5,,\nb,p,B,u,W,kW,1,0.5,,1\nc,p,C,u,K,,1,,2.5,7\nd,p,D,u,K,,1,,,\n"
+    )
+    found = [(each.deadband, each.deadband_percent, each.queue_size) for each in load(path).tags]
+    assert found == [(0.5, 0.0, 0), (500.0, 0.0, 1), (0.0, 2.5, 7), (0.0, 0.0, 0)]
+    for row, wrong in [
+        ("a,p,A,u,K,,1,1,1,", "has one of them"),
+        ("a,p,A,u,K,,0,1,,", "scale is 0"),
+        ("a,p,A,u,K,,1,-1,,", "deadband"),
+        ("a,p,A,u,K,,1,inf,,", "deadband"),
+        ("a,p,A,u,K,,1,,101,", "deadband_percent"),
+        ("a,p,A,u,K,,1,,,-1", "queue_size"),
+    ]:
+        (tmp_path / "tags.csv").write_text(head + row + "\n")
+        with pytest.raises(InvalidTerritory, match=wrong):
+            load(path)
 
 
 @pytest.fixture
@@ -72,6 +114,8 @@ def test_tags_of_a_modbus_plant_have_registers(modbus):
         ("address", "65536", "tags.csv line 2: address: .*65535"),
         ("address,data_type", "65535,float32", "line 2: data_type: .*from address 65535 this reaches beyond the last"),
         ("address,data_type", "1,float16", "line 2: data_type: .*'float32'.*'float16'"),
+        ("address,table,writable", "1,input,true", "line 2: writable: .*only a coil, or whole registers"),
+        ("address,bit,writable", "1,3,true", "line 2: writable: .*only a coil, or whole registers"),
         ("address,table,data_type", "1,coil,int16", "line 2: data_type: .*a coil is a bit by itself"),
         ("address,data_type,bit", "1,int32,3", "line 2: bit: .*only a uint16 has bits of its own"),
         ("address,bit", "1,16", "line 2: bit: .*15"),
@@ -184,3 +228,9 @@ def test_a_replayed_plant_needs_a_recording_and_has_no_endpoint(territory):
         load(territory('protocol = "replay"'))
     with pytest.raises(InvalidTerritory, match="it plays back the recording of the plant"):
         load(territory('protocol = "replay"\nendpoint = "opc.tcp://a:1"'))
+
+
+def test_a_password_in_an_endpoint_is_refused_and_not_told(territory):
+    with pytest.raises(InvalidTerritory, match="never belongs into this file") as found:
+        load(territory('protocol = "mqtt"\nendpoint = "mqtt://gateway:sesame@127.0.0.1"'))
+    assert "sesame" not in str(found.value)

@@ -1,9 +1,9 @@
-"""Takes samples in the order they come and tells up to which plant time all inputs are known.
+"""Takes samples in the order they come and tells up to which plant time all inputs are known (`watermark.py`).
 
 Everything is decided sample by sample, so the result does not depend on how a sequence was cut into batches:
-- the watermark is the newest time all tags are known for. A silent tag does not hold it back for ever: after three of
-  its usual intervals (at least `WAIT_LEAST_S`, at most `wait_s`) its last value is held;
-- per tag time only goes forward; a sample not newer than what was decided is late: counted, not used;
+- per tag time only goes forward; a sample not newer than what was decided is late: counted, not used. Where values are
+  held until the next one, a sample that is newer than the last of its tag counts from the next instant on, if it is no
+  later than its usual interval or `wait_s`: that is nearer to the plant than what would be held without it;
 - when samples only come from more than `restart_s` before or more than `gap_s` ahead, the plant was started anew or was
   away for long: the intake begins anew. A single one with a wrong clock is counted and not used.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uem.twin_core.estimation.timeline import Reading, Timeline
+from uem.twin_core.estimation.watermark import LONG_AGO_NS, NEVER_NS, Watermark
 from uem.twin_core.measurements import (
     BAD_WAITING_FOR_INITIAL_DATA,
     NS_PER_S,
@@ -22,11 +23,8 @@ from uem.twin_core.measurements import (
     is_bad,
 )
 
-WAIT_LEAST_S = 5.0
-WAIT_LEAST_NS = round(WAIT_LEAST_S * NS_PER_S)
 MEAN_POINTS = 49
 POINTS_BEFORE_START = 10_000  # kept per tag while another tag has not come
-NEVER_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +37,17 @@ class Patience:
     gap_s: float  # what only comes from further ahead is a new beginning: nobody knows what was in between
     memory_s: float  # past that is kept to take means of
     warm_up_s: float  # past that a started process reads again from the history
+    holds: bool = False  # values count until the next sample instead of lying on a line between two
 
 
 Row = tuple[int, int, float, int]  # tag index, source time in ns, SI value, quality
 
 
 class Intake:
-    """Timelines of the tags of one asset. `required` tags must have come before the asset's twin can start."""
+    """Timelines of the tags of one asset.
+
+    `required` tags must have come before the asset's twin can start; without any, it can from the first sample on.
+    """
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Intake:
         self.tags = (*dict.fromkeys(required), *(tag for tag in dict.fromkeys(optional) if tag not in required))
         self._required_count = len(dict.fromkeys(required))
         self._index = {tag: i for i, tag in enumerate(self.tags)}
-        self._wait_ns = round(patience.wait_s * NS_PER_S)
+        self._wait_ns, self._holds = round(patience.wait_s * NS_PER_S), patience.holds
         self._stale_ns = round(patience.stale_s * NS_PER_S)
         self._restart_ns = round(patience.restart_s * NS_PER_S)
         self._gap_ns = round(patience.gap_s * NS_PER_S)
@@ -71,15 +73,12 @@ class Intake:
 
     def _begin_anew(self) -> None:
         self._lines = [Timeline(self._stale_ns) for _ in self.tags]
-        self._known_ns = np.full(len(self.tags), NEVER_NS, np.int64)  # the newest sample; never: holds nothing back
-        self._patience_ns = np.zeros(len(self.tags), np.int64)
+        self._watermark = Watermark(len(self.tags), self._wait_ns, holds=self._holds)
         self._unknown_count = self._required_count  # required tags without a usable value
-        self._slowest = 0  # the tag that held the watermark back when it was last worked out
         self._silent = set(range(len(self.tags)))  # tags that said nothing so far, not even that they are Bad
-        self._newest_ns = -(2**63)
         self._displaced: list[Row] = []  # one after the other, with none in place between them
         self.start_ns: int | None = None  # when the last required tag was first known
-        self.watermark_ns: int | None = None
+        self._late_ns: int | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -89,7 +88,18 @@ class Intake:
     @property
     def newest_ns(self) -> int | None:
         """The newest source time of any sample."""
-        return self._newest_ns if self._newest_ns > -(2**63) else None
+        newest_ns = self._watermark.newest_ns
+        return newest_ns if newest_ns > LONG_AGO_NS else None
+
+    @property
+    def watermark_ns(self) -> int | None:
+        """Up to when all tags are known; None before the start."""
+        return self._watermark.time_ns
+
+    def pop_late_ns(self) -> int | None:
+        """The newest time of the samples that were late since this was asked for last; None: there was none."""
+        late_ns, self._late_ns = self._late_ns, None
+        return late_ns
 
     def take(self, samples: Samples) -> None:
         """Take the samples of this asset's tags in; others are not looked at."""
@@ -110,37 +120,46 @@ class Intake:
         elif decided_ns is not None and time_ns <= decided_ns:
             if time_ns < decided_ns - self._restart_ns:
                 self._take_displaced(row)
-            elif not line:  # an optional tag joins: it is known from the next instant on
-                self._append(tag, decided_ns + 1, value, quality)
-            elif time_ns < decided_ns or held_ns is not None:
+            elif line.told_ns is None:  # an optional tag joins: it is known from the next instant on
+                self._append((tag, decided_ns + 1, value, quality), decided_ns + 1)
+            elif self._still_counts(tag, line.told_ns, time_ns, decided_ns):
+                self._append(row, decided_ns + 1)
+            elif time_ns != line.told_ns:
+                self._late_ns = time_ns if self._late_ns is None else max(self._late_ns, time_ns)
                 self.late_count += 1
         else:
             self._displaced.clear()
-            self._append(tag, time_ns, value, quality)
+            self._append(row, time_ns)
+
+    def _still_counts(self, tag: int, told_ns: int, time_ns: int, decided_ns: int) -> bool:
+        return time_ns > told_ns and decided_ns - time_ns <= self._watermark.most_late_ns(tag, time_ns - told_ns)
 
     def _held_until(self, line: Timeline) -> int | None:
         """The watermark if the last value of a tag is held up to it because no sample came, else None."""
         known_ns, watermark_ns = line.newest_ns, self.watermark_ns
         return None if known_ns is None or watermark_ns is None or known_ns >= watermark_ns else watermark_ns
 
-    def _append(self, tag: int, time_ns: int, value: float, quality: int) -> None:
-        line = self._lines[tag]
+    def _append(self, row: Row, from_ns: int) -> None:
+        """Take a sample that counts from `from_ns` on."""
+        tag, time_ns, value, quality = row
+        line, watermark = self._lines[tag], self._watermark
         if is_bad(quality) or not math.isfinite(value):
             self.unusable_count += 1
         was_known = bool(line)
         held_ns = self._held_until(line)
         if held_ns is not None:
             line.hold_until(held_ns)
-        line.append(time_ns, value, quality)
+        line.append(from_ns, value, quality, time_ns)
         if line:
-            self._known_ns[tag], self._patience_ns[tag] = time_ns, self._patience_of(line)
-        self._newest_ns = max(self._newest_ns, time_ns)
+            watermark.know(tag, time_ns, line.usual_interval_ns)
+        watermark.see(time_ns)
         if self.start_ns is None:
             if line and not was_known and tag < self._required_count:
                 self._unknown_count -= 1
-            self._try_to_start(line)
+            self._try_to_start(line, time_ns)
         if self.start_ns is not None:
-            self._move_watermark(self.start_ns)
+            may_complete = self._silent and watermark.newest_ns - self.start_ns < watermark.longest_patience_ns
+            watermark.move(self.start_ns - 1 if may_complete else NEVER_NS)  # the first row may become complete
 
     def _take_displaced(self, row: Row) -> None:
         self.late_count += 1
@@ -154,31 +173,22 @@ class Intake:
             for again in rows:
                 self._take_row(again)
 
-    def _try_to_start(self, line: Timeline) -> None:
-        if self._unknown_count == 0:
+    def _try_to_start(self, line: Timeline, time_ns: int) -> None:
+        if self._required_count == 0:
+            self._start_with_most(time_ns)
+        elif self._unknown_count == 0:
             firsts = [other.first_ns for other in self._lines[: self._required_count]]
             self.start_ns = max(first for first in firsts if first is not None)
-        elif len(line) > POINTS_BEFORE_START:
+        if self.start_ns is None and len(line) > POINTS_BEFORE_START:
             line.keep_newest(POINTS_BEFORE_START)
 
-    def _move_watermark(self, start_ns: int) -> None:
-        slowest, now_ns = self._slowest, self._newest_ns
-        past_ns = self.watermark_ns
-        # One tag that still holds the watermark back is enough to know that it stays: the others need no look.
-        if past_ns is not None and max(self._known_ns[slowest], now_ns - self._patience_ns[slowest]) <= past_ns:
-            return
-        reached_ns = np.maximum(self._known_ns, now_ns - self._patience_ns)
-        # Of several the last: a row of samples mostly comes in the order of the tags.
-        self._slowest = len(reached_ns) - 1 - int(np.argmin(reached_ns[::-1]))
-        watermark_ns = min(now_ns, int(reached_ns[self._slowest]))
-        if self._silent and now_ns - start_ns < self._patience_ns.max():
-            watermark_ns = min(watermark_ns, start_ns - 1)  # the first row may become complete
-        if past_ns is None or watermark_ns > past_ns:
-            self.watermark_ns = watermark_ns
-
-    def _patience_of(self, line: Timeline) -> int:
-        usual = line.usual_interval_ns
-        return self._wait_ns if usual is None else min(self._wait_ns, max(3 * usual, WAIT_LEAST_NS))
+    def _start_with_most(self, time_ns: int) -> None:
+        """With the row that most tags tell in: steps end when rows do, not when some meter happens to be polled."""
+        firsts = [line.first_ns for line in self._lines if line.first_ns is not None]
+        if 2 * len(firsts) >= len(self._lines):
+            self.start_ns = time_ns
+        elif firsts and self._watermark.newest_ns - min(firsts) > self._wait_ns:
+            self.start_ns = self._watermark.newest_ns
 
     def at(self, tag: str, time_ns: int) -> Reading:
         """The tag at a time up to the watermark, linear between samples."""
@@ -205,6 +215,10 @@ class Intake:
     def measured_between(self, tag: str, begin_ns: int, end_ns: int) -> bool:
         """Whether a usable sample of the tag has begin < time <= end."""
         return self._lines[self._index[tag]].measured_between(begin_ns, end_ns)
+
+    def next_ns(self, time_ns: int) -> int | None:
+        """The first time after this one that has a usable sample of any tag; None as long as there is none."""
+        return min((found for line in self._lines if (found := line.next_ns(time_ns)) is not None), default=None)
 
     def forget_before(self, time_ns: int) -> None:
         """Nothing will be asked for before the remembered past of this time."""

@@ -24,13 +24,14 @@ class Reading(NamedTuple):
 class Timeline:
     """Readings of one tag in order of time. Times int64 ns."""
 
-    __slots__ = ("_intervals", "_readings", "_stale_ns", "_times")
+    __slots__ = ("_intervals", "_readings", "_stale_ns", "_times", "_told_ns")
 
     def __init__(self, stale_ns: int) -> None:
         self._stale_ns = stale_ns
         self._times: list[int] = []
         self._readings: list[Reading] = []
         self._intervals: deque[int] = deque(maxlen=4)
+        self._told_ns: int | None = None  # when the plant says that the newest sample was
 
     def __len__(self) -> int:
         return len(self._times)
@@ -46,17 +47,27 @@ class Timeline:
         return self._times[-1] if self._times else None
 
     @property
+    def told_ns(self) -> int | None:
+        """The plant's time of the newest sample; None as long as no usable value came."""
+        return self._told_ns
+
+    @property
     def usual_interval_ns(self) -> int | None:
         """The shortest of the last four intervals between samples; None as long as there is none."""
         return min(self._intervals) if self._intervals else None
 
-    def append(self, time_ns: int, value: float, quality: int) -> None:
-        """Add a newer sample; one that is not usable repeats the last usable value, if there is one."""
+    def append(self, time_ns: int, value: float, quality: int, told_ns: int | None = None) -> None:
+        """Add a newer sample; one that is not usable repeats the last usable value, if there is one.
+
+        `told_ns`: the plant's time of one that only counts from `time_ns` on, since it came late.
+        """
         usable = not is_bad(quality) and math.isfinite(value)
         if not self._times and not usable:
             return
-        if self._times:
-            self._intervals.append(time_ns - self._readings[-1].measured_ns)
+        told_ns = time_ns if told_ns is None else told_ns
+        if self._told_ns is not None:
+            self._intervals.append(told_ns - self._told_ns)
+        self._told_ns = told_ns
         if usable:
             reading = Reading(value, quality, time_ns)
         else:
@@ -96,6 +107,13 @@ class Timeline:
         """Whether a usable sample has begin < time <= end."""
         right = bisect_right(self._times, end_ns)
         return right > 0 and self._readings[right - 1].measured_ns > begin_ns
+
+    def next_ns(self, time_ns: int) -> int | None:
+        """The first time after this one that has a usable sample; None as long as there is none."""
+        for i in range(bisect_right(self._times, time_ns), len(self._times)):
+            if self._readings[i].measured_ns == self._times[i]:
+                return self._times[i]
+        return None
 
     def forget_before(self, time_ns: int) -> None:
         """Drop what lies before the newest point at or before a time."""

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from uem.twin_core.coupled import CoupledPlan, CoupledState
 from uem.twin_core.errors import ModelFailure
 from uem.twin_core.estimation.intake import Intake, Patience
+from uem.twin_core.follow.energy import energy_signals, write_energy
 from uem.twin_core.follow.factory import METER_CLASS, FactoryFollower
 from uem.twin_core.follow.follower import ForecastSignal
 from uem.twin_core.follow.ledger import LedgerTime
-from uem.twin_core.follow.network import LOSS_CLASS
+from uem.twin_core.follow.unit_ledger import UnitLedger
 from uem.twin_core.follow.writer import Writer
 from uem.twin_core.measurements import NS_PER_S, is_good
 from uem.twin_core.plant.network import Network
@@ -47,7 +48,7 @@ class CoupledFollower:
         self._plan = CoupledPlan(network, [factory.site for factory in factories])
         weather = [tag for tag in (network.ambient_temperature_tag, network.outdoor_temperature_tag) if tag]
         self.required_tags: Sequence[str] = (*(t for f in factories for t in f.required_tags), *weather)
-        self.optional_tags: Sequence[str] = ()
+        self.optional_tags: Sequence[str] = (*(t for f in factories for t in f.optional_tags),)
         self.step_s = min([network.step_s, *(factory.step_s for factory in factories)])
         self.forecast_horizon_s, self.forecast_step_s = network.forecast_horizon_s, network.forecast_step_s
         memory_s = max(factory.patience.memory_s for factory in factories)
@@ -70,11 +71,12 @@ class CoupledFollower:
         self._state = self._plan.initial_state(heat.node_temp_k)
         self._given_j = np.zeros((3, len(self._plan.streams)))  # produced, taken, dumped in the last step
         self._times, self._dt_s = LedgerTime(), self.step_s
+        self._units = UnitLedger(self._network.units)
         self._begun: list[FactoryFollower] = []
         self._keep()
 
     def _keep(self) -> None:
-        self._before = self._plan.copy(self._state), self._times
+        self._before = self._plan.copy(self._state), self._times, self._units.copy()
 
     def _inputs(self, intake: Intake, time_ns: int) -> NetworkInputs:
         """What the network is told: weather and ground as measured, all else as the file says."""
@@ -113,6 +115,8 @@ class CoupledFollower:
         parts = self._plan.parts(dt_s)
         for _ in range(parts):
             alarms = self._plan.take(state, [streams_j / parts for streams_j in given_j], dt_s / parts, inputs)
+            if act:
+                self._units.add(self._plan.network.unit_results(state.heat))
             for site, utility, limit in alarms if act else ():
                 self.factories[site].set_limit(utility, limit)
 
@@ -121,7 +125,7 @@ class CoupledFollower:
 
     def roll_back(self, dt_s: float) -> None:
         """Undo the last step of network, loops and of the factories that had begun theirs."""
-        kept, times = self._before
+        kept, times, self._units = self._before
         self._plan.restore(self._state, kept)
         self._times = times.plus(dt_s, measured=False)
         for factory in self._begun:
@@ -152,7 +156,15 @@ class CoupledFollower:
             heat_w = float(results[unit.name]["heat_j"][0]) / self._part_s() if results else 0.0
             writer.own(f"unit/{unit.name}/heat", heat_w, UNMEASURED_PART * abs(heat_w))
         self._write_streams(writer)
-        self._write_energy(writer)
+        write_energy(
+            writer,
+            network,
+            heat,
+            self._units,
+            dumped_j=float(self._state.dumped_j.sum()),
+            unsure=UNMEASURED_PART,
+            settled=self._times.is_measured,
+        )
 
     def _part_s(self) -> float:
         """Length of the network's last step."""
@@ -169,17 +181,6 @@ class CoupledFollower:
             writer.own(f"heat/{name}/energy", taken_j, METER_CLASS * taken_j, settled=self._times.is_measured)
             writer.own(f"heat/{name}/temperature/twin", float(state.temp_k[k]), UNMEASURED_SD_K)
             writer.own(f"heat/{name}/alarm", float(state.alarm[k]), 0.0)
-
-    def _write_energy(self, writer: Writer) -> None:
-        heat, settled = self._state.heat, self._times.is_measured
-        parts = {"in": heat.total_in_j, "out": heat.total_out_j, "loss": heat.total_loss_j}
-        totals = {key: float(total[0]) for key, total in parts.items()}
-        for key, total_j in totals.items():
-            part = LOSS_CLASS if key == "loss" else UNMEASURED_PART
-            writer.own(f"energy/{key}", total_j, part * abs(total_j), settled=settled)
-        stored_j = float(heat.total_stored_change_j[0])
-        writer.own("energy/stored_change", stored_j, UNMEASURED_PART * abs(stored_j))
-        writer.own("energy/imbalance", totals["in"] - totals["out"] - totals["loss"] - stored_j, 0.0)
 
     # ---- forecasts ----
 
@@ -212,9 +213,7 @@ def _signals(network: Network, plan: CoupledPlan) -> tuple[Signal, ...]:
         found.append(Signal(f"heat/{name}/energy", "J", Source.LEDGER))
         found.append(Signal(f"heat/{name}/temperature/twin", "K", Source.ESTIMATED))
         found.append(Signal(f"heat/{name}/alarm", "1", Source.ESTIMATED, state_names={0: "clear", 1: "too warm"}))
-    found += [
-        Signal(f"energy/{part}", "J", Source.LEDGER) for part in ("in", "out", "loss", "stored_change", "imbalance")
-    ]
+    found += energy_signals(network)
     return tuple(found)
 
 

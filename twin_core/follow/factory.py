@@ -5,8 +5,9 @@ not watched is predicted. `resyncs` counts how often observation and prediction 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,26 +20,35 @@ from uem.twin_core.estimation.timeline import Reading
 from uem.twin_core.follow.follower import ForecastSignal
 from uem.twin_core.follow.learned import DRIFTS, Learned
 from uem.twin_core.follow.ledger import LedgerTime
-from uem.twin_core.follow.shadow import BUSY, Shadow, ShadowState, burning_on, foreseen
+from uem.twin_core.follow.seen import BUSY, ShadowState
+from uem.twin_core.follow.shadow import Shadow
+from uem.twin_core.follow.watched import burning_on, foreseen
 from uem.twin_core.follow.writer import Writer
 from uem.twin_core.measurements import NS_PER_S, is_good
 from uem.twin_core.plant.factory import FactorySite, slots_apart
 from uem.twin_core.plant.production import lognormal
 from uem.twin_core.production.indicators import PACKML, PackML
 from uem.twin_core.production.learning import ExponentialBelief, LognormalBelief
-from uem.twin_core.production.plan import STATES, FactoryPlan
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Ledger
 from uem.twin_core.state import Columns, Signal, Source
 
 Array = NDArray[np.float64]
 
 REPLICATIONS = 32  # of a forecast
-PRIOR_POWER_PART = 0.3  # of the largest power
-PRIOR_RATE_PART = 0.5  # of the fastest output
+FURNACE_REPLICATIONS = 8  # where there are furnaces, which cost more and go by their recipes
+METER_PART = 0.02  # of heat and power that a meter may be wrong by: class 2 of EN 1434
+COUNTED_PARTS = 0.5  # that a count of a span may be off by, since parts are whole
+# Measured power and heat over those of the file in the states seen are compared for about so long.
+GAIN_S = 86_400.0
+LEAST_GAIN, MOST_GAIN = 0.5, 2.0
 PRIOR_CHAMBER_SD_K = 10.0  # of a furnace until residuals tell
 CHAMBER_K = (223.15, 2273.15)  # that a sample of a chamber can be; furnaces of files end at 1,500 degC
 EMPTIED_S = 1.0  # least time that a batch in work is given to its end
 METER_CLASS = 0.1  # part of an energy from a table of powers that may be wrong
+METERED_CLASS = 0.02  # of one that a meter tells, class 2 of EN 50470
 SILENT_CYCLES = 3.0  # of the slowest machine: after them a value is stale
+PAST_STEP_S = 60.0  # each count has its own time, whatever the step
+METERED_WAIT_S = 2.0  # where every machine has a meter: what is told beside it comes with the next sample
 PATIENCE = Patience(wait_s=10.0, stale_s=3600.0, restart_s=120.0, gap_s=86_400.0, memory_s=0.0, warm_up_s=86_400.0)
 PACKML_NAMES = {int(state): state.name.lower() for state in PackML}
 _DRIFT_NAMES = {
@@ -56,15 +66,22 @@ class _Event(NamedTuple):
     value: float
 
 
+def is_watched(site: FactorySite) -> bool:
+    """Whether any of its machines tells what it does."""
+    return any(tags.state_tag for tags in site.machine_tags.values())
+
+
 class FactoryFollower:
     """A shadow of the factory and what is learned of its machines."""
 
-    forecast_method = (
-        f"Mean of {REPLICATIONS} simulated futures of the present state with learned cycle, failure and repair times"
-    )
+    forecast_band = "band: how far these futures part, by factors learned from past forecasts at the same lead"
+    forecast_fresh_s = 0.0
 
-    def __init__(self, site: FactorySite) -> None:
-        """InvalidInput where no machine has a state_tag."""
+    def __init__(self, site: FactorySite, sensors: Mapping[str, str] | None = None) -> None:
+        """`sensors`: tag by the signal that it measures; of them, those of heat are looked at.
+
+        InvalidInput where no machine has a state_tag.
+        """
         site = slots_apart(site)
         self.name = site.name
         self.contradiction_count = 0  # resyncs, and samples that no chamber of a furnace can have
@@ -83,12 +100,21 @@ class FactoryFollower:
             name: RunningResiduals(PRIOR_CHAMBER_SD_K) for name, tags in self._tags.items() if tags.temperature_tag
         }
         self.required_tags: Sequence[str] = (*found, *self._levels.values())
-        self.optional_tags: Sequence[str] = ()
+        meters = [(sensors or {}).get(f"heat/{self.name}/{stream.name}/produced", "") for stream in site.heat]
+        self._heat_tags = tuple(meters)  # of each stream, empty where there is no meter
+        self.optional_tags: Sequence[str] = (*filter(None, meters),)
         self.step_s = site.step_s
         self.forecast_horizon_s, self.forecast_step_s = site.forecast_horizon_s, site.forecast_step_s
         longest_s = max(self._shadow.machines[name].cycle.mean for name in self._shadow.watched)
         stale_s = max(PATIENCE.stale_s, SILENT_CYCLES * longest_s)  # a batch is told when it begins and when it ends
-        self.patience = replace(PATIENCE, memory_s=site.forecast_step_s, stale_s=stale_s)
+        self.is_metered = all(name in self._tags and self._tags[name].power_tag for name in self._shadow.machines)
+        wait_s = METERED_WAIT_S if self.is_metered else PATIENCE.wait_s
+        self.patience = replace(
+            PATIENCE, memory_s=site.forecast_step_s, stale_s=stale_s, wait_s=wait_s, holds=self.is_metered
+        )
+        self.past_step_s = PAST_STEP_S if self.is_metered else 0.0
+        gauges = [tag for tags in self._tags.values() for tag in (tags.power_tag, tags.temperature_tag)]
+        self.meter_tags: Sequence[str] = (*filter(None, (*gauges, *meters)),)
         self.signals = _signals(site, self._shadow.watched)
         largest_w = sum(
             machine.slots * max([0.0, *machine.power_w.values()])
@@ -96,11 +122,16 @@ class FactoryFollower:
             for machine in site.factory.machines
         )
         self._largest_w = max(largest_w, 1.0)
-        fastest = min(machine.cycle.mean for machine in site.factory.machines)
         named = {signal.name: signal for signal in self.signals}
-        self.forecast_signals: tuple[ForecastSignal, ...] = (
-            ForecastSignal(signal=named["power"], prior_sd=PRIOR_POWER_PART * self._largest_w, low=0.0),
-            ForecastSignal(signal=named["output"], prior_sd=PRIOR_RATE_PART / fastest, low=0.0),
+        forecast = ("power", "output", *(f"heat/{stream.name}" for stream in site.heat))
+        self.forecast_signals: tuple[ForecastSignal, ...] = tuple(
+            ForecastSignal(signal=named[name], prior_sd=1.0, low=0.0) for name in forecast
+        )
+        with_furnace = any(machine.furnace is not None for machine in site.factory.machines)
+        self._replications = FURNACE_REPLICATIONS if with_furnace else REPLICATIONS
+        self.forecast_method = (
+            f"Mean of {self._replications} simulated futures of the present state with shifts, orders, and learned "
+            f"cycle, failure and repair times; power and heat by what meters showed of them in the last day"
         )
 
     @property
@@ -115,9 +146,7 @@ class FactoryFollower:
 
     def start(self, intake: Intake, time_ns: int) -> None:
         """Begin with what is measured; buffers without a tag as the file says."""
-        periods = [round(calendar.period_s * 1000) for calendar in self.site.factory.calendars]
-        period_ns = math.lcm(*(periods or [604_800_000])) * 1_000_000
-        self._origin_ns = time_ns - (time_ns - self.site.calendar_epoch_ns) % period_ns
+        self._origin_ns = self.site.period_begin_ns(time_ns)
         begin_s = self._seconds(time_ns)
 
         def number(tag: str) -> int:
@@ -132,6 +161,8 @@ class FactoryFollower:
         levels = {buffer: number(tag) for buffer, tag in self._levels.items()}
         self._shadow.begin(begin_s, states, made, levels)
         for name, tags in self._tags.items():
+            if tags.power_tag:
+                self._shadow.see_power(name, intake.before(tags.power_tag, time_ns).value)
             if tags.batch_tag:
                 self._shadow.see_batch(name, number(tags.batch_tag))
             if tags.temperature_tag:
@@ -143,13 +174,17 @@ class FactoryFollower:
             known = self._learned.get(name) or Learned.from_prior(self._shadow.machines[name], worth)
             self._learned[name] = replace(known.lost_sight(), since_s=begin_s).saw_state(begin_s, state)
         self._times = LedgerTime()
+        self._compared_at = begin_s, 0.0, self._state.believed_j.copy()
+        # Of power and each stream: measured, and as the file tells of the states seen; forgotten in about a day.
+        self._compared_j = np.zeros((2, 1 + len(self.site.heat)))
         self._step_j = self._state.energy_j.copy()
         self._heat_j = self._state.heat_j.copy()
         self._span_s = 0.0
         self._keep()
 
     def _keep(self) -> None:
-        self._before = (self._state.copy(self._shadow.plan), dict(self._learned), self._times)
+        compared = self._compared_at, self._compared_j  # new ones take their place
+        self._before = (self._state.copy(self._shadow.plan), dict(self._learned), self._times, compared)
 
     def step(self, intake: Intake, begin_ns: int, end_ns: int) -> None:
         """Take every sample in at its time, predict in between."""
@@ -166,8 +201,37 @@ class FactoryFollower:
         self._step_j = self._state.energy_j - energy_before_j
         self._heat_j = self._state.heat_j - heat_before_j
         self._span_s = (end_ns - begin_ns) / NS_PER_S
+        self._compare(intake, begin_ns, end_ns)
         good = all(is_good(intake.before(tags.state_tag, end_ns).quality) for tags in self._tags.values())
         self._times = self._times.plus(self._span_s, measured=good)
+
+    def _compare(self, intake: Intake, begin_ns: int, end_ns: int) -> None:
+        """Hold what meters showed in a forecast step against what the file tells of the states that were seen in it."""
+        every_ns = round(self.forecast_step_s * NS_PER_S)
+        if end_ns // every_ns == begin_ns // every_ns:
+            return
+        state, (then_s, energy_j, believed_j) = self._state, self._compared_at
+        span_s, now_j = self._shadow.now_s - then_s, float(state.energy_j.sum())
+        self._compared_at = self._shadow.now_s, now_j, state.believed_j.copy()
+        power_j = now_j - energy_j if self.is_metered else math.nan
+        told_j = np.array([[power_j, *self._metered_w(intake, end_ns) * span_s], state.believed_j - believed_j])
+        keep = math.exp(-span_s / GAIN_S)
+        self._compared_j = np.where(np.isfinite(told_j[0]), keep * self._compared_j + told_j, self._compared_j)
+
+    def _metered_w(self, intake: Intake, time_ns: int) -> Array:
+        """Mean heat of each stream over the last forecast step by its meter; NaN without one that is good."""
+        found = [
+            intake.mean(tag, time_ns) if tag and is_good(intake.before(tag, time_ns).quality) else math.nan
+            for tag in self._heat_tags
+        ]
+        return np.array(found)
+
+    @property
+    def _gain(self) -> Array:
+        """Of power and each stream: measured over what the file tells, in about a day; 1 where nothing is compared."""
+        measured_j, believed_j = self._compared_j
+        gain = np.divide(measured_j, believed_j, out=np.ones_like(believed_j), where=believed_j > 0.0)
+        return np.clip(gain, LEAST_GAIN, MOST_GAIN)
 
     def _events(self, intake: Intake, begin_ns: int, end_ns: int) -> list[_Event]:
         found: list[_Event] = []
@@ -179,6 +243,7 @@ class FactoryFollower:
             )
 
         for name, tags in self._tags.items():
+            add(tags.power_tag, -1, name)
             add(tags.good_tag, 0, name)
             add(tags.scrap_tag, 0, name)
             add(tags.state_tag, 1, name)
@@ -193,13 +258,14 @@ class FactoryFollower:
     def _take(self, event: _Event, intake: Intake) -> None:
         """What is news moves the shadow to its time and changes it there."""
         shadow, name, time_s = self._shadow, event.name, self._seconds(event.time_ns)
-        if event.order == 4:
+        if event.order == -1:
+            shadow.see_power(name, event.value)
+        elif event.order == 4:
             if not _is_of_a_chamber(event.value):  # the lining would never be rid of it
                 self.contradiction_count += 1
                 return
             shadow.go_to(time_s)
-            self._chambers[name].add(event.value - shadow.chamber_k(name))
-            shadow.see_temperature(name, event.value)
+            self._chambers[name].add(shadow.see_temperature(name, event.value))
         elif event.order == 3:
             shadow.go_to(time_s)
             shadow.see_batch(name, round(event.value))
@@ -229,7 +295,7 @@ class FactoryFollower:
 
     def roll_back(self, dt_s: float) -> None:
         """Undo the last step; its time is booked as not lived through, and what machines did in it as not seen."""
-        self._shadow.state, learned, times = self._before
+        self._shadow.state, learned, times, (self._compared_at, self._compared_j) = self._before
         self._learned = {name: known.lost_sight() for name, known in learned.items()}
         self._times = times.plus(dt_s, measured=False)
         self._step_j, self._heat_j, self._span_s = np.zeros_like(self._step_j), np.zeros_like(self._heat_j), 0.0
@@ -253,7 +319,8 @@ class FactoryFollower:
         readings = {tag: intake.before(tag, time_ns) for tag in self.required_tags}
         state, since_s = self._state, self._shadow.now_s - self._state.resynced_s
         everything = Writer(columns, time_ns, readings.values())
-        for m, name in enumerate(self._shadow.machines):
+        machines = self._shadow.machines
+        for m, name in enumerate(machines):
             if name in self._tags:
                 self._write_machine(columns, time_ns, readings, name, float(state.energy_j[m].sum()))
         for name, tag in self._levels.items():
@@ -263,14 +330,15 @@ class FactoryFollower:
         for order in self.site.factory.orders:
             everything.own(f"order/{order.name}/left", self._shadow.order_left(order.name), 1.0)
         power_w = float(self._step_j.sum()) / self._span_s if self._span_s else float(self._shadow.power_w().sum())
-        everything.own("power", power_w, METER_CLASS * power_w)
+        everything.own("power", power_w, max(map(self._meter_class, machines)) * power_w)
         everything.own("output", self._output(intake, time_ns), 1.0 / self.forecast_step_s)
         for k, stream in enumerate(self.site.heat):
             heat_w = float(self._heat_j[k]) / self._span_s if self._span_s else 0.0
             everything.own(f"heat/{stream.name}", heat_w, METER_CLASS * heat_w)
         total_j = float(state.energy_j.sum())
         gap_j = self._times.unmeasured_s * self._largest_w
-        everything.own("energy", total_j, METER_CLASS * total_j + gap_j, settled=self._times.is_measured)
+        unsure_j = sum(self._meter_class(name) * float(state.energy_j[m].sum()) for m, name in enumerate(machines))
+        everything.own("energy", total_j, unsure_j + gap_j, settled=self._times.is_measured)
         everything.own("resyncs", state.resync_count, 0.0)
         everything.own("parted", float(since_s <= self.forecast_step_s), 0.0)
 
@@ -305,12 +373,25 @@ class FactoryFollower:
             ):
                 writer.own(f"{prefix}/{signal}", times.mean_s, _sd_of_times(times))
         writer.own(f"{prefix}/drift", learned.drifted, 0.0)
-        writer.own(f"{prefix}/energy", energy_j, METER_CLASS * energy_j, settled=self._times.is_measured)
+        if tags.power_tag:
+            writer.measured(f"{prefix}/power", readings[tags.power_tag])
+        writer.own(f"{prefix}/energy", energy_j, self._meter_class(name) * energy_j, settled=self._times.is_measured)
+
+    def _meter_class(self, machine: str) -> float:
+        """Part of its electricity that may be wrong."""
+        return METERED_CLASS if machine in self._tags and self._tags[machine].power_tag else METER_CLASS
 
     # ---- forecasts ----
 
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], heat_w: Array) -> None:
+        """Nothing of others is of interest here."""
+
     def project(self, intake: Intake, time_ns: int, step_s: float, count: int) -> NDArray[np.float64]:
-        """Means of power and output over each step, over futures with the same random numbers every time."""
+        """Means of power, output and heat over each step, over futures with the same random numbers every time."""
+        return self.fork(intake, time_ns, step_s, count)()[0]
+
+    def fork(self, intake: Intake, time_ns: int, step_s: float, count: int) -> Callable[[], tuple[Array, Array]]:
+        """See ForkingFollower."""
         plan, start = self._foreseen(), self._shadow.plan.copy(self._state.run)
         future = plan.initial_run()
         plan.restore(future, start.block)
@@ -319,10 +400,26 @@ class FactoryFollower:
         plan.inject(future, machines=dict.fromkeys(left_s, "busy"), left_s=left_s)
         plan.clear_ledger(future)
         ends = [self._shadow.now_s + step_s * (k + 1) for k in range(count)]
-        ledgers = plan.replicate(REPLICATIONS, ends, start=future)
-        energy_j = np.array([ledger.energy_j.sum(axis=(1, 2)).mean() for ledger in ledgers])
-        parts = np.array([ledger.output.mean() for ledger in ledgers])
-        return np.stack([np.diff(energy_j, prepend=0.0), np.diff(parts, prepend=0.0)], axis=1) / step_s
+        before = self._totals(plan.ledger(future))  # its furnaces have burned before
+        return partial(self._futures, plan, future, ends, before, self._gain.copy(), step_s)
+
+    def _futures(
+        self, plan: FactoryPlan, start: FactoryRun, ends: list[float], before: Array, gain: Array, step_s: float
+    ) -> tuple[Array, Array]:
+        """Mean and spread of the rates of all futures; of this object only what never changes is used."""
+        count, ledgers = len(ends), plan.chunks(self._replications, ends, start=start)
+        totals = np.concatenate([self._totals(ledger).reshape(-1, count, before.shape[1]) for ledger in ledgers])
+        rates = np.diff(totals, axis=1, prepend=np.broadcast_to(before, totals[:, :1].shape)).swapaxes(0, 1) / step_s
+        rates[..., [0, *range(2, rates.shape[-1])]] *= gain
+        mean = rates.mean(axis=1)
+        least = METER_PART * mean
+        least[:, 1] = np.where(mean[:, 1] > 0.0, COUNTED_PARTS / step_s, 0.0)
+        return mean, np.hypot(rates.std(axis=1, ddof=1), least)
+
+    def _totals(self, ledger: Ledger) -> Array:
+        """Energy, parts and heat of the streams since the ledger began, (replications, forecast signals)."""
+        energy_j = ledger.energy_j.sum(axis=(1, 2))
+        return np.column_stack([energy_j, ledger.output, self._shadow.meter.totals_j(ledger)])
 
     def _left_of_batches(self) -> dict[str, float]:
         """Seconds until the batches in work end, by the mean that was learned and the time that they were worked on."""
@@ -350,8 +447,11 @@ class FactoryFollower:
         return FactoryPlan(replace(self.site.factory, machines=tuple(machines)))
 
     def observe(self, intake: Intake, time_ns: int) -> NDArray[np.float64]:
-        """Power is not measured; output is what the counters of the last machines show."""
-        return np.array([math.nan, self._output(intake, time_ns) if self._counts_output() else math.nan])
+        """Power where all machines have meters, output as the counters of the last machines show, heat as meters do."""
+        meters = [tags.power_tag for tags in self._tags.values()]
+        power_w = sum(intake.mean(tag, time_ns) for tag in meters) if self.is_metered else math.nan
+        output = self._output(intake, time_ns) if self._counts_output() else math.nan
+        return np.array([power_w, output, *self._metered_w(intake, time_ns)])
 
     def _last_machines(self) -> list[str]:
         """Machines whose parts leave the factory."""
@@ -420,6 +520,8 @@ def _signals(site: FactorySite, watched: Sequence[str]) -> tuple[Signal, ...]:
             compared = temperature if tags.temperature_tag else ""
             found.append(Signal(f"{temperature}/twin", "K", Source.ESTIMATED, compared_with=compared))
         found.append(Signal(f"{prefix}/drift", "1", Source.ESTIMATED, state_names=_DRIFT_NAMES))
+        if tags.power_tag:
+            found.append(Signal(f"{prefix}/power", "W", Source.MEASURED))
         found.append(Signal(f"{prefix}/energy", "J", Source.LEDGER))
     for buffer in site.factory.buffers:
         twin = f"buffer/{buffer.name}/level/twin"

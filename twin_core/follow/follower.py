@@ -1,14 +1,16 @@
 """What a twin needs from the model of an asset. Times int64 ns, everything else SI."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.estimation.intake import Intake, Patience
 from uem.twin_core.state import Columns, Signal
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,5 +72,41 @@ class Follower(Protocol):
         """What was measured of the forecast signals, shape (n_forecast_signals,); NaN where it is not to be judged.
 
         Powers are means over the last forecast step, as those of `project`.
+        """
+        ...
+
+
+@runtime_checkable
+class CoarseFollower(Follower, Protocol):
+    """One that is followed so finely that a past which is read again is followed in longer steps, by fewer samples."""
+
+    @property
+    def past_step_s(self) -> float:
+        """Of that past; 0: as live."""
+        ...
+
+    @property
+    def meter_tags(self) -> Sequence[str]:
+        """Of which one sample a step tells enough: no states, no counters."""
+        ...
+
+
+@runtime_checkable
+class ForkingFollower(Follower, Protocol):
+    """One that tells of each time how sure it is, as by many futures of its state."""
+
+    forecast_band: str  # how quantiles come about, in one sentence without its full stop
+    forecast_fresh_s: float  # a forecast that is not older is given again
+
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], heat_w: Array) -> None:
+        """What is expected of another asset: W at its valid times. Most need not know."""
+        ...
+
+    def fork(self, intake: Intake, time_ns: int, step_s: float, count: int) -> Callable[[], tuple[Array, Array]]:
+        """Copy what futures start from; what is returned runs them, while the twin may go on in another thread.
+
+        It gives the mean of the futures as `project` does, and their spread, both (count, n_forecast_signals).
+        A spread is a standard deviation, sensors included; 0 where nothing can come otherwise. The band is as wide as
+        that, times what was learned.
         """
         ...

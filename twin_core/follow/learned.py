@@ -8,7 +8,7 @@ wait for a crew where the machine tells that (Aborted, then Clearing).
 import math
 from dataclasses import dataclass, replace
 
-from uem.twin_core.follow.shadow import BUSY, DOWN
+from uem.twin_core.follow.seen import BUSY, DOWN
 from uem.twin_core.plant.production import Machine
 from uem.twin_core.production.indicators import PackML
 from uem.twin_core.production.learning import DriftAlarm, ExponentialBelief, LognormalBelief, MachineBelief, Spell

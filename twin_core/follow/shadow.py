@@ -5,91 +5,31 @@ one after its mean cycle. A batch ends with as many parts as are counted at once
 From that the shadow predicts who has a part, who waits for one or for a place, and how full buffers are. Where
 observation and prediction part - a part is counted that no machine had, a state is another one for longer than a cycle,
 a level is `parted_parts` off, a counter jumps by more - it is set to what is seen: a resync, which is counted.
+
+What is seen and all that changes is in `seen.py`, what counters tell of levels in `counted.py`, what a machine is like
+in the shadow and in a forecast in `watched.py`.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uem.twin_core.follow.counted import CountedLevels
+from uem.twin_core.follow.seen import BUSY, COUNTS_AS, DOWN, WAITING, Seen, ShadowState, group
+from uem.twin_core.follow.watched import shadowed
 from uem.twin_core.plant.factory import FactorySite
-from uem.twin_core.plant.furnace import Furnace, Segment
-from uem.twin_core.plant.production import OUT, Failure, Law, Machine, deterministic, exponential, flows
+from uem.twin_core.plant.production import OUT, flows
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.indicators import PACKML, PackML
-from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Spent
+from uem.twin_core.production.plan import STATES, FactoryPlan, Spent
 
 Array = NDArray[np.float64]
 
-NEVER = deterministic(math.inf)
 SENSOR_CLASS_K = 1.5  # thermocouples of type K, class 1 (IEC 60584-1)
-OVERTIME_S = 1e8  # that a furnace whose batches are counted waits for the count
 RECOMPILED = 0.005  # a mean cycle that moved by this part
-BUSY = (PackML.EXECUTE, PackML.COMPLETING)
-DOWN = (PackML.ABORTING, PackML.ABORTED, PackML.CLEARING)
-WAITING = (PackML.SUSPENDING, PackML.SUSPENDED, PackML.UNSUSPENDING, PackML.COMPLETE, PackML.IDLE)
-# What a machine that is seen in a state counts as, where the prediction has another one.
-_SHOWN = {
-    PackML.EXECUTE: "busy",
-    PackML.COMPLETING: "busy",
-    PackML.COMPLETE: "starved",
-    PackML.SUSPENDING: "starved",
-    PackML.SUSPENDED: "starved",
-    PackML.UNSUSPENDING: "starved",
-    PackML.IDLE: "sleeping",
-    PackML.HOLDING: "maintenance",
-    PackML.HELD: "maintenance",
-    PackML.UNHOLDING: "maintenance",
-    PackML.ABORTING: "down",
-    PackML.ABORTED: "waiting_for_crew",
-    PackML.CLEARING: "down",
-    PackML.RESETTING: "setup",
-    PackML.STARTING: "warming_up",
-}
-
-
-@dataclass(slots=True)
-class Seen:
-    """What was last seen of a machine."""
-
-    state: int | None = None
-    good: int | None = None
-    scrap: int = 0
-    left_s: float | None = None  # of the part that it held when it went down
-    parted_s: float | None = None  # since when its state is another one than predicted
-
-    @property
-    def made(self) -> int | None:
-        """Parts counted, scrap included; None as long as there is no counter."""
-        return None if self.good is None else self.good + self.scrap
-
-
-@dataclass(slots=True)
-class ShadowState:
-    """All that changes; a copy of it goes on alike."""
-
-    run: FactoryRun
-    seen: dict[str, Seen]
-    levels: dict[str, int] = field(default_factory=dict)  # seen, by buffer
-    level_offset: dict[str, int] = field(default_factory=dict)  # level minus what counters say came and went
-    resync_count: int = 0
-    resynced_s: float = -math.inf
-    energy_j: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    heat_j: Array = field(default_factory=lambda: np.zeros(0))  # by stream, as long as the shadow runs
-
-    def copy(self, plan: FactoryPlan) -> "ShadowState":
-        """A fork."""
-        return replace(
-            self,
-            run=plan.copy(self.run),
-            seen={name: replace(seen) for name, seen in self.seen.items()},
-            levels=dict(self.levels),
-            level_offset=dict(self.level_offset),
-            energy_j=self.energy_j.copy(),
-            heat_j=self.heat_j.copy(),
-        )
 
 
 class Shadow:
@@ -104,8 +44,9 @@ class Shadow:
         self._capacity = {buffer.name: buffer.capacity for buffer in site.factory.buffers}
         self._buffer_index = {name: b for b, name in enumerate(self._capacity)}
         self.mean_s = {name: self.machines[name].cycle.mean for name in self.watched}  # that the plan has
-        self._meter = HeatMeter(FactoryPlan(site.factory), site.heat)
+        self.meter = HeatMeter(FactoryPlan(site.factory), site.heat)
         self.plan = self._compiled()
+        self._counted = CountedLevels(site, self.load, self.level)
 
     def _compiled(self) -> FactoryPlan:
         machines = tuple(
@@ -137,11 +78,12 @@ class Shadow:
         self.state = ShadowState(run, seen, dict(levels))
         self.state.energy_j = np.zeros_like(self.plan.power_w)
         self.state.heat_j = np.zeros(len(self.site.heat))
+        self.state.believed_j = np.zeros(1 + len(self.site.heat))
         known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
         self.plan.inject(run, levels=known)
         for name, (good, scrap) in made.items():
             self._release(name, max(good + scrap, 0))
-        self.state.level_offset = {b: level - self._came(b) for b, level in known.items() if self._is_counted(b)}
+        self._counted.begin(self.state, known)
         self._inject_all()
 
     # ---- time ----
@@ -152,7 +94,10 @@ class Shadow:
         return self.state.run.now_s
 
     def go_to(self, time_s: float) -> None:
-        """Predict until `time_s`; energy is that of the states that were seen, else of those predicted."""
+        """Predict until `time_s`; energy is as metered, else of the states that were seen, else of those predicted.
+
+        A meter tells the mean since it told last, so what it told counts backward.
+        """
         dt_s = time_s - self.now_s
         if dt_s <= 0.0:
             return
@@ -175,10 +120,16 @@ class Shadow:
             spent[m, row] = self.plan.power_w[m, row] * dt_s
             if electric.get(name, False):
                 spent[m, row] += heated_j[name]
+        believed = spent.copy()
+        for name, row in rows.items():
+            metered_w = self.state.seen[name].power_w
+            if metered_w is not None:
+                spent[self._index[name], row] = metered_w * dt_s
+        given_j = self.meter.given_j(Spent(np.zeros_like(spent), before.furnaces), Spent(spent, after.furnaces))
         self.state.energy_j += spent
-        self.state.heat_j += self._meter.given_j(
-            Spent(np.zeros_like(spent), before.furnaces), Spent(spent, after.furnaces)
-        )
+        self.state.heat_j += given_j
+        self.state.believed_j[0] += believed.sum()
+        self.state.believed_j[1:] += given_j + self.meter.split_j(believed - spent)
 
     def believe(self, mean_s: Mapping[str, float]) -> None:
         """Predict with these mean cycle times from now on."""
@@ -192,7 +143,7 @@ class Shadow:
         seen, shown = self.state.seen[name].state, self.shown(name)
         if seen is None or PACKML[STATES[shown]] == seen:
             return shown
-        state = _SHOWN.get(PackML(seen), "off") if seen in set(PackML) else "off"
+        state = COUNTS_AS.get(PackML(seen), "off") if seen in set(PackML) else "off"
         if state == "sleeping" and self.machines[name].sleep is None:
             state = "starved"
         return STATES.index(state)
@@ -211,7 +162,10 @@ class Shadow:
             ]
         )
         for name in self.watched:
-            if self.state.seen[name].state is not None:
+            seen = self.state.seen[name]
+            if seen.power_w is not None:
+                found[self._index[name]] = seen.power_w
+            elif seen.state is not None:
                 found[self._index[name]] = self.plan.power_w[self._index[name], self._row(name)]
         return found
 
@@ -225,8 +179,7 @@ class Shadow:
 
     def chamber_k(self, name: str) -> float:
         """Temperature of the chamber of a furnace."""
-        furnaces = self.plan.spent(self.state.run).furnaces
-        return float(furnaces.temperature_k[0, furnaces.furnaces.index(name), 0])
+        return float(self.plan.temperatures_k(self.state.run, name)[0])
 
     def level(self, buffer: str) -> int:
         """Parts in a buffer."""
@@ -239,7 +192,7 @@ class Shadow:
         seen = self.state.seen[name]
         seen.state = number
         shown = STATES[self.shown(name)]
-        if _group(number) == _group(PACKML[shown]):
+        if group(number) == group(PACKML[shown]):
             return
         if number in BUSY:
             if shown in ("down", "waiting_for_crew"):
@@ -262,7 +215,7 @@ class Shadow:
         seen.good, seen.scrap = good, scrap
         count = 0 if before is None else good + scrap - before
         if before is None or count < 0:
-            self._set_offsets()
+            self._counted.begin_anew(self.state)
         elif self._is_batch(name):
             self._end_batch(name, count, min(scrapped, count))
             return
@@ -275,6 +228,10 @@ class Shadow:
             seen.left_s = None
             self._inject(name, "starved" if k < scrapped else "blocked")
             self._settle()
+
+    def see_power(self, name: str, power_w: float) -> None:
+        """Electricity that a machine takes, by its meter, from where the shadow stands on; less than none is none."""
+        self.state.seen[name].power_w = max(power_w, 0.0)
 
     def see_batch(self, name: str, parts: int) -> None:
         """Parts of the batch that a machine works on; what it has more or less than predicted was taken or left."""
@@ -296,17 +253,17 @@ class Shadow:
         lining_k = furnace.hall_k + (temp_k - furnace.hall_k) * share
         self.plan.inject(self.state.run, temperatures_k={name: (temp_k, lining_k, temp_k)})
 
-    def see_temperature(self, name: str, temp_k: float) -> None:
-        """Of the chamber of a furnace; lining and load stay as predicted.
+    def see_temperature(self, name: str, temp_k: float) -> float:
+        """Of the chamber of a furnace; lining and load stay as predicted. How much warmer it is than predicted.
 
         What a good sensor may be wrong by tells nothing, and would cost heat: the controller heats up what noise cools.
         """
-        furnaces = self.plan.spent(self.state.run).furnaces
-        chamber_k, *others = furnaces.temperature_k[0, furnaces.furnaces.index(name)].tolist()
-        off_k = temp_k - chamber_k
+        chamber_k, *others = self.plan.temperatures_k(self.state.run, name).tolist()
+        off_k = float(temp_k - chamber_k)
         if abs(off_k) > SENSOR_CLASS_K:
             nearest_k = temp_k - math.copysign(SENSOR_CLASS_K, off_k)
             self.plan.inject(self.state.run, temperatures_k={name: (nearest_k, *others)})
+        return off_k
 
     def see_level(self, buffer: str, level: int) -> None:
         """Parts counted in a buffer."""
@@ -318,7 +275,7 @@ class Shadow:
         """Resync where a state has been another one than predicted for too long."""
         for name in self.watched:
             seen = self.state.seen[name]
-            if seen.state is None or _group(seen.state) == _group(PACKML[STATES[self.shown(name)]]):
+            if seen.state is None or group(seen.state) == group(PACKML[STATES[self.shown(name)]]):
                 seen.parted_s = None
             elif seen.parted_s is None:
                 seen.parted_s = self.now_s
@@ -333,9 +290,9 @@ class Shadow:
         state.resynced_s = self.now_s
         for seen in state.seen.values():
             seen.parted_s = None
-        self._correct_offsets()
-        levels = {b: self._counted_level(b) for b in state.level_offset} | {
-            b: self._clipped(b, level) for b, level in state.levels.items()
+        self._counted.correct(state)
+        levels = {b: self._counted.level(state, b) for b in state.level_offset} | {
+            b: self._counted.clipped(b, level) for b, level in state.levels.items()
         }
         self.plan.inject(state.run, levels=levels)
         self._inject_all()
@@ -420,7 +377,7 @@ class Shadow:
     def _move_to_input(self, name: str, parts: int) -> None:
         buffer = flows(self.machines[name].takes)[0].buffer
         if parts:
-            self.plan.inject(self.state.run, levels={buffer: self._clipped(buffer, self.level(buffer) + parts)})
+            self.plan.inject(self.state.run, levels={buffer: self._counted.clipped(buffer, self.level(buffer) + parts)})
 
     # ---- inside ----
 
@@ -448,16 +405,12 @@ class Shadow:
         """What follows at this moment."""
         self.plan.run(self.state.run, self.now_s)
 
-    def _clipped(self, buffer: str, level: int) -> int:
-        capacity = self._capacity[buffer]
-        return max(0, level if capacity is None else min(level, capacity))
-
     def _inject_all(self) -> None:
         for name, seen in self.state.seen.items():
             if seen.state is None:
                 continue
             shown = STATES[self.shown(name)]
-            if _group(seen.state) == _group(PACKML[shown]) and shown == "busy":
+            if group(seen.state) == group(PACKML[shown]) and shown == "busy":
                 continue
             if seen.state in BUSY and self.machines[name].orders:
                 continue  # it begins the next part of its orders by itself
@@ -465,8 +418,15 @@ class Shadow:
                 self._inject(name, "busy", self._left_of(seen, name))
             elif seen.state in WAITING:
                 self._inject(name, "blocked" if self._is_blocked(name) else "starved")
-            elif _group(seen.state) != _group(PACKML[shown]):
+            elif group(seen.state) != group(PACKML[shown]) and not self._is_off_shift(name):
                 self._inject(name, "down")
+
+    def _is_off_shift(self, name: str) -> bool:
+        """Whether a machine has no shift now: then it is off by itself."""
+        calendar = next((c for c in self.site.factory.calendars if c.name == self.machines[name].calendar), None)
+        if calendar is None:
+            return False
+        return not any(begin <= self.now_s % calendar.period_s < end for begin, end in calendar.shifts)
 
     def _is_blocked(self, name: str) -> bool:
         """Whether a machine that waits does so for places, as far as levels tell."""
@@ -479,136 +439,3 @@ class Shadow:
             for flow in flows(machine.gives)
         )
         return full and enough
-
-    # ---- levels from counters ----
-
-    def _neighbours(self, buffer: str) -> Iterator[tuple[Machine, int]]:
-        """Machines at a buffer, with what one part of theirs adds to it."""
-        for machine in self.machines.values():
-            for flow in flows(machine.gives):
-                if flow.buffer == buffer:
-                    yield machine, flow.amount
-            for flow in flows(machine.takes):
-                if flow.buffer == buffer:
-                    yield machine, -flow.amount
-
-    def _is_counted(self, buffer: str) -> bool:
-        """Whether counters tell what came and went: one way in and out of each machine, all of them counted."""
-        return all(
-            machine.name in self.watched
-            and self.state.seen[machine.name].good is not None
-            and (change < 0 or len(machine.gives) == 1 or machine.give_rule == "split")
-            and (change > 0 or len(machine.takes) == 1 or machine.take_rule == "all")
-            for machine, change in self._neighbours(buffer)
-        )
-
-    def _came(self, buffer: str) -> int:
-        """Parts that came in minus those that went, by counters; a part on a machine has left its input."""
-        came = 0
-        for machine, change in self._neighbours(buffer):
-            seen = self.state.seen[machine.name]
-            assert seen.good is not None
-            if change > 0:
-                came += change * seen.good
-            else:
-                holds = seen.state in BUSY or (seen.state in DOWN and seen.left_s is not None)
-                parts = max(self.load(machine.name), 1) if self._is_batch(machine.name) else 1
-                came += change * (seen.good + seen.scrap + holds * parts)
-        return came
-
-    def _counted_level(self, buffer: str) -> int:
-        return self._clipped(buffer, self.state.level_offset[buffer] + self._came(buffer))
-
-    def _set_offsets(self) -> None:
-        """A counter began anew: levels stay as they are."""
-        for buffer in self.state.level_offset:
-            self.state.level_offset[buffer] = self.level(buffer) - self._came(buffer)
-
-    def _correct_offsets(self) -> None:
-        """What was in a buffer at the beginning may not be known: it follows from limits, and from who waits."""
-        offset = self.state.level_offset
-        for buffer in offset:
-            level = offset[buffer] + self._came(buffer)
-            offset[buffer] += self._clipped(buffer, level) - level
-        for name, seen in self.state.seen.items():
-            if seen.state not in WAITING:
-                continue
-            takes = [flow for flow in flows(self.machines[name].takes) if flow.buffer in offset]
-            if len(takes) != 1 or self._must_be_blocked(name):
-                continue
-            level = self._counted_level(takes[0].buffer)
-            offset[takes[0].buffer] -= max(level - (takes[0].amount - 1), 0)
-
-    def _must_be_blocked(self, name: str) -> bool:
-        gives = [flow for flow in flows(self.machines[name].gives) if flow.buffer != OUT]
-        for flow in gives:
-            capacity = self._capacity[flow.buffer]
-            if capacity is None:
-                continue
-            level = (
-                self._counted_level(flow.buffer) if flow.buffer in self.state.level_offset else self.level(flow.buffer)
-            )
-            if level + flow.amount + 1 > capacity:  # the blocked part itself is counted as in the buffer
-                return True
-        return False
-
-
-def shadowed(machine: Machine, mean_s: float | None) -> Machine:
-    """A watched machine as the shadow has it: it fails when it is seen to, and without a mean finishes so too.
-
-    Whether it has its utilities is seen as well: an alarm stops only what nobody watches, and those in a forecast.
-    """
-    if machine.furnace is not None:
-        machine = burning_on(machine, OVERTIME_S) if mean_s is None else machine
-        cycle, recipes = machine.cycle, machine.recipes
-    else:
-        cycle = NEVER if mean_s is None else deterministic(mean_s)
-        recipes = dict.fromkeys(machine.recipes, cycle)
-    return replace(
-        machine,
-        cycle=cycle,
-        recipes=recipes,
-        uses={},
-        failures=(Failure(to_fail=NEVER, to_repair=NEVER),),
-        scrap=0.0,
-    )
-
-
-def burning_on(machine: Machine, seconds: float) -> Machine:
-    """A furnace that holds the end of its recipe for so long, in place of the open door behind it."""
-    furnace = machine.furnace
-    assert furnace is not None
-
-    def longer(recipe: tuple[Segment, ...]) -> tuple[Segment, ...]:
-        return (*recipe, Segment(to_k=recipe[-1].to_k, duration_s=seconds, hold=True, cooling=recipe[-1].cooling))
-
-    held: Furnace = replace(
-        furnace,
-        recipe=longer(furnace.recipe),
-        recipes={product: longer(recipe) for product, recipe in furnace.recipes.items()},
-        unload_s=0.0,
-    )
-    laws = {product: deterministic(held.seconds(product)) for product in held.recipes}
-    return replace(machine, furnace=held, cycle=deterministic(held.seconds()), recipes=laws)
-
-
-def foreseen(machine: Machine, cycle: Law, to_fail_s: float, to_repair_s: float) -> Machine:
-    """The same machine as a forecast has it, with what was learned; its runs have the layout of the shadow's."""
-    fails = machine.failures and to_fail_s < math.inf
-    crews = machine.failures[0].crews if machine.failures else ()
-    failure = Failure(
-        to_fail=exponential(to_fail_s) if fails else NEVER,
-        to_repair=exponential(to_repair_s),
-        crews=crews,
-        priority=machine.failures[0].priority if machine.failures else 0,
-    )
-    if machine.furnace is not None:
-        return replace(machine, failures=(failure,))
-    return replace(machine, cycle=cycle, failures=(failure,))
-
-
-def _group(number: int) -> str:
-    """What a PackML state asks of the prediction."""
-    if number in BUSY:
-        return "busy"
-    return "waiting" if number in WAITING else "down" if number in DOWN else "stopped"

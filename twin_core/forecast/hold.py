@@ -4,6 +4,9 @@ Issued on a fixed grid of plant times, so that every lead collects residuals (`b
 judged at the issue time, as a sensor in standing water, teaches nothing, and its forecast is Uncertain.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +19,18 @@ from uem.twin_core.measurements import NS_PER_S, UNCERTAIN
 LONGEST_S = 86_400.0
 MOST_LEADS = 20_000
 BAND = "band: quantiles of the residuals of past forecasts at the same lead."
+
+
+def step_count(horizon_s: float, step_ns: int) -> int:
+    """Steps up to a horizon; InvalidInput when it is not positive, longer than a day or finer than can be answered."""
+    if not 0.0 < horizon_s <= LONGEST_S:
+        raise InvalidInput(f"horizon {horizon_s} s; it must be positive and at most {LONGEST_S:.0f} s (24 h)")
+    count = max(1, round(horizon_s * NS_PER_S / step_ns))
+    if count > MOST_LEADS:
+        raise InvalidInput(
+            f"horizon {horizon_s} s in steps of {step_ns / NS_PER_S} s: {count} values per signal; at most {MOST_LEADS}"
+        )
+    return count
 
 
 class HoldForecaster:
@@ -50,22 +65,17 @@ class HoldForecaster:
             raise ModelFailure(f"asset {self._follower.name}: {error}") from error
         return time_ns + self._step_ns * np.arange(1, count + 1, dtype=np.int64), values
 
-    def forecast(self, intake: Intake, time_ns: int, horizon_s: float | None) -> Forecast:
+    def forecast(self, intake: Intake, time_ns: int, horizon_s: float | None) -> Callable[[], Forecast]:
         """The forecast from the present state; by default over the asset's own horizon.
+
+        What is returned gives it, in any thread; the twin may have gone on by then.
 
         Raises:
             InvalidInput: the horizon is not positive, longer than a day or finer than can be answered.
             ModelFailure: the model refuses to go on from its state.
         """
         horizon = self._follower.forecast_horizon_s if horizon_s is None else horizon_s
-        if not 0.0 < horizon <= LONGEST_S:
-            raise InvalidInput(f"horizon {horizon} s; it must be positive and at most {LONGEST_S:.0f} s (24 h)")
-        count = max(1, round(horizon * NS_PER_S / self._step_ns))
-        if count > MOST_LEADS:
-            raise InvalidInput(
-                f"horizon {horizon} s in steps of {self._step_ns / NS_PER_S} s: {count} values per signal; "
-                f"at most {MOST_LEADS}"
-            )
+        count = step_count(horizon, self._step_ns)
         valid, values = self._central(intake, time_ns, count)
         judged = np.isfinite(self._follower.observe(intake, time_ns))
         quantiles = self._bands.quantiles(values)
@@ -83,4 +93,5 @@ class HoldForecaster:
             for i, s in enumerate(self._follower.forecast_signals)
             if np.isfinite(values[:, i]).all()
         )
-        return Forecast(self._follower.name, time_ns, f"{self._follower.forecast_method}; {BAND}", LEVELS, series)
+        method = f"{self._follower.forecast_method}; {BAND}"
+        return partial(Forecast, self._follower.name, time_ns, method, LEVELS, series)

@@ -75,6 +75,7 @@ class MachineTags:
     scrap_tag: str = ""  # counter of scrapped parts
     batch_tag: str = ""  # parts of the batch that it works on
     temperature_tag: str = ""  # of the chamber of a furnace
+    power_tag: str = ""  # electricity that it takes, the heating of a furnace included
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -95,13 +96,19 @@ class FactorySite:
     step_s: float = 10.0
     prior_worth: float = 10.0  # observations that the laws of the file are worth, as long as nothing is measured
     parted_parts: int = 2  # a counter that is so many parts off the prediction parts the two
-    forecast_horizon_s: float = 28_800.0
+    forecast_horizon_s: float = 86_400.0
     forecast_step_s: float = 900.0
 
     @property
     def name(self) -> str:
         """The name of the factory."""
         return self.factory.name
+
+    def period_begin_ns(self, time_ns: int) -> int:
+        """Where the period that all calendars have in common, a week without any, began before a time."""
+        periods = [round(calendar.period_s * 1000) for calendar in self.factory.calendars]
+        period_ns = math.lcm(*(periods or [604_800_000])) * 1_000_000
+        return time_ns - (time_ns - self.calendar_epoch_ns) % period_ns
 
     def __post_init__(self) -> None:
         problems = [*self._problems()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from uem.twin_core.errors import InvalidTerritory
+from uem.twin_core.plant.prices import Price
 from uem.twin_core.plant.units import Unit
 
 
@@ -155,6 +156,7 @@ class Network:
     step_s: float = 60.0  # longest step of the twin; inputs are interpolated between their samples
     forecast_horizon_s: float = 6 * 3600.0
     forecast_step_s: float = 900.0
+    prices: tuple[Price, ...] = ()  # at most one of each carrier
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -174,6 +176,9 @@ class Network:
     def _problems(self) -> Iterator[str]:
         for key, things in self._parts().items():
             yield from _duplicates(key, [thing.name for thing in things])
+        for carrier, count in Counter(price.carrier for price in self.prices).items():
+            if count > 1:
+                yield f'prices: carrier "{carrier}" is defined {count} times'
         for i, c in enumerate(self.pipe_classes):
             yield from _class_problems(f"pipe_classes[{i}]", c)
         nodes = {node.name for node in self.nodes}

@@ -21,7 +21,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uem.twin_core.errors import InvalidTerritory
@@ -128,6 +128,21 @@ def hyperexponential(mean: float, scv: float) -> Law:
         return Law("hyperexponential", mean=mean, scv=math.nan)
     p = 0.5 * (1 + math.sqrt((scv - 1) / (scv + 1)))
     return Law("hyperexponential", (mean / (2 * p), mean / (2 * (1 - p)), p), mean=mean, scv=scv)
+
+
+def stretched(law: Law, factor: float) -> Law:
+    """The same law of times that are all `factor` as long."""
+    first, second, third = law.parameters
+    match law.kind:
+        case "lognormal":
+            parameters = first + math.log(factor), second, third
+        case "uniform" | "triangular":
+            parameters = factor * first, factor * second, factor * third
+        case "hyperexponential":
+            parameters = factor * first, factor * second, third
+        case _:
+            parameters = factor * first, second, third
+    return replace(law, parameters=parameters, table=tuple(factor * t for t in law.table), mean=factor * law.mean)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from uem.twin_core.plant.addresses import Address
 from uem.twin_core.plant.factory import FactorySite, shared_exchangers, slots_apart
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
+from uem.twin_core.plant.simulation import Simulation
 from uem.twin_core.plant.units import HeatPump, WasteHeatExchanger
 
 Asset = Network | Machine | FactorySite
@@ -28,7 +29,11 @@ class TagBinding:
     scale: float = 1.0
     offset: float = 0.0
     sampling_ms: float = 100.0
+    deadband: float = 0.0  # OPC UA: in SI; the server does not tell of a change that is no larger
+    deadband_percent: float = 0.0  # the same, of the range that the variable has at the server
+    queue_size: int = 0  # OPC UA: readings that the server keeps between two messages; 0: enough for all
     column: str = ""  # column of the recording that a simulated plant serves here
+    writable: bool = False  # whether the plant may be told a value here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +54,18 @@ class Plant:
     name: str
     protocol: str = "opcua"
     endpoint: str = ""  # empty: the simulator tells where it listens
+    redundant_endpoints: tuple[str, ...] = ()  # OPC UA: of further servers with the same data
     security_policy: str = "Basic256Sha256"
     publish_interval_ms: float = 100.0
+    alarms: bool = False  # OPC UA: whether its alarms and conditions are watched
     response_timeout_s: float = 3.0  # Modbus, M-Bus: how long a device may take for an answer
     recording: Recording | None = None
+    simulated: bool = False  # the simulator is this plant, as the territory's `simulation` says
+
+    @property
+    def has_own_time(self) -> bool:
+        """Whether its time is not ours: that of a recording or of a simulation."""
+        return self.simulated or self.recording is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +79,7 @@ class Territory:
     factories: tuple[FactorySite, ...] = ()
     plants: tuple[Plant, ...] = ()
     tags: tuple[TagBinding, ...] = ()
+    simulation: Simulation | None = None
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -102,6 +116,9 @@ class Territory:
         for name, count in Counter(plant.name for plant in self.plants).items():
             if count > 1:
                 yield f'plants: name "{name}" is defined {count} times'
+        for plant in self.plants:
+            if plant.simulated and self.simulation is None:
+                yield f"plant {plant.name}: is simulated, but the territory says nothing of its simulation"
         plants = {plant.name for plant in self.plants}
         for binding in self.tags:
             if binding.plant not in plants:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from uem.twin_core.errors import UnknownName
 from uem.twin_core.plant.factory import HeatStream
-from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Spent
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Ledger, Spent
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,13 @@ class HeatMeter:
     def split_j(self, energy_j: Array) -> Array:
         """Heat by stream of energies by machine and state, (..., machines, states); (..., streams)."""
         return np.asarray(np.tensordot(energy_j, self._shares, axes=2))
+
+    def totals_j(self, ledger: Ledger) -> Array:
+        """Heat by replication and stream since the ledger began, (replications, streams)."""
+        found = self.split_j(ledger.energy_j)
+        for k, name, level_k in self._furnaces:
+            found[:, k] += ledger.furnaces.above_j(name, level_k)
+        return found
 
     def given_j(self, before: Spent, after: Spent) -> Array:
         """Heat by stream between two moments of one run, (streams,)."""

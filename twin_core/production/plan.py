@@ -14,7 +14,7 @@ bit, on any number of threads.
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, UnknownName
 from uem.twin_core.plant.production import Factory
-from uem.twin_core.production import engine, furnace
+from uem.twin_core.production import engine, furnace, heating
 from uem.twin_core.production.compile import Compiler, layout_digest, stream_keys
 
 Array = NDArray[np.float64]
@@ -172,6 +172,7 @@ class FactoryPlan:
                 if state not in STATES:
                     raise UnknownName("state", state, STATES)
         self._furnaces = tuple((m.name, m.furnace) for m in factory.machines if m.furnace is not None)
+        self._furnace_names = tuple(name for name, _ in self._furnaces)
         compiled = Compiler(factory)
         self._mode_first = [int(server["mode_first"]) for server in compiled.servers]
         self._maintains = compiled.maintains()
@@ -228,6 +229,12 @@ class FactoryPlan:
         """The energy of its ledger alone, exact up to the run's moment; reading it changes nothing."""
         _, energy_j, furnaces = self._spent(run.block[None, :])
         return Spent(np.asarray(energy_j[0]), furnaces)
+
+    def temperatures_k(self, run: FactoryRun, machine: str) -> Array:
+        """Of chamber, lining and load of a furnace at the run's moment, (3,); UnknownName."""
+        f = self._index("furnace", machine, self._furnace_names)
+        read = self._engine.furnaces(run.block[None, :])[0, f, heating.AT["temperature"]]
+        return np.asarray(read + self._furnaces[f][1].hall_k)
 
     @overload
     def replicate(
@@ -286,9 +293,46 @@ class FactoryPlan:
             Ledger with one row per replication; a tuple of them when `until_s` is a sequence.
         """
         ends = np.atleast_1d(np.asarray(until_s, np.float64))
+        blocks = self._replicated(count, ends, start, warmup_s, seed, first, workers, slices)
+        found = tuple(self._ledger(blocks[k :: len(ends)]) for k in range(len(ends)))
+        return found if np.ndim(until_s) else found[0]
+
+    def chunks(
+        self,
+        count: int,
+        ends_s: Sequence[float],
+        *,
+        start: FactoryRun | None = None,
+        seed: int = 0,
+        workers: Map = map,
+        slices: int = 1,
+    ) -> Iterator[Ledger]:
+        """Like `replicate` at several rising ends, some replications after the others, in bounded memory.
+
+        Each ledger has a row for each end of its first replication, then for each of its second, and so on.
+        """
+        ends = np.asarray(ends_s, np.float64)
+        most = max(1, _CHUNK_BYTES // (len(ends) * self._engine.size))
+        for low in range(0, count, most):
+            n = min(most, count - low)
+            yield self._ledger(self._replicated(n, ends, start, 0.0, seed, low, workers, slices))
+
+    def _replicated(
+        self,
+        count: int,
+        ends: Array,
+        start: FactoryRun | None,
+        warmup_s: float,
+        seed: int,
+        first: int,
+        workers: Map,
+        slices: int,
+    ) -> NDArray[np.uint8]:
+        """The blocks of each replication at each end, (count * ends, size)."""
         run = self.initial_run() if start is None else start
         begin = max(run.now_s, warmup_s)
         if count < 1 or not (np.isfinite(ends).all() and (np.diff(ends, prepend=begin) >= 0).all()):
+            until_s = ends[0] if len(ends) == 1 else ends.tolist()
             raise InvalidInput(f"factory {self.factory.name}: {count} replications from {begin} s until {until_s} s")
         blocks = self._engine.blocks(count * len(ends))
         base = run.block.copy()
@@ -301,10 +345,8 @@ class FactoryPlan:
             return self._engine.replicate(base, seed, first + low, warmup_s, ends, part, True)
 
         edges = np.linspace(0, count, min(slices, count) + 1).astype(int)
-        faults = list(workers(work, list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))))
-        self._raise(max(faults))
-        found = tuple(self._ledger(blocks[k :: len(ends)]) for k in range(len(ends)))
-        return found if np.ndim(until_s) else found[0]
+        self._raise(max(list(workers(work, list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))))))
+        return blocks
 
     def series(
         self,
@@ -327,20 +369,20 @@ class FactoryPlan:
         if edges.ndim != 1 or len(edges) < 2 or split.shape[0] != len(STATES):
             raise InvalidInput(f"factory {self.factory.name}: edges {edges.shape} and shares {split.shape} of a series")
         found: list[tuple[NDArray[Any], ...]] = []
-        chunk = max(1, _CHUNK_BYTES // (len(edges) * self._engine.size))
-        for low in range(0, count, chunk):
-            n = min(chunk, count - low)
-            ledgers = self.replicate(
-                n, edges.tolist(), start=start, seed=seed, first=low, workers=workers, slices=slices
+        for ledger in self.chunks(count, edges.tolist(), start=start, seed=seed, workers=workers, slices=slices):
+            totals = (
+                ledger.output,
+                ledger.energy_j.sum(axis=1) @ split,
+                ledger.furnaces.fuel_j,
+                ledger.furnaces.flue_j,
+                ledger.furnaces.flue_above_j,
             )
-            totals = [
-                [ledger.output for ledger in ledgers],
-                [ledger.energy_j.sum(axis=1) @ split for ledger in ledgers],
-                [ledger.furnaces.fuel_j for ledger in ledgers],
-                [ledger.furnaces.flue_j for ledger in ledgers],
-                [ledger.furnaces.flue_above_j for ledger in ledgers],
-            ]
-            found.append(tuple(np.diff(np.stack(total, axis=1), axis=1) for total in totals))
+            found.append(
+                tuple(
+                    np.diff(total.reshape(len(total) // len(edges), len(edges), *total.shape[1:]), axis=1)
+                    for total in totals
+                )
+            )
         return Series(edges, *(np.concatenate(chunks) for chunks in zip(*found, strict=True)))
 
     # ---- states from outside ----
@@ -405,7 +447,7 @@ class FactoryPlan:
         for name, stage in (stages or {}).items():
             self._set_stage(run, name, stage)
         for name, found_k in (temperatures_k or {}).items():
-            f = self._index("furnace", name, tuple(name for name, _ in self._furnaces))
+            f = self._index("furnace", name, self._furnace_names)
             if len(found_k) != 3 or not all(0 < t < math.inf for t in found_k):
                 raise InvalidInput(f"furnace {name}: temperatures {found_k} of chamber, lining and load in K")
             hall_k = self._furnaces[f][1].hall_k
@@ -422,6 +464,33 @@ class FactoryPlan:
             run.view["mode"]["stage"][worn] = stage
             run.view["mode_due"][worn] = np.nan
         run.view["head"]["awake"] = 0
+
+    def stop(self, run: FactoryRun, machine: str, failure: int) -> None:
+        """A machine fails now, in every slot, by that failure of its list, which must be one of kind `calendar`.
+
+        A slot that is down already fails so as soon as it is repaired.
+        """
+        for mode, s in self._modes(machine, failure):
+            down = run.view["server"]["mode"][s] >= 0  # then clocks of failures stand still and hold what is left
+            run.view["mode_due"][mode] = 0.0 if down else run.now_s
+        run.view["head"]["awake"] = 0
+
+    def resume(self, run: FactoryRun, machine: str, failure: int) -> None:
+        """What `stop` stopped goes on where it was; nothing where it did not."""
+        for mode, s in self._modes(machine, failure):
+            if run.view["server"]["mode"][s] == mode:
+                run.view["server"]["until"][s] = run.now_s
+            else:
+                run.view["mode_due"][mode] = math.inf
+        run.view["head"]["awake"] = 0
+
+    def _modes(self, machine: str, failure: int) -> Iterable[tuple[int, int]]:
+        """(mode, server) of a failure in every slot of a machine."""
+        m = self._index("machine", machine, self.machines)
+        failures = self.factory.machines[m].failures
+        if not (0 <= failure < len(failures) and failures[failure].kind == "calendar"):
+            raise InvalidInput(f"machine {machine} has no failure {failure} of kind 'calendar'")
+        return [(self._mode_first[s] + failure, s) for s in np.flatnonzero(self._owner == m).tolist()]
 
     def set_limit(self, run: FactoryRun, utility: str, limit: float) -> None:
         """What a utility can give from now on; if it is too little, machines stop, the last one of the list first.

@@ -14,11 +14,13 @@ from asyncua import Node, Server, ua
 from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.policies import check
 from uem.hardware_adapters.opcua.server.history import RecentHistory, RecentRows
 from uem.hardware_adapters.opcua.server.monitoring import PointTable
 from uem.hardware_adapters.opcua.server.points import Points
-from uem.hardware_adapters.opcua.server.security import ChannelUsers, check_policies, secure
+from uem.hardware_adapters.opcua.server.security import ChannelUsers, secure
 from uem.hardware_adapters.opcua.server.subscriptions import PointSubscriptions
+from uem.hardware_adapters.opcua.server.users import UserFile
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, is_bad
 
@@ -50,11 +52,20 @@ class AddressSpace:
         """The index of a namespace."""
         return int(await self.server.register_namespace(uri))
 
-    async def object(self, parent: Node, name: str, namespace: int, type_id: int | ua.NodeId | None = None) -> Node:
-        """The object called `name` below `parent`, made when it is new."""
+    async def object(
+        self,
+        parent: Node,
+        name: str,
+        namespace: int,
+        type_id: int | ua.NodeId | None = None,
+        identifier: str = "",
+    ) -> Node:
+        """The object called `name` below `parent`, made when it is new: as `identifier`, or as any free number."""
         key = (parent.nodeid, namespace, name)
         if key not in self._folders:
-            self._folders[key] = await parent.add_object(namespace, name, objecttype=type_id)
+            its_id = ua.NodeId(identifier, namespace) if identifier else ua.NodeId(0, namespace)
+            its_name = ua.QualifiedName(name, namespace)
+            self._folders[key] = await parent.add_object(its_id, its_name, objecttype=type_id)
         return self._folders[key]
 
     async def point(
@@ -65,27 +76,69 @@ class AddressSpace:
         *,
         identifier: str,
         kind: ua.VariantType = ua.VariantType.Double,
-        type_id: int = ua.ObjectIds.BaseDataVariableType,
+        type_id: int | ua.NodeId = ua.ObjectIds.BaseDataVariableType,
         data_type: int = 0,
         span: float = math.nan,
+        browse_namespace: int | None = None,
+        reference: ua.NodeId | None = None,
     ) -> tuple[int, Node]:
         """A variable whose values come in columns: its number, in the order of the calls, and its node.
 
         `type_id` is its type; one of PropertyType becomes a property of `parent`. `data_type` is a subtype of `kind`,
-        such as Duration. `span` is the width of its EURange, which a deadband in percent refers to.
+        such as Duration. `span` is the width of its EURange, which a deadband in percent refers to. `name` is of
+        `browse_namespace` where that is not the namespace of the node; `reference` leads to it from `parent`.
         """
+        its_name = ua.QualifiedName(name, namespace if browse_namespace is None else browse_namespace)
+        node = await self._variable(
+            parent,
+            its_name,
+            ua.NodeId(identifier, namespace),
+            ua.Variant(0, kind),
+            ua.NodeId(data_type or int(kind)),
+            ua.NodeId(type_id) if isinstance(type_id, int) else type_id,
+            reference,
+        )
+        self.points.append(_Point(node.nodeid, int(kind), span))
+        return len(self.points) - 1, node
+
+    async def constant(
+        self,
+        parent: Node,
+        name: ua.QualifiedName,
+        namespace: int,
+        value: ua.Variant,
+        type_id: int = ua.ObjectIds.PropertyType,
+    ) -> Node:
+        """A variable below `parent` whose value stays; its identifier is that of the parent, a slash and its name."""
+        its_id = ua.NodeId(f"{parent.nodeid.Identifier}/{name.Name}", namespace)
+        one = value.Value[0] if value.is_array else value.Value
+        is_structure = value.VariantType == ua.VariantType.ExtensionObject
+        data_type = one.data_type if is_structure else ua.NodeId(int(value.VariantType))
+        return await self._variable(parent, name, its_id, value, data_type, ua.NodeId(type_id), None)
+
+    async def _variable(
+        self,
+        parent: Node,
+        name: ua.QualifiedName,
+        its_id: ua.NodeId,
+        value: ua.Variant,
+        data_type: ua.NodeId,
+        type_id: ua.NodeId,
+        reference: ua.NodeId | None,
+    ) -> Node:
         item, attributes = ua.AddNodesItem(), ua.VariableAttributes()
-        is_property = type_id == ua.ObjectIds.PropertyType
-        item.RequestedNewNodeId = ua.NodeId(identifier, namespace)
-        item.BrowseName = ua.QualifiedName(name, namespace)
+        is_property = type_id == ua.NodeId(ua.ObjectIds.PropertyType)
+        item.RequestedNewNodeId = its_id
+        item.BrowseName = name
         item.NodeClass = ua.NodeClass.Variable
         item.ParentNodeId = parent.nodeid
-        item.ReferenceTypeId = ua.NodeId(ua.ObjectIds.HasProperty if is_property else ua.ObjectIds.HasComponent)
-        item.TypeDefinition = ua.NodeId(type_id)
-        attributes.DisplayName = ua.LocalizedText(name)
-        attributes.DataType = ua.NodeId(data_type or int(kind))
-        attributes.Value = ua.Variant(0, kind)
-        attributes.ValueRank = ua.ValueRank.Scalar
+        usual = ua.NodeId(ua.ObjectIds.HasProperty if is_property else ua.ObjectIds.HasComponent)
+        item.ReferenceTypeId = usual if reference is None else reference
+        item.TypeDefinition = type_id
+        attributes.DisplayName = ua.LocalizedText(name.Name)
+        attributes.DataType = data_type
+        attributes.Value = value
+        attributes.ValueRank = ua.ValueRank.OneDimension if value.is_array else ua.ValueRank.Scalar
         attributes.ArrayDimensions = None
         attributes.WriteMask = attributes.UserWriteMask = 0
         attributes.Historizing = False
@@ -93,8 +146,7 @@ class AddressSpace:
         item.NodeAttributes = attributes
         (result,) = await self.server.iserver.isession.add_nodes([item])
         result.StatusCode.check()
-        self.points.append(_Point(result.AddedNodeId, int(kind), span))
-        return len(self.points) - 1, self.server.get_node(result.AddedNodeId)
+        return self.server.get_node(result.AddedNodeId)
 
 
 class PointServer:
@@ -110,6 +162,7 @@ class PointServer:
         port: int = 0,
         path: str = "",
         policies: Sequence[str] = ("Basic256Sha256",),
+        users: UserFile | None = None,
         samples: bool = True,
         history_rows: int = 0,
         start_ns: int | None = None,
@@ -123,18 +176,20 @@ class PointServer:
             host: where it listens.
             port: 0 takes a free one.
             path: of the endpoint's address.
-            policies: security policies that are offered; "None" on a loopback address only.
+            policies: security policies that are offered; "None" on a loopback address only, and if allowed.
+            users: who has to log in besides; None or none of them: the certificate of the application is enough.
             samples: whether the sampling intervals that clients ask for are kept; else each value written is offered.
             history_rows: how many of the newest rows HistoryRead can give.
             start_ns: source time of the values before the first are written; None is now.
         """
-        check_policies(policies, host)
+        check(policies, host, allow_open=certificates.allow_insecure_loopback, who=name)
         self.name = name
         self.endpoint = ""
         self._describe = describe
         self._certificates = certificates
         self._address = (host, port, path)
         self._policies = tuple(policies)
+        self._users = users
         self._samples = samples
         self._recent = RecentRows(history_rows) if history_rows else None
         self._start_ns = time.time_ns() if start_ns is None else start_ns
@@ -143,12 +198,12 @@ class PointServer:
     async def __aenter__(self) -> Self:
         """Open the port; AdapterError when it is taken."""
         host, port, path = self._address
-        server = Server(user_manager=ChannelUsers(self._certificates, self._policies))
+        server = Server(user_manager=ChannelUsers(self._certificates, self._policies, self._users))
         with _collector_paused():
             await server.init()
             server.set_server_name(f"uem {self.name}")
             server.set_endpoint(f"opc.tcp://{host}:{port}{path}")
-            await secure(server, self._certificates, self._policies)
+            await secure(server, self._certificates, self._policies, self._users)
             # Tell the time when asked, in place of a task that writes it every second and delays the stop by as much.
             server.disable_clock()
             clock = ua.NodeId(ua.ObjectIds.Server_ServerStatus_CurrentTime)

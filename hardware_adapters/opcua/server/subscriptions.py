@@ -5,10 +5,13 @@ What asyncua 2.1 leaves out is put right for all nodes: a full queue tells of th
 """
 
 import asyncio
+import copy
 import math
+import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from asyncua import ua
@@ -92,12 +95,47 @@ class PointSubscription(InternalSubscription):
         return result.NotificationMessage
 
 
+class _Own(MutableMapping[int, InternalSubscription]):
+    """Of all subscriptions those of a session."""
+
+    def __init__(self, everyones: dict[int, InternalSubscription], session_id: ua.NodeId) -> None:
+        self._everyones = everyones
+        self._session_id = session_id
+
+    def __getitem__(self, its_id: int) -> InternalSubscription:
+        subscription = self._everyones[its_id]
+        if subscription.session_id != self._session_id:
+            raise KeyError(its_id)
+        return subscription
+
+    def __setitem__(self, its_id: int, subscription: InternalSubscription) -> None:
+        self._everyones[its_id] = subscription
+
+    def __delitem__(self, its_id: int) -> None:
+        del self._everyones[its_id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([its_id for its_id in self._everyones if its_id in self])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class PointSubscriptions(SubscriptionService):
-    """All subscriptions of a server."""
+    """All subscriptions of a server, or by `of` those that one session can reach."""
 
     def __init__(self, aspace: Any, iserver: Any, table: PointTable) -> None:
         super().__init__(aspace, iserver)
         self._table = table
+        self._everyones = self.subscriptions
+        # Who still uses a number from before a restart must not meet the subscription of somebody else.
+        self._ids = count(1 + secrets.randbelow(2**31))
+
+    def of(self, session_id: ua.NodeId) -> "PointSubscriptions":
+        """The service for a session: it finds no subscriptions but its own, whatever it asks for."""
+        its = copy.copy(self)
+        its.subscriptions = _Own(self._everyones, session_id)  # type: ignore[assignment]
+        return its
 
     async def create_subscription(
         self,
@@ -110,11 +148,10 @@ class PointSubscriptions(SubscriptionService):
         if request_callback is None:
             return await super().create_subscription(params, callback, session_id)
         assert self.iserver is not None
-        if len(self.subscriptions) >= self.iserver.max_subscriptions:
+        if len(self._everyones) >= self.iserver.max_subscriptions:
             raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
-        self._sub_id_counter += 1
         result = ua.CreateSubscriptionResult()
-        result.SubscriptionId = its_id = self._sub_id_counter
+        result.SubscriptionId = its_id = next(self._ids)
         self._revise(params, result)
         subscription = PointSubscription(
             result,
@@ -122,7 +159,7 @@ class PointSubscriptions(SubscriptionService):
             callback,
             session_id,
             request_callback=request_callback,
-            delete_callback=lambda: self.subscriptions.pop(its_id, None),
+            delete_callback=lambda: self._everyones.pop(its_id, None),
             no_acks_limit=MOST_UNACKNOWLEDGED,
             max_queue_size=self._table.most_queued,
             publishing_enabled=params.PublishingEnabled,
@@ -183,16 +220,17 @@ class PointSubscriptions(SubscriptionService):
     async def _transfer(
         self, its_id: int, params: Any, session_id: ua.NodeId, callback: Callable[..., Any]
     ) -> ua.TransferResult:
-        subscription = self.subscriptions.get(its_id)
-        if isinstance(subscription, PointSubscription) and subscription.owner != _user_behind(callback):
+        subscription = self._everyones.get(its_id)
+        if subscription is None:
+            return ua.TransferResult(ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid))
+        if not isinstance(subscription, PointSubscription) or subscription.owner != _user_behind(callback):
             return ua.TransferResult(ua.StatusCode(ua.StatusCodes.BadUserAccessDenied))
-        one = ua.TransferSubscriptionsParameters([its_id], params.SendInitialValues)
-        (result,) = await super().transfer_subscriptions(one, session_id, callback)
-        if isinstance(subscription, PointSubscription):
-            subscription.pub_request_callback = _processor(callback).get_publish_request
-            if params.SendInitialValues:
-                subscription.monitored_item_srv.send_initial_values()
-        return result
+        subscription.session_id = session_id
+        subscription.pub_result_callback = callback
+        subscription.pub_request_callback = _processor(callback).get_publish_request
+        if params.SendInitialValues:
+            subscription.monitored_item_srv.send_initial_values()
+        return ua.TransferResult(AvailableSequenceNumbers=sorted(subscription._not_acknowledged_results))
 
     def _subscription(self, its_id: int) -> InternalSubscription:
         subscription = self.subscriptions.get(its_id)

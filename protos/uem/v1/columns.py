@@ -89,12 +89,14 @@ class Codec(Generic[M]):
 
 INGEST_REQUEST = Codec(ingestion_pb2.IngestRequest, "samples")
 READ_SAMPLES_RESPONSE = Codec(history_pb2.ReadSamplesResponse, "samples")
+WATCH_SAMPLES_RESPONSE = Codec(history_pb2.WatchSamplesResponse, "samples")
 WATCH_STATE_RESPONSE = Codec(twin_pb2.WatchStateResponse, "state")
 
 # Streams whose messages a server reads and writes with these codecs, by method.
 READERS: dict[str, Callable[[bytes], Columnar[Any]]] = {"/uem.v1.IngestionService/Ingest": INGEST_REQUEST.decode}
 WRITERS: dict[str, Callable[[Columnar[Any]], bytes]] = {
     "/uem.v1.HistoryService/ReadSamples": READ_SAMPLES_RESPONSE.encode,
+    "/uem.v1.HistoryService/WatchSamples": WATCH_SAMPLES_RESPONSE.encode,
     "/uem.v1.TwinService/WatchState": WATCH_STATE_RESPONSE.encode,
 }
 
@@ -114,6 +116,15 @@ def read_samples(channel: Any) -> Any:
         "/uem.v1.HistoryService/ReadSamples",
         request_serializer=history_pb2.ReadSamplesRequest.SerializeToString,
         response_deserializer=READ_SAMPLES_RESPONSE.decode,
+    )
+
+
+def watch_samples(channel: Any) -> Any:
+    """The method WatchSamples of a channel, which gives Columnar responses."""
+    return channel.unary_stream(
+        "/uem.v1.HistoryService/WatchSamples",
+        request_serializer=history_pb2.WatchSamplesRequest.SerializeToString,
+        response_deserializer=WATCH_SAMPLES_RESPONSE.decode,
     )
 
 

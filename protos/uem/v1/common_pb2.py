@@ -24,19 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13uem/v1/common.proto\x12\x06uem.v1\"`\n\x07Samples\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x0b\n\x03tag\x18\x02 \x03(\x07\x12\x16\n\x0esource_time_ns\x18\x03 \x03(\x10\x12\r\n\x05value\x18\x04 \x03(\x01\x12\x0f\n\x07quality\x18\x05 \x03(\x07\"f\n\x03Gap\x12\x10\n\x08tag_name\x18\x01 \x01(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12!\n\x06reason\x18\x04 \x01(\x0e\x32\x11.uem.v1.GapReason*\xba\x01\n\tGapReason\x12\x1a\n\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14GAP_REASON_LINK_DOWN\x10\x01\x12\x1f\n\x1bGAP_REASON_SOURCE_RESTARTED\x10\x02\x12\x1d\n\x19GAP_REASON_QUEUE_OVERFLOW\x10\x03\x12\x19\n\x15GAP_REASON_SPOOL_FULL\x10\x04\x12\x1c\n\x18GAP_REASON_STORE_DAMAGED\x10\x05*s\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSOURCE_MEASURED\x10\x01\x12\x14\n\x10SOURCE_ESTIMATED\x10\x02\x12\x13\n\x0fSOURCE_FORECAST\x10\x03\x12\x11\n\rSOURCE_LEDGER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13uem/v1/common.proto\x12\x06uem.v1\"`\n\x07Samples\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x0b\n\x03tag\x18\x02 \x03(\x07\x12\x16\n\x0esource_time_ns\x18\x03 \x03(\x10\x12\r\n\x05value\x18\x04 \x03(\x01\x12\x0f\n\x07quality\x18\x05 \x03(\x07\"f\n\x03Gap\x12\x10\n\x08tag_name\x18\x01 \x01(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12!\n\x06reason\x18\x04 \x01(\x0e\x32\x11.uem.v1.GapReason\"\xce\x01\n\x05\x41larm\x12\r\n\x05plant\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12!\n\x05state\x18\x07 \x01(\x0e\x32\x12.uem.v1.AlarmState\x12\x10\n\x08severity\x18\x08 \x01(\r\x12\x0f\n\x07time_ns\x18\t \x01(\x10\x12\x0f\n\x07quality\x18\n \x01(\x07\x12\r\n\x05\x65vent\x18\x0b \x01(\t*\xba\x01\n\tGapReason\x12\x1a\n\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14GAP_REASON_LINK_DOWN\x10\x01\x12\x1f\n\x1bGAP_REASON_SOURCE_RESTARTED\x10\x02\x12\x1d\n\x19GAP_REASON_QUEUE_OVERFLOW\x10\x03\x12\x19\n\x15GAP_REASON_SPOOL_FULL\x10\x04\x12\x1c\n\x18GAP_REASON_STORE_DAMAGED\x10\x05*\xee\x01\n\nAlarmState\x12\x1b\n\x17\x41LARM_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41LARM_STATE_NORMAL\x10\x01\x12\x1e\n\x1a\x41LARM_STATE_UNACKNOWLEDGED\x10\x02\x12\x1c\n\x18\x41LARM_STATE_ACKNOWLEDGED\x10\x03\x12\x18\n\x14\x41LARM_STATE_RETURNED\x10\x04\x12\x17\n\x13\x41LARM_STATE_SHELVED\x10\x05\x12\x1a\n\x16\x41LARM_STATE_SUPPRESSED\x10\x06\x12\x1e\n\x1a\x41LARM_STATE_OUT_OF_SERVICE\x10\x07*s\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSOURCE_MEASURED\x10\x01\x12\x14\n\x10SOURCE_ESTIMATED\x10\x02\x12\x13\n\x0fSOURCE_FORECAST\x10\x03\x12\x11\n\rSOURCE_LEDGER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'uem.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GAPREASON']._serialized_start=234
-  _globals['_GAPREASON']._serialized_end=420
-  _globals['_SOURCE']._serialized_start=422
-  _globals['_SOURCE']._serialized_end=537
+  _globals['_GAPREASON']._serialized_start=443
+  _globals['_GAPREASON']._serialized_end=629
+  _globals['_ALARMSTATE']._serialized_start=632
+  _globals['_ALARMSTATE']._serialized_end=870
+  _globals['_SOURCE']._serialized_start=872
+  _globals['_SOURCE']._serialized_end=987
   _globals['_SAMPLES']._serialized_start=31
   _globals['_SAMPLES']._serialized_end=127
   _globals['_GAP']._serialized_start=129
   _globals['_GAP']._serialized_end=231
+  _globals['_ALARM']._serialized_start=234
+  _globals['_ALARM']._serialized_end=440
 # @@protoc_insertion_point(module_scope)

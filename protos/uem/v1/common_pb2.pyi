@@ -52,6 +52,44 @@ GAP_REASON_STORE_DAMAGED: GapReason.ValueType  # 5
 """What the history had stored is damaged."""
 Global___GapReason: _TypeAlias = GapReason  # noqa: Y015
 
+class _AlarmState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AlarmStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ALARM_STATE_UNSPECIFIED: _AlarmState.ValueType  # 0
+    ALARM_STATE_NORMAL: _AlarmState.ValueType  # 1
+    ALARM_STATE_UNACKNOWLEDGED: _AlarmState.ValueType  # 2
+    """Active, and nobody has said that he has seen it."""
+    ALARM_STATE_ACKNOWLEDGED: _AlarmState.ValueType  # 3
+    """Active and seen."""
+    ALARM_STATE_RETURNED: _AlarmState.ValueType  # 4
+    """Active no more, and nobody has said that he has seen it."""
+    ALARM_STATE_SHELVED: _AlarmState.ValueType  # 5
+    """Set aside by an operator for a time."""
+    ALARM_STATE_SUPPRESSED: _AlarmState.ValueType  # 6
+    """By design, as while the machine is off."""
+    ALARM_STATE_OUT_OF_SERVICE: _AlarmState.ValueType  # 7
+
+class AlarmState(_AlarmState, metaclass=_AlarmStateEnumTypeWrapper):
+    """Where an alarm stands (IEC 62682, ISA-18.2)."""
+
+ALARM_STATE_UNSPECIFIED: AlarmState.ValueType  # 0
+ALARM_STATE_NORMAL: AlarmState.ValueType  # 1
+ALARM_STATE_UNACKNOWLEDGED: AlarmState.ValueType  # 2
+"""Active, and nobody has said that he has seen it."""
+ALARM_STATE_ACKNOWLEDGED: AlarmState.ValueType  # 3
+"""Active and seen."""
+ALARM_STATE_RETURNED: AlarmState.ValueType  # 4
+"""Active no more, and nobody has said that he has seen it."""
+ALARM_STATE_SHELVED: AlarmState.ValueType  # 5
+"""Set aside by an operator for a time."""
+ALARM_STATE_SUPPRESSED: AlarmState.ValueType  # 6
+"""By design, as while the machine is off."""
+ALARM_STATE_OUT_OF_SERVICE: AlarmState.ValueType  # 7
+Global___AlarmState: _TypeAlias = AlarmState  # noqa: Y015
+
 class _Source:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -159,3 +197,61 @@ class Gap(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Gap: _TypeAlias = Gap  # noqa: Y015
+
+@_typing.final
+class Alarm(_message.Message):
+    """What a plant said of one of its alarms at one time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANT_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    TIME_NS_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    plant: _builtins.str
+    condition: _builtins.str
+    """The name of the condition at the plant, for good."""
+    branch: _builtins.str
+    """Empty but for an earlier state that still wants to be acknowledged while the condition went on."""
+    source: _builtins.str
+    """What the condition is about, and what it is called."""
+    name: _builtins.str
+    message: _builtins.str
+    state: Global___AlarmState.ValueType
+    severity: _builtins.int
+    """1 to 1000: low up to 333, medium up to 666, high above."""
+    time_ns: _builtins.int
+    """Of this state, by the plant's clock, nanoseconds since 1970-01-01 UTC."""
+    quality: _builtins.int
+    """OPC UA StatusCode; 0 is Good."""
+    event: _builtins.str
+    """By which the plant knows this report."""
+    def __init__(
+        self,
+        *,
+        plant: _builtins.str = ...,
+        condition: _builtins.str = ...,
+        branch: _builtins.str = ...,
+        source: _builtins.str = ...,
+        name: _builtins.str = ...,
+        message: _builtins.str = ...,
+        state: Global___AlarmState.ValueType = ...,
+        severity: _builtins.int = ...,
+        time_ns: _builtins.int = ...,
+        quality: _builtins.int = ...,
+        event: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "condition", b"condition", "event", b"event", "message", b"message", "name", b"name", "plant", b"plant", "quality", b"quality", "severity", b"severity", "source", b"source", "state", b"state", "time_ns", b"time_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alarm: _TypeAlias = Alarm  # noqa: Y015

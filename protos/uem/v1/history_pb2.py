@@ -25,31 +25,41 @@ _sym_db = _symbol_database.Default()
 from uem.v1 import common_pb2 as uem_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14uem/v1/history.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\"a\n\x12ReadSamplesRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\r\n\x05limit\x18\x04 \x01(\r\"7\n\x13ReadSamplesResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\"g\n\x12GetOverviewRequest\x12\x10\n\x08tag_name\x18\x01 \x01(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\x13\n\x0bpoint_count\x18\x04 \x01(\x05\"d\n\x13GetOverviewResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\x12\x15\n\rresolution_ns\x18\x02 \x01(\x10\x12\x14\n\x0csample_count\x18\x03 \x01(\x04\"v\n\x0fListGapsRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"F\n\x10ListGapsResponse\x12\x19\n\x04gaps\x18\x01 \x03(\x0b\x32\x0b.uem.v1.Gap\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x0fListTagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListTagsResponse\x12\x1d\n\x04tags\x18\x01 \x03(\x0b\x32\x0f.uem.v1.TagInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x07TagInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x11\n\tlow_limit\x18\x04 \x01(\x01\x12\x12\n\nhigh_limit\x18\x05 \x01(\x01\x12\x14\n\x0csample_count\x18\x06 \x01(\x04\x12\x15\n\rfirst_time_ns\x18\x07 \x01(\x10\x12\x14\n\x0clast_time_ns\x18\x08 \x01(\x10\x32\xa0\x02\n\x0eHistoryService\x12H\n\x0bReadSamples\x12\x1a.uem.v1.ReadSamplesRequest\x1a\x1b.uem.v1.ReadSamplesResponse0\x01\x12\x46\n\x0bGetOverview\x12\x1a.uem.v1.GetOverviewRequest\x1a\x1b.uem.v1.GetOverviewResponse\x12=\n\x08ListTags\x12\x17.uem.v1.ListTagsRequest\x1a\x18.uem.v1.ListTagsResponse\x12=\n\x08ListGaps\x12\x17.uem.v1.ListGapsRequest\x1a\x18.uem.v1.ListGapsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14uem/v1/history.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\"a\n\x12ReadSamplesRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\r\n\x05limit\x18\x04 \x01(\r\"7\n\x13ReadSamplesResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\"A\n\x13WatchSamplesRequest\x12\x19\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x0f\n\r_after_cursor\"h\n\x14WatchSamplesResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x04\x12\x0e\n\x06missed\x18\x03 \x01(\x08\x12\x0e\n\x06\x62\x65hind\x18\x04 \x01(\x08\"\x8f\x01\n\x12GetOverviewRequest\x12\x10\n\x08tag_name\x18\x01 \x01(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\x13\n\x0bpoint_count\x18\x04 \x01(\x05\x12&\n\x06method\x18\x05 \x01(\x0e\x32\x16.uem.v1.OverviewMethod\"x\n\x13GetOverviewResponse\x12 \n\x07samples\x18\x01 \x01(\x0b\x32\x0f.uem.v1.Samples\x12\x15\n\rresolution_ns\x18\x02 \x01(\x10\x12\x14\n\x0csample_count\x18\x03 \x01(\x04\x12\x12\n\nline_start\x18\x04 \x03(\x07\"v\n\x0fListGapsRequest\x12\x10\n\x08tag_name\x18\x01 \x03(\t\x12\x15\n\rstart_time_ns\x18\x02 \x01(\x10\x12\x13\n\x0b\x65nd_time_ns\x18\x03 \x01(\x10\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"F\n\x10ListGapsResponse\x12\x19\n\x04gaps\x18\x01 \x03(\x0b\x32\x0b.uem.v1.Gap\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x11ListAlarmsRequest\x12\r\n\x05plant\x18\x01 \x01(\t\x12\x0f\n\x07history\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"L\n\x12ListAlarmsResponse\x12\x1d\n\x06\x61larms\x18\x01 \x03(\x0b\x32\r.uem.v1.Alarm\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x0fListTagsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"J\n\x10ListTagsResponse\x12\x1d\n\x04tags\x18\x01 \x03(\x0b\x32\x0f.uem.v1.TagInfo\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x07TagInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x11\n\tlow_limit\x18\x04 \x01(\x01\x12\x12\n\nhigh_limit\x18\x05 \x01(\x01\x12\x14\n\x0csample_count\x18\x06 \x01(\x04\x12\x15\n\rfirst_time_ns\x18\x07 \x01(\x10\x12\x14\n\x0clast_time_ns\x18\x08 \x01(\x10*t\n\x0eOverviewMethod\x12\x1f\n\x1bOVERVIEW_METHOD_UNSPECIFIED\x10\x00\x12\x1b\n\x17OVERVIEW_METHOD_MIN_MAX\x10\x01\x12$\n OVERVIEW_METHOD_LARGEST_TRIANGLE\x10\x02\x32\xb2\x03\n\x0eHistoryService\x12H\n\x0bReadSamples\x12\x1a.uem.v1.ReadSamplesRequest\x1a\x1b.uem.v1.ReadSamplesResponse0\x01\x12K\n\x0cWatchSamples\x12\x1b.uem.v1.WatchSamplesRequest\x1a\x1c.uem.v1.WatchSamplesResponse0\x01\x12\x46\n\x0bGetOverview\x12\x1a.uem.v1.GetOverviewRequest\x1a\x1b.uem.v1.GetOverviewResponse\x12=\n\x08ListTags\x12\x17.uem.v1.ListTagsRequest\x1a\x18.uem.v1.ListTagsResponse\x12=\n\x08ListGaps\x12\x17.uem.v1.ListGapsRequest\x1a\x18.uem.v1.ListGapsResponse\x12\x43\n\nListAlarms\x12\x19.uem.v1.ListAlarmsRequest\x1a\x1a.uem.v1.ListAlarmsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'uem.v1.history_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_OVERVIEWMETHOD']._serialized_start=1314
+  _globals['_OVERVIEWMETHOD']._serialized_end=1430
   _globals['_READSAMPLESREQUEST']._serialized_start=53
   _globals['_READSAMPLESREQUEST']._serialized_end=150
   _globals['_READSAMPLESRESPONSE']._serialized_start=152
   _globals['_READSAMPLESRESPONSE']._serialized_end=207
-  _globals['_GETOVERVIEWREQUEST']._serialized_start=209
-  _globals['_GETOVERVIEWREQUEST']._serialized_end=312
-  _globals['_GETOVERVIEWRESPONSE']._serialized_start=314
-  _globals['_GETOVERVIEWRESPONSE']._serialized_end=414
-  _globals['_LISTGAPSREQUEST']._serialized_start=416
-  _globals['_LISTGAPSREQUEST']._serialized_end=534
-  _globals['_LISTGAPSRESPONSE']._serialized_start=536
-  _globals['_LISTGAPSRESPONSE']._serialized_end=606
-  _globals['_LISTTAGSREQUEST']._serialized_start=608
-  _globals['_LISTTAGSREQUEST']._serialized_end=664
-  _globals['_LISTTAGSRESPONSE']._serialized_start=666
-  _globals['_LISTTAGSRESPONSE']._serialized_end=740
-  _globals['_TAGINFO']._serialized_start=743
-  _globals['_TAGINFO']._serialized_end=908
-  _globals['_HISTORYSERVICE']._serialized_start=911
-  _globals['_HISTORYSERVICE']._serialized_end=1199
+  _globals['_WATCHSAMPLESREQUEST']._serialized_start=209
+  _globals['_WATCHSAMPLESREQUEST']._serialized_end=274
+  _globals['_WATCHSAMPLESRESPONSE']._serialized_start=276
+  _globals['_WATCHSAMPLESRESPONSE']._serialized_end=380
+  _globals['_GETOVERVIEWREQUEST']._serialized_start=383
+  _globals['_GETOVERVIEWREQUEST']._serialized_end=526
+  _globals['_GETOVERVIEWRESPONSE']._serialized_start=528
+  _globals['_GETOVERVIEWRESPONSE']._serialized_end=648
+  _globals['_LISTGAPSREQUEST']._serialized_start=650
+  _globals['_LISTGAPSREQUEST']._serialized_end=768
+  _globals['_LISTGAPSRESPONSE']._serialized_start=770
+  _globals['_LISTGAPSRESPONSE']._serialized_end=840
+  _globals['_LISTALARMSREQUEST']._serialized_start=842
+  _globals['_LISTALARMSREQUEST']._serialized_end=932
+  _globals['_LISTALARMSRESPONSE']._serialized_start=934
+  _globals['_LISTALARMSRESPONSE']._serialized_end=1010
+  _globals['_LISTTAGSREQUEST']._serialized_start=1012
+  _globals['_LISTTAGSREQUEST']._serialized_end=1068
+  _globals['_LISTTAGSRESPONSE']._serialized_start=1070
+  _globals['_LISTTAGSRESPONSE']._serialized_end=1144
+  _globals['_TAGINFO']._serialized_start=1147
+  _globals['_TAGINFO']._serialized_end=1312
+  _globals['_HISTORYSERVICE']._serialized_start=1433
+  _globals['_HISTORYSERVICE']._serialized_end=1867
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from uem.v1 import common_pb2 as _common_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OverviewMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverviewMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverviewMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERVIEW_METHOD_UNSPECIFIED: _OverviewMethod.ValueType  # 0
+    """As min-max."""
+    OVERVIEW_METHOD_MIN_MAX: _OverviewMethod.ValueType  # 1
+    """The least and the greatest good sample of each interval: no extreme is missed."""
+    OVERVIEW_METHOD_LARGEST_TRIANGLE: _OverviewMethod.ValueType  # 2
+    """Of each interval the good sample that bends the line most (largest triangle, three buckets; triangles do not reach
+    over a break), and the first and the last sample: looks most like the whole.
+    """
+
+class OverviewMethod(_OverviewMethod, metaclass=_OverviewMethodEnumTypeWrapper):
+    """How the samples of an overview are chosen."""
+
+OVERVIEW_METHOD_UNSPECIFIED: OverviewMethod.ValueType  # 0
+"""As min-max."""
+OVERVIEW_METHOD_MIN_MAX: OverviewMethod.ValueType  # 1
+"""The least and the greatest good sample of each interval: no extreme is missed."""
+OVERVIEW_METHOD_LARGEST_TRIANGLE: OverviewMethod.ValueType  # 2
+"""Of each interval the good sample that bends the line most (largest triangle, three buckets; triangles do not reach
+over a break), and the first and the last sample: looks most like the whole.
+"""
+Global___OverviewMethod: _TypeAlias = OverviewMethod  # noqa: Y015
 
 @_typing.final
 class ReadSamplesRequest(_message.Message):
@@ -73,6 +102,62 @@ class ReadSamplesResponse(_message.Message):
 Global___ReadSamplesResponse: _TypeAlias = ReadSamplesResponse  # noqa: Y015
 
 @_typing.final
+class WatchSamplesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_CURSOR_FIELD_NUMBER: _builtins.int
+    after_cursor: _builtins.int
+    """The cursor of the last response that was received; absent: only what is committed from now on."""
+    def __init__(
+        self,
+        *,
+        after_cursor: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_cursor", b"_after_cursor", "after_cursor", b"after_cursor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_cursor", b"_after_cursor", "after_cursor", b"after_cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_cursor: _TypeAlias = _typing.Literal["after_cursor"]  # noqa: Y015
+    _WhichOneofArgType__after_cursor: _TypeAlias = _typing.Literal["_after_cursor", b"_after_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_cursor) -> _WhichOneofReturnType__after_cursor | None: ...
+
+Global___WatchSamplesRequest: _TypeAlias = WatchSamplesRequest  # noqa: Y015
+
+@_typing.final
+class WatchSamplesResponse(_message.Message):
+    """The first one comes at once and without rows; each other one has the rows of one commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.int
+    """Where the stream goes on after this response, also after a restart of the server."""
+    missed: _builtins.bool
+    """Commits before this one, and after the cursor before, are not there one by one any more; ReadSamples has their rows."""
+    behind: _builtins.bool
+    """The rows are from a backlog: newer ones may have come before."""
+    @_builtins.property
+    def samples(self) -> _common_pb2.Samples: ...
+    def __init__(
+        self,
+        *,
+        samples: _common_pb2.Samples | None = ...,
+        cursor: _builtins.int = ...,
+        missed: _builtins.bool = ...,
+        behind: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behind", b"behind", "cursor", b"cursor", "missed", b"missed", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchSamplesResponse: _TypeAlias = WatchSamplesResponse  # noqa: Y015
+
+@_typing.final
 class GetOverviewRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -80,12 +165,14 @@ class GetOverviewRequest(_message.Message):
     START_TIME_NS_FIELD_NUMBER: _builtins.int
     END_TIME_NS_FIELD_NUMBER: _builtins.int
     POINT_COUNT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
     tag_name: _builtins.str
     start_time_ns: _builtins.int
     """start <= source time < end; 0 means: from the oldest, up to the newest."""
     end_time_ns: _builtins.int
     point_count: _builtins.int
-    """At most so many points; 2 to 10,000, 0 means 2,000."""
+    """At most so many points; 2 (largest triangle: 3) to 10,000, 0 means 2,000."""
+    method: Global___OverviewMethod.ValueType
     def __init__(
         self,
         *,
@@ -93,10 +180,11 @@ class GetOverviewRequest(_message.Message):
         start_time_ns: _builtins.int = ...,
         end_time_ns: _builtins.int = ...,
         point_count: _builtins.int = ...,
+        method: Global___OverviewMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_ns", b"end_time_ns", "point_count", b"point_count", "start_time_ns", b"start_time_ns", "tag_name", b"tag_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_ns", b"end_time_ns", "method", b"method", "point_count", b"point_count", "start_time_ns", b"start_time_ns", "tag_name", b"tag_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,14 +197,21 @@ class GetOverviewResponse(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     RESOLUTION_NS_FIELD_NUMBER: _builtins.int
     SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
+    LINE_START_FIELD_NUMBER: _builtins.int
     resolution_ns: _builtins.int
     """Length of the intervals; 0 when all samples are there."""
     sample_count: _builtins.int
     """Samples that are stored in the range."""
     @_builtins.property
     def samples(self) -> _common_pb2.Samples:
-        """Samples as they are stored, at most two of each interval, in order of time; all of them when they are few.
+        """Samples as they are stored, in order of time; all of them when they are few.
         Of an interval without a good sample the first one, with its quality.
+        """
+
+    @_builtins.property
+    def line_start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Index of each sample that the line does not reach from the one before: a gap or a bad sample lies between. A bad
+        sample is a line of its own.
         """
 
     def __init__(
@@ -125,10 +220,11 @@ class GetOverviewResponse(_message.Message):
         samples: _common_pb2.Samples | None = ...,
         resolution_ns: _builtins.int = ...,
         sample_count: _builtins.int = ...,
+        line_start: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resolution_ns", b"resolution_ns", "sample_count", b"sample_count", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_start", b"line_start", "resolution_ns", b"resolution_ns", "sample_count", b"sample_count", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -193,6 +289,60 @@ class ListGapsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListGapsResponse: _TypeAlias = ListGapsResponse  # noqa: Y015
+
+@_typing.final
+class ListAlarmsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANT_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    plant: _builtins.str
+    """Empty means all."""
+    history: _builtins.bool
+    """All reports that are stored, instead of the newest of each condition."""
+    page_size: _builtins.int
+    """1 to 10,000; 0 means 1,000."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        plant: _builtins.str = ...,
+        history: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "page_size", b"page_size", "page_token", b"page_token", "plant", b"plant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlarmsRequest: _TypeAlias = ListAlarmsRequest  # noqa: Y015
+
+@_typing.final
+class ListAlarmsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALARMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Alarm]: ...
+    def __init__(
+        self,
+        *,
+        alarms: _abc.Iterable[_common_pb2.Alarm] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlarmsResponse: _TypeAlias = ListAlarmsResponse  # noqa: Y015
 
 @_typing.final
 class ListTagsRequest(_message.Message):

@@ -40,6 +40,11 @@ class HistoryServiceStub:
                 request_serializer=uem_dot_v1_dot_history__pb2.ReadSamplesRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_history__pb2.ReadSamplesResponse.FromString,
                 _registered_method=True)
+        self.WatchSamples = channel.unary_stream(
+                '/uem.v1.HistoryService/WatchSamples',
+                request_serializer=uem_dot_v1_dot_history__pb2.WatchSamplesRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_history__pb2.WatchSamplesResponse.FromString,
+                _registered_method=True)
         self.GetOverview = channel.unary_unary(
                 '/uem.v1.HistoryService/GetOverview',
                 request_serializer=uem_dot_v1_dot_history__pb2.GetOverviewRequest.SerializeToString,
@@ -55,6 +60,11 @@ class HistoryServiceStub:
                 request_serializer=uem_dot_v1_dot_history__pb2.ListGapsRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_history__pb2.ListGapsResponse.FromString,
                 _registered_method=True)
+        self.ListAlarms = channel.unary_unary(
+                '/uem.v1.HistoryService/ListAlarms',
+                request_serializer=uem_dot_v1_dot_history__pb2.ListAlarmsRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_history__pb2.ListAlarmsResponse.FromString,
+                _registered_method=True)
 
 
 class HistoryServiceServicer:
@@ -68,8 +78,16 @@ class HistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchSamples(self, request, context):
+        """What is committed from now on, or from a cursor on, in the order of the commits. A slow reader and one that was away
+        get all of it: what lies between is read from the disk. At most 8 streams of one connection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOverview(self, request, context):
-        """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval.
+        """The shape of one tag over a long time in few points.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +107,13 @@ class HistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAlarms(self, request, context):
+        """Alarms of plants in the order in which they came, by page (AIP-158): of each condition the newest report, or all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +121,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ReadSamples,
                     request_deserializer=uem_dot_v1_dot_history__pb2.ReadSamplesRequest.FromString,
                     response_serializer=uem_dot_v1_dot_history__pb2.ReadSamplesResponse.SerializeToString,
+            ),
+            'WatchSamples': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSamples,
+                    request_deserializer=uem_dot_v1_dot_history__pb2.WatchSamplesRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_history__pb2.WatchSamplesResponse.SerializeToString,
             ),
             'GetOverview': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOverview,
@@ -111,6 +141,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ListGaps,
                     request_deserializer=uem_dot_v1_dot_history__pb2.ListGapsRequest.FromString,
                     response_serializer=uem_dot_v1_dot_history__pb2.ListGapsResponse.SerializeToString,
+            ),
+            'ListAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlarms,
+                    request_deserializer=uem_dot_v1_dot_history__pb2.ListAlarmsRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_history__pb2.ListAlarmsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +176,33 @@ class HistoryService:
             '/uem.v1.HistoryService/ReadSamples',
             uem_dot_v1_dot_history__pb2.ReadSamplesRequest.SerializeToString,
             uem_dot_v1_dot_history__pb2.ReadSamplesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/uem.v1.HistoryService/WatchSamples',
+            uem_dot_v1_dot_history__pb2.WatchSamplesRequest.SerializeToString,
+            uem_dot_v1_dot_history__pb2.WatchSamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -222,6 +284,33 @@ class HistoryService:
             '/uem.v1.HistoryService/ListGaps',
             uem_dot_v1_dot_history__pb2.ListGapsRequest.SerializeToString,
             uem_dot_v1_dot_history__pb2.ListGapsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/uem.v1.HistoryService/ListAlarms',
+            uem_dot_v1_dot_history__pb2.ListAlarmsRequest.SerializeToString,
+            uem_dot_v1_dot_history__pb2.ListAlarmsResponse.FromString,
             options,
             channel_credentials,
             insecure,

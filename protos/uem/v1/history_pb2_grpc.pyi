@@ -35,12 +35,18 @@ class HistoryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> HistoryServiceAsyncStub: ...
     ReadSamples: _grpc.UnaryStreamMultiCallable[_history_pb2.ReadSamplesRequest, _history_pb2.ReadSamplesResponse]
     """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
+    WatchSamples: _grpc.UnaryStreamMultiCallable[_history_pb2.WatchSamplesRequest, _history_pb2.WatchSamplesResponse]
+    """What is committed from now on, or from a cursor on, in the order of the commits. A slow reader and one that was away
+    get all of it: what lies between is read from the disk. At most 8 streams of one connection.
+    """
     GetOverview: _grpc.UnaryUnaryMultiCallable[_history_pb2.GetOverviewRequest, _history_pb2.GetOverviewResponse]
-    """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval."""
+    """The shape of one tag over a long time in few points."""
     ListTags: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListTagsRequest, _history_pb2.ListTagsResponse]
     """The tags of the territory and what is stored of each."""
     ListGaps: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListGapsRequest, _history_pb2.ListGapsResponse]
     """Intervals in which samples may be missing, in order of their start, by page (AIP-158)."""
+    ListAlarms: _grpc.UnaryUnaryMultiCallable[_history_pb2.ListAlarmsRequest, _history_pb2.ListAlarmsResponse]
+    """Alarms of plants in the order in which they came, by page (AIP-158): of each condition the newest report, or all."""
 
 @_typing.type_check_only
 class HistoryServiceAsyncStub(HistoryServiceStub):
@@ -49,12 +55,18 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadSamples: _aio.UnaryStreamMultiCallable[_history_pb2.ReadSamplesRequest, _history_pb2.ReadSamplesResponse]  # type: ignore[assignment]
     """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
+    WatchSamples: _aio.UnaryStreamMultiCallable[_history_pb2.WatchSamplesRequest, _history_pb2.WatchSamplesResponse]  # type: ignore[assignment]
+    """What is committed from now on, or from a cursor on, in the order of the commits. A slow reader and one that was away
+    get all of it: what lies between is read from the disk. At most 8 streams of one connection.
+    """
     GetOverview: _aio.UnaryUnaryMultiCallable[_history_pb2.GetOverviewRequest, _history_pb2.GetOverviewResponse]  # type: ignore[assignment]
-    """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval."""
+    """The shape of one tag over a long time in few points."""
     ListTags: _aio.UnaryUnaryMultiCallable[_history_pb2.ListTagsRequest, _history_pb2.ListTagsResponse]  # type: ignore[assignment]
     """The tags of the territory and what is stored of each."""
     ListGaps: _aio.UnaryUnaryMultiCallable[_history_pb2.ListGapsRequest, _history_pb2.ListGapsResponse]  # type: ignore[assignment]
     """Intervals in which samples may be missing, in order of their start, by page (AIP-158)."""
+    ListAlarms: _aio.UnaryUnaryMultiCallable[_history_pb2.ListAlarmsRequest, _history_pb2.ListAlarmsResponse]  # type: ignore[assignment]
+    """Alarms of plants in the order in which they came, by page (AIP-158): of each condition the newest report, or all."""
 
 class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What was measured."""
@@ -68,12 +80,22 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Samples of tags with start <= source time < end, in order of time per tag, in frames of columns."""
 
     @_abc_1.abstractmethod
+    def WatchSamples(
+        self,
+        request: _history_pb2.WatchSamplesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_history_pb2.WatchSamplesResponse], _abc.AsyncIterator[_history_pb2.WatchSamplesResponse]]:
+        """What is committed from now on, or from a cursor on, in the order of the commits. A slow reader and one that was away
+        get all of it: what lies between is read from the disk. At most 8 streams of one connection.
+        """
+
+    @_abc_1.abstractmethod
     def GetOverview(
         self,
         request: _history_pb2.GetOverviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_history_pb2.GetOverviewResponse, _abc.Awaitable[_history_pb2.GetOverviewResponse]]:
-        """The shape of one tag over a long time in few points: the least and the greatest good sample of each interval."""
+        """The shape of one tag over a long time in few points."""
 
     @_abc_1.abstractmethod
     def ListTags(
@@ -90,5 +112,13 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_history_pb2.ListGapsResponse, _abc.Awaitable[_history_pb2.ListGapsResponse]]:
         """Intervals in which samples may be missing, in order of their start, by page (AIP-158)."""
+
+    @_abc_1.abstractmethod
+    def ListAlarms(
+        self,
+        request: _history_pb2.ListAlarmsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_pb2.ListAlarmsResponse, _abc.Awaitable[_history_pb2.ListAlarmsResponse]]:
+        """Alarms of plants in the order in which they came, by page (AIP-158): of each condition the newest report, or all."""
 
 def add_HistoryServiceServicer_to_server(servicer: HistoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

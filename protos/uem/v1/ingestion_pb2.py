@@ -25,25 +25,25 @@ _sym_db = _symbol_database.Default()
 from uem.v1 import common_pb2 as uem_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16uem/v1/ingestion.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\"p\n\rIngestRequest\x12\x10\n\x08producer\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12 \n\x07samples\x18\x03 \x01(\x0b\x32\x0f.uem.v1.Samples\x12\x19\n\x04gaps\x18\x04 \x03(\x0b\x32\x0b.uem.v1.Gap\"\x8d\x01\n\x0eIngestResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0cstored_count\x18\x02 \x01(\r\x12%\n\nrejections\x18\x03 \x03(\x0b\x32\x11.uem.v1.Rejection\x12\x11\n\tduplicate\x18\x04 \x01(\x08\x12\x19\n\x11refused_gap_count\x18\x05 \x01(\r\"Y\n\tRejection\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.uem.v1.RejectionReason\x12\x11\n\trow_count\x18\x02 \x01(\r\x12\x10\n\x08tag_name\x18\x03 \x03(\t\"&\n\x12GetProducerRequest\x12\x10\n\x08producer\x18\x01 \x01(\t\",\n\x13GetProducerResponse\x12\x15\n\rlast_sequence\x18\x01 \x01(\x04*\xb8\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12 \n\x1cREJECTION_REASON_UNKNOWN_TAG\x10\x01\x12\x1f\n\x1bREJECTION_REASON_NOT_FINITE\x10\x02\x12!\n\x1dREJECTION_REASON_OUT_OF_RANGE\x10\x03\x12\x1d\n\x19REJECTION_REASON_BAD_TIME\x10\x04\x32\x97\x01\n\x10IngestionService\x12;\n\x06Ingest\x12\x15.uem.v1.IngestRequest\x1a\x16.uem.v1.IngestResponse(\x01\x30\x01\x12\x46\n\x0bGetProducer\x12\x1a.uem.v1.GetProducerRequest\x1a\x1b.uem.v1.GetProducerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16uem/v1/ingestion.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\"\x9f\x01\n\rIngestRequest\x12\x10\n\x08producer\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12 \n\x07samples\x18\x03 \x01(\x0b\x32\x0f.uem.v1.Samples\x12\x19\n\x04gaps\x18\x04 \x03(\x0b\x32\x0b.uem.v1.Gap\x12\x0e\n\x06\x62\x65hind\x18\x05 \x01(\x08\x12\x1d\n\x06\x61larms\x18\x06 \x03(\x0b\x32\r.uem.v1.Alarm\"\xaa\x01\n\x0eIngestResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0cstored_count\x18\x02 \x01(\r\x12%\n\nrejections\x18\x03 \x03(\x0b\x32\x11.uem.v1.Rejection\x12\x11\n\tduplicate\x18\x04 \x01(\x08\x12\x19\n\x11refused_gap_count\x18\x05 \x01(\r\x12\x1b\n\x13refused_alarm_count\x18\x06 \x01(\r\"Y\n\tRejection\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.uem.v1.RejectionReason\x12\x11\n\trow_count\x18\x02 \x01(\r\x12\x10\n\x08tag_name\x18\x03 \x03(\t\"&\n\x12GetProducerRequest\x12\x10\n\x08producer\x18\x01 \x01(\t\",\n\x13GetProducerResponse\x12\x15\n\rlast_sequence\x18\x01 \x01(\x04*\xb8\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12 \n\x1cREJECTION_REASON_UNKNOWN_TAG\x10\x01\x12\x1f\n\x1bREJECTION_REASON_NOT_FINITE\x10\x02\x12!\n\x1dREJECTION_REASON_OUT_OF_RANGE\x10\x03\x12\x1d\n\x19REJECTION_REASON_BAD_TIME\x10\x04\x32\x97\x01\n\x10IngestionService\x12;\n\x06Ingest\x12\x15.uem.v1.IngestRequest\x1a\x16.uem.v1.IngestResponse(\x01\x30\x01\x12\x46\n\x0bGetProducer\x12\x1a.uem.v1.GetProducerRequest\x1a\x1b.uem.v1.GetProducerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'uem.v1.ingestion_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REJECTIONREASON']._serialized_start=491
-  _globals['_REJECTIONREASON']._serialized_end=675
-  _globals['_INGESTREQUEST']._serialized_start=55
-  _globals['_INGESTREQUEST']._serialized_end=167
-  _globals['_INGESTRESPONSE']._serialized_start=170
-  _globals['_INGESTRESPONSE']._serialized_end=311
-  _globals['_REJECTION']._serialized_start=313
-  _globals['_REJECTION']._serialized_end=402
-  _globals['_GETPRODUCERREQUEST']._serialized_start=404
-  _globals['_GETPRODUCERREQUEST']._serialized_end=442
-  _globals['_GETPRODUCERRESPONSE']._serialized_start=444
-  _globals['_GETPRODUCERRESPONSE']._serialized_end=488
-  _globals['_INGESTIONSERVICE']._serialized_start=678
-  _globals['_INGESTIONSERVICE']._serialized_end=829
+  _globals['_REJECTIONREASON']._serialized_start=568
+  _globals['_REJECTIONREASON']._serialized_end=752
+  _globals['_INGESTREQUEST']._serialized_start=56
+  _globals['_INGESTREQUEST']._serialized_end=215
+  _globals['_INGESTRESPONSE']._serialized_start=218
+  _globals['_INGESTRESPONSE']._serialized_end=388
+  _globals['_REJECTION']._serialized_start=390
+  _globals['_REJECTION']._serialized_end=479
+  _globals['_GETPRODUCERREQUEST']._serialized_start=481
+  _globals['_GETPRODUCERREQUEST']._serialized_end=519
+  _globals['_GETPRODUCERRESPONSE']._serialized_start=521
+  _globals['_GETPRODUCERRESPONSE']._serialized_end=565
+  _globals['_INGESTIONSERVICE']._serialized_start=755
+  _globals['_INGESTIONSERVICE']._serialized_end=906
 # @@protoc_insertion_point(module_scope)

@@ -57,10 +57,16 @@ class IngestRequest(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     GAPS_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
     producer: _builtins.str
     """Stays the same over restarts of the sender as long as its sequence goes on."""
     sequence: _builtins.int
     """Counts up by one from 1."""
+    behind: _builtins.bool
+    """Samples that came later may have been sent before, by another producer of the same sender: this is from the backlog
+    that drains beside what comes now.
+    """
     @_builtins.property
     def samples(self) -> _common_pb2.Samples:
         """At most 65,536 rows."""
@@ -69,6 +75,10 @@ class IngestRequest(_message.Message):
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Gap]:
         """Gaps that are known by now; they are committed with the samples. At most 65,536."""
 
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Alarm]:
+        """Alarms that are new by now, in order; they are committed with the samples. At most 65,536."""
+
     def __init__(
         self,
         *,
@@ -76,10 +86,12 @@ class IngestRequest(_message.Message):
         sequence: _builtins.int = ...,
         samples: _common_pb2.Samples | None = ...,
         gaps: _abc.Iterable[_common_pb2.Gap] | None = ...,
+        behind: _builtins.bool = ...,
+        alarms: _abc.Iterable[_common_pb2.Alarm] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "producer", b"producer", "samples", b"samples", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "behind", b"behind", "gaps", b"gaps", "producer", b"producer", "samples", b"samples", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,6 +106,7 @@ class IngestResponse(_message.Message):
     REJECTIONS_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
     REFUSED_GAP_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_ALARM_COUNT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Everything of this producer up to and including this sequence is on disk."""
     stored_count: _builtins.int
@@ -102,6 +115,8 @@ class IngestResponse(_message.Message):
     """The batch had been committed before: it was not stored again."""
     refused_gap_count: _builtins.int
     """Gaps of this batch that were refused: an unknown tag or reason, or times that cannot be."""
+    refused_alarm_count: _builtins.int
+    """Alarms of this batch that were refused: without a condition, of an unknown state, or with times that cannot be."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
         """Rows of this batch that were refused, by reason; they are counted and never stored."""
@@ -114,10 +129,11 @@ class IngestResponse(_message.Message):
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         duplicate: _builtins.bool = ...,
         refused_gap_count: _builtins.int = ...,
+        refused_alarm_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "refused_gap_count", b"refused_gap_count", "rejections", b"rejections", "sequence", b"sequence", "stored_count", b"stored_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "refused_alarm_count", b"refused_alarm_count", "refused_gap_count", b"refused_gap_count", "rejections", b"rejections", "sequence", b"sequence", "stored_count", b"stored_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

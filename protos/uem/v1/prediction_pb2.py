@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17uem/v1/prediction.proto\x12\x06uem.v1\x1a\x1egoogle/protobuf/duration.proto\"O\n\x12GetForecastRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12*\n\x07horizon\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"9\n\x13GetForecastResponse\x12\"\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x10.uem.v1.Forecast\"\x9b\x01\n\x14ListForecastsRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x1b\n\x13start_issue_time_ns\x18\x02 \x01(\x10\x12\x19\n\x11\x65nd_issue_time_ns\x18\x03 \x01(\x10\x12\x15\n\rvalid_time_ns\x18\x04 \x01(\x10\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"U\n\x15ListForecastsResponse\x12#\n\tforecasts\x18\x01 \x03(\x0b\x32\x10.uem.v1.Forecast\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x80\x01\n\x08\x46orecast\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x15\n\rissue_time_ns\x18\x02 \x01(\x10\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x16\n\x0equantile_level\x18\x04 \x03(\x01\x12&\n\x06series\x18\x05 \x03(\x0b\x32\x16.uem.v1.ForecastSeries\"\xa5\x01\n\x0e\x46orecastSeries\x12\x0e\n\x06signal\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x15\n\rvalid_time_ns\x18\x04 \x03(\x10\x12\r\n\x05value\x18\x05 \x03(\x01\x12\x10\n\x08quantile\x18\x06 \x03(\x01\x12\x16\n\x0eresidual_count\x18\x07 \x01(\r\x12\x0f\n\x07quality\x18\x08 \x01(\x07\x32\xa9\x01\n\x11PredictionService\x12\x46\n\x0bGetForecast\x12\x1a.uem.v1.GetForecastRequest\x1a\x1b.uem.v1.GetForecastResponse\x12L\n\rListForecasts\x12\x1c.uem.v1.ListForecastsRequest\x1a\x1d.uem.v1.ListForecastsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17uem/v1/prediction.proto\x12\x06uem.v1\x1a\x1egoogle/protobuf/duration.proto\"O\n\x12GetForecastRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12*\n\x07horizon\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"9\n\x13GetForecastResponse\x12\"\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x10.uem.v1.Forecast\"B\n\x14WatchForecastRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x1b\n\x13\x61\x66ter_issue_time_ns\x18\x02 \x01(\x10\";\n\x15WatchForecastResponse\x12\"\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x10.uem.v1.Forecast\"\xb1\x01\n\x14ListForecastsRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x1b\n\x13start_issue_time_ns\x18\x02 \x01(\x10\x12\x19\n\x11\x65nd_issue_time_ns\x18\x03 \x01(\x10\x12\x15\n\rvalid_time_ns\x18\x04 \x01(\x10\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x14\n\x0cnewest_first\x18\x07 \x01(\x08\"U\n\x15ListForecastsResponse\x12#\n\tforecasts\x18\x01 \x03(\x0b\x32\x10.uem.v1.Forecast\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x80\x01\n\x08\x46orecast\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x15\n\rissue_time_ns\x18\x02 \x01(\x10\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x16\n\x0equantile_level\x18\x04 \x03(\x01\x12&\n\x06series\x18\x05 \x03(\x0b\x32\x16.uem.v1.ForecastSeries\"\xa5\x01\n\x0e\x46orecastSeries\x12\x0e\n\x06signal\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x15\n\rvalid_time_ns\x18\x04 \x03(\x10\x12\r\n\x05value\x18\x05 \x03(\x01\x12\x10\n\x08quantile\x18\x06 \x03(\x01\x12\x16\n\x0eresidual_count\x18\x07 \x01(\r\x12\x0f\n\x07quality\x18\x08 \x01(\x07\x32\xf9\x01\n\x11PredictionService\x12\x46\n\x0bGetForecast\x12\x1a.uem.v1.GetForecastRequest\x1a\x1b.uem.v1.GetForecastResponse\x12L\n\rListForecasts\x12\x1c.uem.v1.ListForecastsRequest\x1a\x1d.uem.v1.ListForecastsResponse\x12N\n\rWatchForecast\x12\x1c.uem.v1.WatchForecastRequest\x1a\x1d.uem.v1.WatchForecastResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETFORECASTREQUEST']._serialized_end=146
   _globals['_GETFORECASTRESPONSE']._serialized_start=148
   _globals['_GETFORECASTRESPONSE']._serialized_end=205
-  _globals['_LISTFORECASTSREQUEST']._serialized_start=208
-  _globals['_LISTFORECASTSREQUEST']._serialized_end=363
-  _globals['_LISTFORECASTSRESPONSE']._serialized_start=365
-  _globals['_LISTFORECASTSRESPONSE']._serialized_end=450
-  _globals['_FORECAST']._serialized_start=453
-  _globals['_FORECAST']._serialized_end=581
-  _globals['_FORECASTSERIES']._serialized_start=584
-  _globals['_FORECASTSERIES']._serialized_end=749
-  _globals['_PREDICTIONSERVICE']._serialized_start=752
-  _globals['_PREDICTIONSERVICE']._serialized_end=921
+  _globals['_WATCHFORECASTREQUEST']._serialized_start=207
+  _globals['_WATCHFORECASTREQUEST']._serialized_end=273
+  _globals['_WATCHFORECASTRESPONSE']._serialized_start=275
+  _globals['_WATCHFORECASTRESPONSE']._serialized_end=334
+  _globals['_LISTFORECASTSREQUEST']._serialized_start=337
+  _globals['_LISTFORECASTSREQUEST']._serialized_end=514
+  _globals['_LISTFORECASTSRESPONSE']._serialized_start=516
+  _globals['_LISTFORECASTSRESPONSE']._serialized_end=601
+  _globals['_FORECAST']._serialized_start=604
+  _globals['_FORECAST']._serialized_end=732
+  _globals['_FORECASTSERIES']._serialized_start=735
+  _globals['_FORECASTSERIES']._serialized_end=900
+  _globals['_PREDICTIONSERVICE']._serialized_start=903
+  _globals['_PREDICTIONSERVICE']._serialized_end=1152
 # @@protoc_insertion_point(module_scope)

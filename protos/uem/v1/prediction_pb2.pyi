@@ -65,6 +65,49 @@ class GetForecastResponse(_message.Message):
 Global___GetForecastResponse: _TypeAlias = GetForecastResponse  # noqa: Y015
 
 @_typing.final
+class WatchForecastRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    AFTER_ISSUE_TIME_NS_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    after_issue_time_ns: _builtins.int
+    """The issue time of the last forecast that was received; 0: the newest one that is kept, then each new one."""
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        after_issue_time_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_issue_time_ns", b"after_issue_time_ns", "asset", b"asset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchForecastRequest: _TypeAlias = WatchForecastRequest  # noqa: Y015
+
+@_typing.final
+class WatchForecastResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORECAST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def forecast(self) -> Global___Forecast: ...
+    def __init__(
+        self,
+        *,
+        forecast: Global___Forecast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchForecastResponse: _TypeAlias = WatchForecastResponse  # noqa: Y015
+
+@_typing.final
 class ListForecastsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -74,6 +117,7 @@ class ListForecastsRequest(_message.Message):
     VALID_TIME_NS_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     start_issue_time_ns: _builtins.int
     """start <= issue time < end; 0 means: without end."""
@@ -83,6 +127,8 @@ class ListForecastsRequest(_message.Message):
     page_size: _builtins.int
     """1 to 100; 0 means 20."""
     page_token: _builtins.str
+    newest_first: _builtins.bool
+    """Backwards: the first one is what was known last before the end."""
     def __init__(
         self,
         *,
@@ -92,10 +138,11 @@ class ListForecastsRequest(_message.Message):
         valid_time_ns: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "end_issue_time_ns", b"end_issue_time_ns", "page_size", b"page_size", "page_token", b"page_token", "start_issue_time_ns", b"start_issue_time_ns", "valid_time_ns", b"valid_time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "end_issue_time_ns", b"end_issue_time_ns", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "start_issue_time_ns", b"start_issue_time_ns", "valid_time_ns", b"valid_time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

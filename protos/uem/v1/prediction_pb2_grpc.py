@@ -45,6 +45,11 @@ class PredictionServiceStub:
                 request_serializer=uem_dot_v1_dot_prediction__pb2.ListForecastsRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_prediction__pb2.ListForecastsResponse.FromString,
                 _registered_method=True)
+        self.WatchForecast = channel.unary_stream(
+                '/uem.v1.PredictionService/WatchForecast',
+                request_serializer=uem_dot_v1_dot_prediction__pb2.WatchForecastRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_prediction__pb2.WatchForecastResponse.FromString,
+                _registered_method=True)
 
 
 class PredictionServiceServicer:
@@ -59,7 +64,15 @@ class PredictionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListForecasts(self, request, context):
-        """Forecasts that were given before, in order of their issue time, by page (AIP-158).
+        """Forecasts that were kept at regular times, as they were given then, in order of their issue time, by page (AIP-158).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchForecast(self, request, context):
+        """Each forecast as it is kept, in order of its issue time. A reader that was away names the last one it got, and first
+        gets those that it missed; a slow one loses none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +90,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.ListForecasts,
                     request_deserializer=uem_dot_v1_dot_prediction__pb2.ListForecastsRequest.FromString,
                     response_serializer=uem_dot_v1_dot_prediction__pb2.ListForecastsResponse.SerializeToString,
+            ),
+            'WatchForecast': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchForecast,
+                    request_deserializer=uem_dot_v1_dot_prediction__pb2.WatchForecastRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_prediction__pb2.WatchForecastResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class PredictionService:
             '/uem.v1.PredictionService/ListForecasts',
             uem_dot_v1_dot_prediction__pb2.ListForecastsRequest.SerializeToString,
             uem_dot_v1_dot_prediction__pb2.ListForecastsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchForecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/uem.v1.PredictionService/WatchForecast',
+            uem_dot_v1_dot_prediction__pb2.WatchForecastRequest.SerializeToString,
+            uem_dot_v1_dot_prediction__pb2.WatchForecastResponse.FromString,
             options,
             channel_credentials,
             insecure,

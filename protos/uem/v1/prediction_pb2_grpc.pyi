@@ -36,7 +36,11 @@ class PredictionServiceStub:
     GetForecast: _grpc.UnaryUnaryMultiCallable[_prediction_pb2.GetForecastRequest, _prediction_pb2.GetForecastResponse]
     """The forecast of an asset from its newest state."""
     ListForecasts: _grpc.UnaryUnaryMultiCallable[_prediction_pb2.ListForecastsRequest, _prediction_pb2.ListForecastsResponse]
-    """Forecasts that were given before, in order of their issue time, by page (AIP-158)."""
+    """Forecasts that were kept at regular times, as they were given then, in order of their issue time, by page (AIP-158)."""
+    WatchForecast: _grpc.UnaryStreamMultiCallable[_prediction_pb2.WatchForecastRequest, _prediction_pb2.WatchForecastResponse]
+    """Each forecast as it is kept, in order of its issue time. A reader that was away names the last one it got, and first
+    gets those that it missed; a slow one loses none.
+    """
 
 @_typing.type_check_only
 class PredictionServiceAsyncStub(PredictionServiceStub):
@@ -46,7 +50,11 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     GetForecast: _aio.UnaryUnaryMultiCallable[_prediction_pb2.GetForecastRequest, _prediction_pb2.GetForecastResponse]  # type: ignore[assignment]
     """The forecast of an asset from its newest state."""
     ListForecasts: _aio.UnaryUnaryMultiCallable[_prediction_pb2.ListForecastsRequest, _prediction_pb2.ListForecastsResponse]  # type: ignore[assignment]
-    """Forecasts that were given before, in order of their issue time, by page (AIP-158)."""
+    """Forecasts that were kept at regular times, as they were given then, in order of their issue time, by page (AIP-158)."""
+    WatchForecast: _aio.UnaryStreamMultiCallable[_prediction_pb2.WatchForecastRequest, _prediction_pb2.WatchForecastResponse]  # type: ignore[assignment]
+    """Each forecast as it is kept, in order of its issue time. A reader that was away names the last one it got, and first
+    gets those that it missed; a slow one loses none.
+    """
 
 class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the twins expect."""
@@ -65,6 +73,16 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _prediction_pb2.ListForecastsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_prediction_pb2.ListForecastsResponse, _abc.Awaitable[_prediction_pb2.ListForecastsResponse]]:
-        """Forecasts that were given before, in order of their issue time, by page (AIP-158)."""
+        """Forecasts that were kept at regular times, as they were given then, in order of their issue time, by page (AIP-158)."""
+
+    @_abc_1.abstractmethod
+    def WatchForecast(
+        self,
+        request: _prediction_pb2.WatchForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_prediction_pb2.WatchForecastResponse], _abc.AsyncIterator[_prediction_pb2.WatchForecastResponse]]:
+        """Each forecast as it is kept, in order of its issue time. A reader that was away names the last one it got, and first
+        gets those that it missed; a slow one loses none.
+        """
 
 def add_PredictionServiceServicer_to_server(servicer: PredictionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -20,6 +20,58 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _NetworkSide:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NetworkSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NetworkSide.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NETWORK_SIDE_UNSPECIFIED: _NetworkSide.ValueType  # 0
+    """Nothing that is known leads there."""
+    NETWORK_SIDE_SUPPLY: _NetworkSide.ValueType  # 1
+    """All of an open network is supply."""
+    NETWORK_SIDE_RETURN: _NetworkSide.ValueType  # 2
+
+class NetworkSide(_NetworkSide, metaclass=_NetworkSideEnumTypeWrapper): ...
+
+NETWORK_SIDE_UNSPECIFIED: NetworkSide.ValueType  # 0
+"""Nothing that is known leads there."""
+NETWORK_SIDE_SUPPLY: NetworkSide.ValueType  # 1
+"""All of an open network is supply."""
+NETWORK_SIDE_RETURN: NetworkSide.ValueType  # 2
+Global___NetworkSide: _TypeAlias = NetworkSide  # noqa: Y015
+
+class _NetworkLinkKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NetworkLinkKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NetworkLinkKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NETWORK_LINK_KIND_UNSPECIFIED: _NetworkLinkKind.ValueType  # 0
+    NETWORK_LINK_KIND_PIPE: _NetworkLinkKind.ValueType  # 1
+    NETWORK_LINK_KIND_VALVE: _NetworkLinkKind.ValueType  # 2
+    NETWORK_LINK_KIND_PUMP: _NetworkLinkKind.ValueType  # 3
+    NETWORK_LINK_KIND_CONSUMER: _NetworkLinkKind.ValueType  # 4
+    """Takes heat from the network."""
+    NETWORK_LINK_KIND_PRODUCER: _NetworkLinkKind.ValueType  # 5
+    """Gives heat to the network."""
+    NETWORK_LINK_KIND_STORAGE: _NetworkLinkKind.ValueType  # 6
+    """Does both, at its time."""
+
+class NetworkLinkKind(_NetworkLinkKind, metaclass=_NetworkLinkKindEnumTypeWrapper): ...
+
+NETWORK_LINK_KIND_UNSPECIFIED: NetworkLinkKind.ValueType  # 0
+NETWORK_LINK_KIND_PIPE: NetworkLinkKind.ValueType  # 1
+NETWORK_LINK_KIND_VALVE: NetworkLinkKind.ValueType  # 2
+NETWORK_LINK_KIND_PUMP: NetworkLinkKind.ValueType  # 3
+NETWORK_LINK_KIND_CONSUMER: NetworkLinkKind.ValueType  # 4
+"""Takes heat from the network."""
+NETWORK_LINK_KIND_PRODUCER: NetworkLinkKind.ValueType  # 5
+"""Gives heat to the network."""
+NETWORK_LINK_KIND_STORAGE: NetworkLinkKind.ValueType  # 6
+"""Does both, at its time."""
+Global___NetworkLinkKind: _TypeAlias = NetworkLinkKind  # noqa: Y015
+
 class _AssetKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -175,6 +227,122 @@ class WatchStateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchStateResponse: _TypeAlias = WatchStateResponse  # noqa: Y015
+
+@_typing.final
+class GetNetworkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNetworkRequest: _TypeAlias = GetNetworkRequest  # noqa: Y015
+
+@_typing.final
+class GetNetworkResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkNode]: ...
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkLink]: ...
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___NetworkNode] | None = ...,
+        links: _abc.Iterable[Global___NetworkLink] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNetworkResponse: _TypeAlias = GetNetworkResponse  # noqa: Y015
+
+@_typing.final
+class NetworkNode(_message.Message):
+    """A node; signals whose name begins with "node/" and its name belong to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EAST_M_FIELD_NUMBER: _builtins.int
+    NORTH_M_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    east_m: _builtins.float
+    """As surveyed, or worked out from the graph where nothing is known."""
+    north_m: _builtins.float
+    side: Global___NetworkSide.ValueType
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        east_m: _builtins.float = ...,
+        north_m: _builtins.float = ...,
+        side: Global___NetworkSide.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["east_m", b"east_m", "name", b"name", "north_m", b"north_m", "side", b"side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkNode: _TypeAlias = NetworkNode  # noqa: Y015
+
+@_typing.final
+class NetworkLink(_message.Message):
+    """What lies between two nodes; signals whose name begins with "pipe/" or "unit/" and its name belong to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    LENGTH_M_FIELD_NUMBER: _builtins.int
+    INNER_DIAMETER_M_FIELD_NUMBER: _builtins.int
+    UNIT_TYPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    kind: Global___NetworkLinkKind.ValueType
+    start: _builtins.str
+    """Names of nodes."""
+    end: _builtins.str
+    length_m: _builtins.float
+    """Of a pipe, else 0."""
+    inner_diameter_m: _builtins.float
+    unit_type: _builtins.str
+    """Of a unit: what it is, as in territory files ("substation", "heat_pump"); else empty."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___NetworkLinkKind.ValueType = ...,
+        start: _builtins.str = ...,
+        end: _builtins.str = ...,
+        length_m: _builtins.float = ...,
+        inner_diameter_m: _builtins.float = ...,
+        unit_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "inner_diameter_m", b"inner_diameter_m", "kind", b"kind", "length_m", b"length_m", "name", b"name", "start", b"start", "unit_type", b"unit_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkLink: _TypeAlias = NetworkLink  # noqa: Y015
 
 @_typing.final
 class Asset(_message.Message):

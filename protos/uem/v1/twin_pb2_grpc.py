@@ -50,6 +50,11 @@ class TwinServiceStub:
                 request_serializer=uem_dot_v1_dot_twin__pb2.WatchStateRequest.SerializeToString,
                 response_deserializer=uem_dot_v1_dot_twin__pb2.WatchStateResponse.FromString,
                 _registered_method=True)
+        self.GetNetwork = channel.unary_unary(
+                '/uem.v1.TwinService/GetNetwork',
+                request_serializer=uem_dot_v1_dot_twin__pb2.GetNetworkRequest.SerializeToString,
+                response_deserializer=uem_dot_v1_dot_twin__pb2.GetNetworkResponse.FromString,
+                _registered_method=True)
 
 
 class TwinServiceServicer:
@@ -77,6 +82,13 @@ class TwinServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNetwork(self, request, context):
+        """How a heat network is laid out, for drawings; NOT_FOUND for any other asset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TwinServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_TwinServiceServicer_to_server(servicer, server):
                     servicer.WatchState,
                     request_deserializer=uem_dot_v1_dot_twin__pb2.WatchStateRequest.FromString,
                     response_serializer=uem_dot_v1_dot_twin__pb2.WatchStateResponse.SerializeToString,
+            ),
+            'GetNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNetwork,
+                    request_deserializer=uem_dot_v1_dot_twin__pb2.GetNetworkRequest.FromString,
+                    response_serializer=uem_dot_v1_dot_twin__pb2.GetNetworkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class TwinService:
             '/uem.v1.TwinService/WatchState',
             uem_dot_v1_dot_twin__pb2.WatchStateRequest.SerializeToString,
             uem_dot_v1_dot_twin__pb2.WatchStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/uem.v1.TwinService/GetNetwork',
+            uem_dot_v1_dot_twin__pb2.GetNetworkRequest.SerializeToString,
+            uem_dot_v1_dot_twin__pb2.GetNetworkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class TwinServiceStub:
     """All assets, by page (AIP-158)."""
     WatchState: _grpc.UnaryStreamMultiCallable[_twin_pb2.WatchStateRequest, _twin_pb2.WatchStateResponse]
     """The state now and then each new one. A slow reader gets the newest and the count of those it missed."""
+    GetNetwork: _grpc.UnaryUnaryMultiCallable[_twin_pb2.GetNetworkRequest, _twin_pb2.GetNetworkResponse]
+    """How a heat network is laid out, for drawings; NOT_FOUND for any other asset."""
 
 @_typing.type_check_only
 class TwinServiceAsyncStub(TwinServiceStub):
@@ -51,6 +53,8 @@ class TwinServiceAsyncStub(TwinServiceStub):
     """All assets, by page (AIP-158)."""
     WatchState: _aio.UnaryStreamMultiCallable[_twin_pb2.WatchStateRequest, _twin_pb2.WatchStateResponse]  # type: ignore[assignment]
     """The state now and then each new one. A slow reader gets the newest and the count of those it missed."""
+    GetNetwork: _aio.UnaryUnaryMultiCallable[_twin_pb2.GetNetworkRequest, _twin_pb2.GetNetworkResponse]  # type: ignore[assignment]
+    """How a heat network is laid out, for drawings; NOT_FOUND for any other asset."""
 
 class TwinServiceServicer(metaclass=_abc_1.ABCMeta):
     """The state of the twins."""
@@ -78,5 +82,13 @@ class TwinServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_twin_pb2.WatchStateResponse], _abc.AsyncIterator[_twin_pb2.WatchStateResponse]]:
         """The state now and then each new one. A slow reader gets the newest and the count of those it missed."""
+
+    @_abc_1.abstractmethod
+    def GetNetwork(
+        self,
+        request: _twin_pb2.GetNetworkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_twin_pb2.GetNetworkResponse, _abc.Awaitable[_twin_pb2.GetNetworkResponse]]:
+        """How a heat network is laid out, for drawings; NOT_FOUND for any other asset."""
 
 def add_TwinServiceServicer_to_server(servicer: TwinServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -51,6 +51,10 @@ async def main():
             await announce_and_wait(stop, does, {"address": address, "metrics": "127.0.0.1:1"})
     elif NAME == "simulator":
         await announce_and_wait(stop, does, {"endpoints": {"branch": "opc.tcp://127.0.0.1:4/branch"}})
+    elif NAME == "opcua":
+        await announce_and_wait(stop, does, {"endpoint": "opc.tcp://127.0.0.1:5/twins"})
+    elif NAME == "console":
+        await announce_and_wait(stop, does, {"address": "http://127.0.0.1:6/"})
     else:
         await announce_and_wait(stop, does, {})
     note("ended")

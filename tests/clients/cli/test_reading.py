@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from uem.clients.cli import common
+from uem.clients.cli import common, exporting
 from uem.clients.cli.main import main
 
 
@@ -81,6 +81,84 @@ def test_forecast_of_many_times_says_that_it_shows_some(remote, capsys):
     assert document["series"][0]["quantile"][0] == [359.15, 362.15]
 
 
+def test_forecast_as_of_a_time_is_the_one_that_was_known_then(remote, capsys):
+    _, address = remote
+    arguments = ["forecast", "branch", "--server", address, "--as-of"]
+    assert main([*arguments, "2009-01-23T01:59:59Z"]) == 0
+    assert "branch: issued 2009-01-23 01:00:00Z. Inputs held." in capsys.readouterr().out
+    assert main([*arguments, "2009-01-22"]) == 1
+    assert "no forecast of branch was kept by 2009-01-22 00:00:00Z" in capsys.readouterr().err
+
+
+def test_kept_forecasts_are_listed_by_issue_time(remote, capsys):
+    _, address = remote
+    assert main(["forecast", "branch", "--issued", "--server", address]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 forecasts of branch"
+    assert lines[2].startswith("2009-01-23 00:00:00Z")
+    assert lines[-1].split()[-3:] == ["88.0", "87.0", "90.0"]
+    document = run_json(
+        capsys, "forecast", "branch", "--issued", "--from", "2009-01-23T00:30", "--json", "--server", address
+    )
+    assert [found["issue_time"] for found in document["forecasts"]] == ["2009-01-23T01:00:00Z", "2009-01-23T02:00:00Z"]
+
+
+def test_kept_forecasts_are_written_by_issue_time_valid_time_and_quantile(remote, capsys, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _, address = remote
+    arguments = ["forecast", "branch", "--issued", "--server", address]
+    assert main([*arguments, "--csv", str(tmp_path / "f.csv")]) == 0
+    assert "18 rows of 3 forecasts" in capsys.readouterr().err
+    lines = (tmp_path / "f.csv").read_text().splitlines()
+    assert lines[0] == "asset,signal,issue_time,valid_time,quantile,value,unit"
+    assert lines[1] == "branch,node/2/temperature,2009-01-23T00:00:00Z,2009-01-23T00:15:00Z,,87,Cel"
+    assert lines[3] == "branch,node/2/temperature,2009-01-23T00:00:00Z,2009-01-23T00:15:00Z,0.95,89,Cel"
+    assert main([*arguments, "--parquet", str(tmp_path / "f.parquet")]) == 0
+    table = parquet.read_table(tmp_path / "f.parquet")
+    assert table.column_names == ["asset", "signal", "issue_time", "valid_time", "quantile", "value", "unit"]
+    assert table.column("quantile").to_pylist()[:3] == [None, 0.05, 0.95]
+    assert table.column("value").to_pylist()[0] == 360.15
+    assert main([*arguments, "--csv", "/no/such/folder.csv"]) == 1
+    assert main([*arguments, "--parquet", "/no/such/folder.parquet"]) == 1
+
+
+def test_a_watch_of_forecasts_shows_one_after_the_other(remote, capsys):
+    _, address = remote
+    watch = ["forecast", "branch", "--watch", "--server", address]
+    assert main([*watch, "--after", "2009-01-23T00:00:00Z", "--count", "2"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("branch: issued")]
+    assert lines == [f"branch: issued 2009-01-23 0{hour}:00:00Z. Inputs held." for hour in (1, 2)]
+    assert main([*watch, "--after", "2009-01-23T00:00:00Z", "--count", "2", "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["issue_time"] for one in found] == ["2009-01-23T01:00:00Z", "2009-01-23T02:00:00Z"]
+
+
+def test_a_watch_of_forecasts_begins_with_the_newest_and_ends_after_its_time(remote, capsys):
+    _, address = remote
+    assert main(["forecast", "branch", "--watch", "--json", "--for", "2s", "--server", address]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["issue_time"] == "2009-01-23T02:00:00Z"
+    assert main(["forecast", "boiler", "--watch", "--server", address]) == 1
+    assert "known: branch, washer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--as-of 2009-01-01 --issued", "exclude each other"),
+        ("--watch --issued", "exclude each other"),
+        ("--after 2009-01-01", "--after, --for and --count go with --watch"),
+        ("--watch --csv x.csv", "do not go with --watch"),
+        ("--from 2009-01-01", "--from and --to go with --issued"),
+        ("--json --csv x.csv", "--json, --csv and --parquet exclude each other"),
+    ],
+)
+def test_questions_for_forecasts_that_make_no_sense_are_wrong_usage(arguments, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["forecast", "branch", *arguments.split()])
+    assert told in capsys.readouterr().err
+
+
 def test_history_without_a_tag_lists_the_tags(remote, capsys):
     _, address = remote
     assert main(["history", "--server", address]) == 0
@@ -115,6 +193,21 @@ def test_history_reads_a_range(remote, capsys):
     assert capsys.readouterr().out.splitlines()[-1].split() == ["2009-01-23T02:15:00Z", "90", "good"]
 
 
+def test_history_in_few_points_says_how_they_were_chosen_and_where_the_line_breaks(remote, capsys, tmp_path):
+    _, address = remote
+    arguments = ["history", "branch/1/temperature", "--points", "3", "--server", address]
+    assert main([*arguments, "--method", "lttb"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("2 of 999 samples, largest triangle of every 60 s")
+    assert lines[-1].split() == ["2009-01-23T00:00:01Z", "91", "good", "line", "begins", "anew"]
+    document = run_json(capsys, *arguments, "--json")
+    assert (document["method"], document["resolution_ns"], document["line_start"]) == ("min-max", 60 * 10**9, [1])
+    assert document["value"] == [363.15, 360.15]
+    assert main([*arguments, "--csv", str(tmp_path / "few.csv")]) == 0
+    assert "2 of 999 samples, min-max of every 60 s" in capsys.readouterr().err
+    assert len((tmp_path / "few.csv").read_text().splitlines()) == 3
+
+
 def test_history_lists_gaps(remote, capsys):
     _, address = remote
     assert main(["history", "--gaps", "--server", address]) == 0
@@ -125,6 +218,17 @@ def test_history_lists_gaps(remote, capsys):
     read = run_json(capsys, "history", "branch/1/temperature", "--gaps", "--json", "--server", address)
     (gap,) = read["gaps"]
     assert (gap["reason"], gap["end_time_ns"] - gap["start_time_ns"]) == ("link_down", 10**9)
+
+
+def test_alarms_are_listed_with_their_state(remote, capsys):
+    _, address = remote
+    assert main(["alarms", "--history", "--server", address]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 alarms"
+    assert lines[3].split() == ["2009-01-23T00:00:00Z", "hall", "medium", "returned", "pump", "alarm", "4", "hot"]
+    assert "state 9 ~" in lines[4]
+    read = run_json(capsys, "alarms", "hall", "--json", "--server", address)
+    assert [(alarm["condition"], alarm["severity"]) for alarm in read["alarms"]] == [("c1", 100), ("c4", 400)]
 
 
 def test_history_writes_csv_in_display_units(remote, capsys, tmp_path):
@@ -161,6 +265,16 @@ def test_history_writes_parquet_in_si(remote, capsys, tmp_path):
     assert "cannot write /no/such/folder.parquet" in capsys.readouterr().err
 
 
+def test_history_of_all_tags_goes_into_one_file(remote, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "TAGS_AT_ONCE", 1)
+    _, address = remote
+    file = tmp_path / "all.csv"
+    assert main(["history", "--all", "--to", "2009-01-23T01:00", "--csv", str(file), "--server", address]) == 0
+    assert "8 rows in" in capsys.readouterr().err
+    tags = [line.split(",")[0] for line in file.read_text().splitlines()[1:]]
+    assert tags == ["branch/1/temperature"] * 4 + ["branch/2/temperature"] * 4
+
+
 def test_history_without_pyarrow_says_what_to_install(remote, capsys, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     _, address = remote
@@ -182,6 +296,11 @@ def test_history_of_an_unknown_tag_is_one_clear_line(remote, capsys):
         ("x --from 2009-01-02 --to 2009-01-01", "--from must be before --to"),
         ("x --json --csv x.csv", "--json, --csv and --parquet exclude each other"),
         ("--limit 3", "--from, --to, --last, --limit, --csv and --parquet need a TAG"),
+        ("--all", "--all goes with --csv or --parquet"),
+        ("x --all --csv y", "--all goes with --csv or --parquet, and without a TAG"),
+        ("x --method lttb", "--method goes with --points"),
+        ("x y --points 9", "--points goes with one TAG"),
+        ("x --points 9 --limit 3", "--points goes with one TAG"),
         ("--server nonsense", "'nonsense' is not an address such as 127.0.0.1:7650"),
         ("--server=", "'' is not an address such as 127.0.0.1:7650"),
         ("--server :7650", "':7650' is not an address"),
@@ -316,3 +435,42 @@ def test_counts_are_whole_and_positive(capsys):
         with pytest.raises(SystemExit, match="2"):
             main(["watch", f"--count={text}"])
         assert "is not a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_status_tells_what_waits_what_was_lost_and_who_is_silent(remote, capsys, monkeypatch):
+    fake, address = remote
+    monkeypatch.setattr(fake, "alarm_states", (1, 3, 9))
+    assert main(["status", "--server", address]) == 0
+    shown = capsys.readouterr().out
+    assert "server of quarter, version 1.2, up 10 min: 1 problems; history: 4000 samples, 1.5 MB" in shown
+    assert "! store: no space left" in shown
+    assert re.search(r"^washer +- +0 +0 +0 +0 +waits for washer/power, washer/state", shown, re.MULTILINE)
+    assert "! no report for 30 s: gateway 01234567: 1000 samples wait (22 kB, the oldest for 2 h)" in shown
+    assert "12345 delivered, 250 per second; rejected: 2 bad time; 1 batches set aside" in shown
+    assert re.search(r"^hall +yes +2 +2 s +1 +500 +7 +5 +6 +4$", shown, re.MULTILINE)
+    assert re.search(r"^yard +NO +0 +- +0 ", shown, re.MULTILINE)
+    looks = r"^hall +jumped \(-3600.0 s, 2 jumps\) +drifting \(\+0.5 s, \+500 ppm\) +3 not finite, 1 out of range$"
+    assert re.search(looks, shown, re.MULTILINE)
+    assert re.search(r"^hall/flow +no node Hall/Flow$", shown, re.MULTILINE)
+    assert re.search(r"^hall +hall/power +the plant says kW, the tag table W$", shown, re.MULTILINE)
+    assert "1 active alarms" in shown  # the other is normal
+    assert re.search(r"^\w+ +hall +pump +hot$", shown, re.MULTILINE)
+
+
+def test_status_as_json_has_everything_and_null_for_what_is_not_known(remote, capsys):
+    _, address = remote
+    document = run_json(capsys, "status", "--json", "--server", address)
+    (gateway,) = document["gateways"]
+    assert (gateway["backlog_rows"], gateway["rejected"]) == (900, {"bad_time": 2})
+    assert gateway["plants"][1]["newest_sample_age_s"] is None
+    assert document["twins"][0]["late"] == 3
+
+
+def test_status_is_shown_again_until_it_is_stopped(remote):
+    _, address = remote
+    command = [sys.executable, "-m", "uem.clients.cli", "status", "--watch", "--json", "--server", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert [line["territory"] for line in lines] == ["quarter", "quarter"]

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from uem.clients import convert, display
 from uem.clients.cli import view
+from uem.clients.cli.screen import Scene, screen
 from uem.twin_core import measurements, units
 from uem.v1 import prediction_pb2, twin_pb2
 
@@ -12,6 +13,10 @@ from uem.v1 import prediction_pb2, twin_pb2
 def states(kit):
     pairs = ((kit.branch_state(), kit.BRANCH), (kit.washer_state(), kit.WASHER))
     return [convert.state(state, convert.asset(asset)) for state, asset in pairs]
+
+
+def named(states):
+    return {state.asset.name: state for state in states}
 
 
 def drawn(group, width):
@@ -23,7 +28,8 @@ def drawn(group, width):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_live_view_fits_its_width(states, width):
-    lines = drawn(view.screen("uem up pongau", states, {"branch": ["x" * 200]}, width), width)
+    scene = Scene("uem up pongau", states=named(states), forecasts={"branch": "x" * 200})
+    lines = drawn(screen(scene, width, 24), width)
     assert all(len(line) <= width for line in lines)
     (pair,) = [line for line in lines if line.startswith("node/2/temperature")]
     assert pair.split() == ["node/2/temperature", "°C", "88.5", "89.0", "-0.5", "0.5", "0.050", "uncertain", "60", "s"]
@@ -32,7 +38,7 @@ def test_the_live_view_fits_its_width(states, width):
 
 
 def test_a_narrow_terminal_still_shows_which_row_is_which(states):
-    lines = drawn(view.screen("uem up pongau", states, {}, 40, ["gateway: " + "x" * 50]), 40)
+    lines = drawn(screen(Scene("uem up pongau", states=named(states)), 40, 24, ["gateway: " + "x" * 50]), 40)
     assert all(len(line) <= 40 for line in lines)
     (pair,) = [line for line in lines if line.startswith("node/2")]
     assert pair.split()[1:3] == ["88.5", "89.0"]
@@ -47,7 +53,7 @@ def test_a_long_name_gives_way_to_the_numbers(kit, states):
         "a/very/long/name/of/a/place/in/the/territory/temperature"
     )
     state = convert.state(kit.branch_state(), convert.asset(message))
-    lines = drawn(view.screen("", [state], {}, 80), 80)
+    lines = drawn(screen(Scene(states=named([state])), 80, 24), 80)
     (pair,) = [line for line in lines if line.startswith("a/very")]
     assert "… " in pair
     assert pair.split()[1:] == ["88.5", "89.0", "-0.5", "0.5", "uncertain", "60", "s"]
@@ -120,6 +126,8 @@ def test_a_sparkline_shows_the_course():
     assert display.sparkline([5.0, 5.0]) == "▄▄"
     assert display.sparkline([float("nan")]) == ""
     assert len(display.sparkline(np.arange(1000.0), 24)) == 24
+    assert display.sparkline([6.0, 7.0], low=0.0) == "▇█"
+    assert display.sparkline([0.0, 0.0], low=0.0) == "▄▄"
 
 
 def test_short_texts_share_lines():

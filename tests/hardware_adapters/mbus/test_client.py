@@ -70,7 +70,7 @@ async def test_records_of_all_telegrams_of_all_meters_are_read(echo):
             assert await first(adapter) == GOOD
             assert await first(adapter) == GOOD
         assert not adapter.connected
-        assert adapter.garbled == 0
+        assert adapter.problems["garbled"] == 0
         assert plant.requests[:6] == [(0x40, 1), (0x7B, 1), (0x40, 2), (0x7B, 2), (0x5B, 2), (0x7B, 2)]
 
 
@@ -80,7 +80,7 @@ async def test_a_wrong_checksum_is_counted_and_the_same_telegram_asked_for_again
         plant.requests.clear()
         plant.spoiled = spoiled
         assert await first(adapter) == GOOD
-        assert adapter.garbled == spoiled
+        assert adapter.problems["garbled"] == spoiled
         assert plant.requests == [
             (0x40, 1),
             *[(0x7B, 1)] * (1 + spoiled),
@@ -96,12 +96,13 @@ async def test_a_meter_that_stays_garbled_is_bad_and_not_the_other():
         plant.spoiled = 3
         bad = dict.fromkeys(("supply", "volume"), ("nan", BAD_DECODING_ERROR))
         assert await first(adapter) == GOOD | bad
-        assert adapter.garbled == 3
+        assert adapter.problems["garbled"] == 3
         assert await first(adapter) == GOOD
         plant.answers[1] = long(1, integer(b"\x16", 1))[:-4]  # does not end
         assert await first(adapter) == GOOD | bad
         plant.answers[1] = long(1, b"", ci=0x73)
         assert await first(adapter) == GOOD | bad
+        assert adapter.problems["unreadable"] == 1
 
 
 async def test_a_meter_that_is_silent_is_bad_and_the_others_are_read_on():
@@ -111,6 +112,7 @@ async def test_a_meter_that_is_silent_is_bad_and_the_others_are_read_on():
     ):
         plant.silent.add(2)
         assert await first(adapter) == GOOD | BAD
+        assert adapter.problems == {"garbled": 0, "silent": 1, "unreadable": 0}
         plant.silent.clear()
         assert await first(adapter) == GOOD
 

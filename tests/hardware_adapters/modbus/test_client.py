@@ -113,6 +113,7 @@ async def test_an_exception_makes_the_tags_of_its_block_bad_and_no_others(code, 
         found = await first(adapter)
         assert found.pop("meter") == ("nan", quality)
         assert {q for _, q in found.values()} == {0}
+        assert adapter.problems == {"exception": 1, "silent": 0, "short": 0}
         plant.failing.clear()
         assert (await first(adapter))["meter"] == (0.0, 0)
 
@@ -126,6 +127,7 @@ async def test_a_device_that_is_silent_is_bad_and_the_others_are_read_on():
         found = await first(adapter)
         assert found["meter"] == ("nan", BAD_NO_COMMUNICATION)
         assert found["hours"] == (0.0, 0)
+        assert adapter.problems == {"exception": 0, "silent": 1, "short": 0}
         plant.silent.clear()
         assert (await first(adapter))["meter"] == (0.0, 0)
 

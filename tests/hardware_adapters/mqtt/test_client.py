@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from contextlib import suppress
 
 import aiomqtt
 import pytest
@@ -41,7 +42,7 @@ async def until(reading, wanted):
 async def test_a_number_on_a_topic_has_the_time_when_it_came_in(open_broker):
     async with (
         open_broker() as broker,
-        MqttAdapter(broker.endpoint, [binding("a", "x/y")]) as adapter,
+        MqttAdapter(broker.endpoint, [binding("a", "x/y")], broker.credentials) as adapter,
         aiomqtt.Client("127.0.0.1", broker.port) as device,
     ):
         before = time.time_ns()
@@ -54,6 +55,7 @@ async def test_a_number_on_a_topic_has_the_time_when_it_came_in(open_broker):
         assert before <= good[1] <= time.time_ns()
         assert bad[3] == BAD_DECODING_ERROR
         assert math.isnan(bad[2])
+        assert adapter.problems == {"garbled": 1, "lost": 0}
         assert adapter.connected
 
 
@@ -61,7 +63,7 @@ async def test_a_lost_message_of_a_node_is_a_break_and_the_node_is_asked_for_its
     async with (
         open_broker() as broker,
         SparkplugPlant(broker.port, ["flow"]) as device,
-        MqttAdapter(broker.endpoint, FLOW) as adapter,
+        MqttAdapter(broker.endpoint, FLOW, broker.credentials) as adapter,
     ):
         births = device.births
         await device.tell(T, {"flow": 1.0})
@@ -70,8 +72,10 @@ async def test_a_lost_message_of_a_node_is_a_break_and_the_node_is_asked_for_its
         reading = adapter.batches()
         found = await until(reading, lambda row: isinstance(row, Break))
         assert found[-2:] == [("flow", T, 1.0, 0), Break(GapReason.LINK_DOWN, frozenset({"flow"}))]
-        await until(reading, lambda row: math.isnan(row[2]))  # born again, without a value
+        found = await until(reading, lambda row: isinstance(row, tuple))  # born again, with its newest value
+        assert found == [("flow", T + 1_000_000, 2.0, 0)]
         assert device.births == births + 1
+        assert adapter.problems == {"garbled": 0, "lost": 1}
         await device.tell(T + 2_000_000, {"flow": 3.0})
         assert await until(reading, lambda row: True) == [("flow", T + 2_000_000, 3.0, 0)]
 
@@ -79,7 +83,7 @@ async def test_a_lost_message_of_a_node_is_a_break_and_the_node_is_asked_for_its
 async def test_a_node_that_dies_is_bad_and_its_return_a_break(open_broker):
     async with open_broker() as broker:
         async with SparkplugPlant(broker.port, ["flow"]):
-            adapter = MqttAdapter(broker.endpoint, FLOW)
+            adapter = MqttAdapter(broker.endpoint, FLOW, broker.credentials)
             await adapter.__aenter__()
         reading = adapter.batches()
         await until(reading, lambda row: row[3] == BAD_NO_COMMUNICATION)
@@ -92,7 +96,10 @@ async def test_a_node_that_dies_is_bad_and_its_return_a_break(open_broker):
 
 
 async def test_a_node_that_is_not_there_is_missing_until_it_is_born(open_broker):
-    async with open_broker() as broker, MqttAdapter(broker.endpoint, FLOW, birth_timeout_s=0.1) as adapter:
+    async with (
+        open_broker() as broker,
+        MqttAdapter(broker.endpoint, FLOW, broker.credentials, birth_timeout_s=0.1) as adapter,
+    ):
         assert adapter.missing == {"flow": "plant/node: no birth of it so far"}
         async with SparkplugPlant(broker.port, ["flow"]):
             await until(adapter.batches(), lambda row: True)
@@ -101,7 +108,7 @@ async def test_a_node_that_is_not_there_is_missing_until_it_is_born(open_broker)
 
 async def test_a_broker_that_goes_away_is_an_error_after_what_came_before(open_broker):
     async with open_broker() as broker:
-        async with MqttAdapter(broker.endpoint, [binding("a", "x")]) as adapter:
+        async with MqttAdapter(broker.endpoint, [binding("a", "x")], broker.credentials) as adapter:
             async with aiomqtt.Client("127.0.0.1", broker.port) as device:
                 await device.publish("x", b"1", 1)
             reading = adapter.batches()
@@ -111,7 +118,7 @@ async def test_a_broker_that_goes_away_is_an_error_after_what_came_before(open_b
                 await until(reading, lambda row: False)
             assert not adapter.connected
         with pytest.raises(AdapterError, match=broker.endpoint):
-            async with MqttAdapter(broker.endpoint, [binding("a", "x")]):
+            async with MqttAdapter(broker.endpoint, [binding("a", "x")], broker.credentials):
                 pass
 
 
@@ -122,7 +129,7 @@ async def test_a_topic_that_the_broker_refuses_is_an_error(open_broker, monkeypa
     monkeypatch.setattr(aiomqtt.Client, "subscribe", refused)
     async with open_broker() as broker:
         with pytest.raises(AdapterError, match="the broker refuses secret"):
-            async with MqttAdapter(broker.endpoint, [binding("a", "secret")]):
+            async with MqttAdapter(broker.endpoint, [binding("a", "secret")], broker.credentials):
                 pass
 
 
@@ -130,8 +137,29 @@ async def test_a_damaged_payload_of_a_node_is_a_break(open_broker):
     async with (
         open_broker() as broker,
         SparkplugPlant(broker.port, ["flow"]),
-        MqttAdapter(broker.endpoint, FLOW) as adapter,
+        MqttAdapter(broker.endpoint, FLOW, broker.credentials) as adapter,
         aiomqtt.Client("127.0.0.1", broker.port) as other,
     ):
         await other.publish("spBv1.0/plant/DDATA/node/device", b"\xff", 1)
         await until(adapter.batches(), lambda row: isinstance(row, Break))
+
+
+async def test_an_adapter_can_be_left_while_it_asks_for_a_birth(open_broker, monkeypatch):
+    """Before Python 3.12 what the library awaits may swallow the cancellation."""
+    asked = asyncio.Event()
+
+    async def publish(*_):
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    async with (
+        asyncio.timeout(60),
+        open_broker() as broker,
+        SparkplugPlant(broker.port, ["flow"]),
+        MqttAdapter(broker.endpoint, FLOW, broker.credentials) as adapter,
+        aiomqtt.Client("127.0.0.1", broker.port) as other,
+    ):
+        monkeypatch.setattr(adapter._client, "publish", publish)
+        await other.publish("spBv1.0/plant/DDATA/node/device", b"\xff", 1)
+        await asked.wait()

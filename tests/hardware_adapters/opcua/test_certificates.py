@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from uem.hardware_adapters.opcua import certificates
-from uem.hardware_adapters.opcua.certificates import CertificateStore, application_uris, parse
+from uem.hardware_adapters.opcua import certificates, trust
+from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.trust import application_uris, parse
 from uem.twin_core.errors import AdapterError, NotTrusted
 
 
@@ -125,7 +126,7 @@ def test_nameless_certificates_get_a_file_as_well(store):
 
 
 def test_a_flood_of_unknown_peers_does_not_fill_the_disk(store, monkeypatch):
-    monkeypatch.setattr(certificates, "MOST_REJECTED", 1)
+    monkeypatch.setattr(trust, "MOST_REJECTED", 1)
     with pytest.raises(NotTrusted, match="copy"):
         store.check(der(certificate_of_a_peer("one")))
     with pytest.raises(NotTrusted, match="empty it"):

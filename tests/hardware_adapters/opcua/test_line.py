@@ -74,13 +74,11 @@ def test_a_message_without_end_ends_the_line(messages, monkeypatch):
 
 @pytest.mark.parametrize("numbers", [[], [1], [7, 4_294_967_295, 9]])
 def test_a_publish_request_is_read_by_asyncua_as_it_was_meant(numbers):
-    request = ua.PublishRequest()
-    request.Parameters.SubscriptionAcknowledgements = [ua.SubscriptionAcknowledgement(3, n) for n in numbers]
     token = ua.NodeId(bytes(range(32)), 1)
-    data = Buffer(publish_request(nodeid_to_binary(token), 77, request))
+    data = Buffer(publish_request(nodeid_to_binary(token), 77, 3, numbers))
     read = struct_from_binary(ua.PublishRequest, data)
     assert len(data) == 0
-    assert read.Parameters == request.Parameters
+    assert read.Parameters.SubscriptionAcknowledgements == [ua.SubscriptionAcknowledgement(3, n) for n in numbers]
     header = read.RequestHeader
     assert (header.AuthenticationToken, header.RequestHandle, header.TimeoutHint) == (token, 77, 0)
     assert abs((header.Timestamp - ua.PublishRequest().RequestHeader.Timestamp).total_seconds()) < 3600

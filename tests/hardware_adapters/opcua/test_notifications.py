@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uem.hardware_adapters.opcua.notifications import BAD_TYPE_MISMATCH, NO_TIME, Columns, decode, variant
+from uem.hardware_adapters.tags import TagTable
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import OVERFLOW
 
@@ -298,9 +300,11 @@ def test_what_is_no_number_is_bad_and_the_rest_goes_on(variant):
     assert found.value[1] == 2.5
 
 
-def test_the_overflow_bit_counts_as_a_loss():
-    value = ua.DataValue(ua.Variant(2.5, ua.VariantType.Double), StatusCode=ua.StatusCode(OVERFLOW))
-    assert decode(response([(1, value), (1, value), (1, ua.DataValue(ua.Variant(1.0)))])).overflow_count == 2
+def test_an_overflow_is_told_of_the_message_that_has_it():
+    columns, good = Columns(), (1, ua.DataValue(ua.Variant(2.5)))
+    lossy = (1, ua.DataValue(ua.Variant(2.5), StatusCode=ua.StatusCode(OVERFLOW)))
+    told = [decode(response([*items, good]), columns).columns.has_overflow for items in ([good], [lossy], [good])]
+    assert told == [False, True, False]
 
 
 def test_a_status_change_of_the_subscription_is_seen():
@@ -340,3 +344,39 @@ SAMPLE = response(
 def test_a_message_cut_anywhere_raises_our_error(end):
     with pytest.raises(AdapterError):
         decode(SAMPLE[:end])
+
+
+def timed(handle, value, second):
+    return handle, ua.DataValue(ua.Variant(value), SourceTimestamp=datetime(2022, 11, 23, 0, 0, second, tzinfo=UTC))
+
+
+def test_rows_in_order_are_scaled_by_tag_into_columns_of_their_own(make_binding):
+    table = TagTable([replace(make_binding(f"t{i}", f"T{i}", ""), scale=1.5 + i, offset=10.0 * i) for i in range(3)])
+    columns = Columns()
+    items = [timed(2, 1.0, 1), timed(0, 2.0, 1), timed(1, float("nan"), 2), timed(2, 4.0, 3)]
+    found = decode(response(items), columns)
+    scaled = columns.scaled(table.scale, table.offset)
+    wanted = table.samples(found.handle, found.source_time_ns, found.value, found.quality)
+    kept = [column.copy() for column in scaled]
+    decode(response([timed(1, 9.0, 9)] * 4), columns)
+    for column, copy, name in zip(scaled, kept, ("tag", "source_time_ns", "value", "quality"), strict=True):
+        np.testing.assert_array_equal(column, copy)
+        np.testing.assert_array_equal(column, getattr(wanted, name))
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [timed(0, 1.0, 2), timed(1, 1.0, 1)],
+        [timed(0, 1.0, 1), timed(2, 1.0, 2)],
+        [timed(0, 1.0, 1), (1, ua.DataValue(ua.Variant(1.0)))],
+    ],
+    ids=["no row", "back in time", "an unknown tag", "no time"],
+)
+def test_rows_that_are_not_in_order_are_not_scaled(items):
+    columns = Columns()
+    decode(response(items), columns)
+    assert columns.scaled(np.ones(2), np.zeros(2)) is None
+    decode(response([timed(0, 1.0, 1)]), columns)
+    assert columns.scaled(np.ones(2), np.zeros(2)) is not None

@@ -89,7 +89,11 @@ def test_a_service_that_failed_is_named():
         decode_readings(struct_to_binary(message))
 
 
-@pytest.mark.parametrize("body", [b"", struct_to_binary(ua.PublishResponse()), response([ua.DataValue()])[:-3]])
+@pytest.mark.parametrize(
+    "body",
+    [b"", struct_to_binary(ua.PublishResponse()), response([ua.DataValue()])[:-3]],
+    ids=["nothing", "another message", "cut short"],
+)
 def test_other_messages_and_pieces_are_refused(body):
     with pytest.raises(AdapterError, match="malformed read response"):
         decode_readings(body)

@@ -1,11 +1,12 @@
 // A client of an independent stack (node-opcua), to read one of our servers with.
 //
 //   node client.js '{"endpoint": "opc.tcp://...", "folder": "...", "uri": "urn:...", "policy": "Basic256Sha256",
-//                    "nodes": ["ns=2;s=..."], "rows": 10, "history": "ns=2;s=..."}'
+//                    "nodes": ["ns=2;s=..."], "rows": 10, "history": "ns=2;s=...", "read": ["ns=2;s=..."]}'
 //
 // `folder` has certificate.pem and key.pem of the client and trusted.der of the server. It subscribes to `nodes`, prints
-// "SUBSCRIBED", and ends with one line of JSON: the `rows` first changes, a read of all nodes, and the history of one.
-// A time is [milliseconds since 1970, picoseconds after them].
+// "SUBSCRIBED", and ends with one line of JSON: the `rows` first changes, a read of all nodes, then of those in `read`,
+// and the history of one.
+// Nodes may be named by the URI of their namespace: "nsu=urn:...;s=...". A time is [milliseconds since 1970, picoseconds after them].
 "use strict";
 const path = require("path");
 const fs = require("fs");
@@ -18,13 +19,15 @@ const {
   OPCUAClient,
   SecurityPolicy,
   TimestampsToReturn,
+  UserTokenType,
 } = require("node-opcua");
 
 const options = JSON.parse(process.argv[2]);
 const policies = { Basic256Sha256: SecurityPolicy.Basic256Sha256, Aes256Sha256RsaPss: SecurityPolicy.Aes256_Sha256_RsaPss };
 const time = (date, picoseconds) => (date ? [date.getTime(), picoseconds ?? 0] : null);
+const plain = (value) => (ArrayBuffer.isView(value) ? Array.from(value) : value ?? null);
 const told = (v) => ({
-  value: v.value?.value ?? null,
+  value: plain(v.value?.value),
   type: v.value?.dataType ?? 0,
   status: v.statusCode.value,
   source: time(v.sourceTimestamp, v.sourcePicoseconds),
@@ -49,7 +52,12 @@ async function main() {
     connectionStrategy: { maxRetry: 1 },
   });
   await client.connect(options.endpoint);
-  const session = await client.createSession();
+  const user = options.user && { type: UserTokenType.UserName, userName: options.user, password: options.password };
+  const session = await client.createSession(user);
+  const namespaces = await session.readNamespaceArray();
+  const found = (nodeId) => nodeId.replace(/^nsu=([^;]+);/, (_, uri) => `ns=${namespaces.indexOf(uri)};`);
+  const valuesOf = (nodeIds) =>
+    session.read(nodeIds.map((nodeId) => ({ nodeId: found(nodeId), attributeId: AttributeIds.Value })));
   const subscription = ClientSubscription.create(session, {
     requestedPublishingInterval: 50,
     requestedLifetimeCount: 1000,
@@ -62,7 +70,7 @@ async function main() {
     for (const nodeId of options.nodes)
       ClientMonitoredItem.create(
         subscription,
-        { nodeId, attributeId: AttributeIds.Value },
+        { nodeId: found(nodeId), attributeId: AttributeIds.Value },
         { samplingInterval: 0, queueSize: 100, discardOldest: true },
         TimestampsToReturn.Both
       ).on("changed", (v) => {
@@ -72,14 +80,16 @@ async function main() {
       });
   });
   await enough;
-  const read = await session.read(options.nodes.map((nodeId) => ({ nodeId, attributeId: AttributeIds.Value })));
-  const history = await session.readHistoryValue(options.history, new Date(0), new Date("2100-01-01"), {
+  const read = await valuesOf(options.nodes);
+  const others = await valuesOf(options.read ?? []);
+  const history = await session.readHistoryValue(found(options.history), new Date(0), new Date("2100-01-01"), {
     timestampsToReturn: TimestampsToReturn.Both,
   });
   const units = options.units ? await session.read({ nodeId: options.units, attributeId: AttributeIds.Value }) : null;
   const document = {
     changes,
     read: read.map(told),
+    others: others.map(told),
     history: (history.historyData?.dataValues ?? []).map(told),
     units: units?.value?.value ?? null,
   };

@@ -18,7 +18,6 @@ from uem.hardware_adapters.simulator.server import PlantServer, columns_of, with
 from uem.territories.load import load
 from uem.twin_core.errors import AdapterError, InvalidInput
 from uem.twin_core.measurements import BAD_WAITING_FOR_INITIAL_DATA, NS_PER_S, OVERFLOW
-from uem.twin_core.plant.territory import Plant, Territory
 
 
 async def test_only_the_encrypted_endpoint_is_offered(open_hall):
@@ -233,10 +232,11 @@ def test_every_plant_of_the_shipped_territory_is_prepared(shared_pki):
     ]
 
 
-def test_a_territory_without_recordings_is_refused(shared_pki):
-    real = Territory(name="real", plants=(Plant(name="a", endpoint="opc.tcp://x:1"),))
-    with pytest.raises(InvalidInput, match="territory real: no plant has a recording"):
-        prepare(real, shared_pki.simulator, host="127.0.0.1", port=0, speed=1.0)
+def test_a_territory_without_recordings_is_refused(tmp_path, capsys):
+    real = tmp_path / "territory.toml"
+    real.write_text('name = "real"\n[[plants]]\nname = "a"\nendpoint = "opc.tcp://x:1"\n')
+    assert main([str(real), "--state", str(tmp_path), "--port", "0", "--metrics-port", "-1"]) == 1
+    assert "territory real: no plant has a recording to play or is simulated" in capsys.readouterr().err
 
 
 def test_simulator_and_gateway_trust_each_other_in_a_demonstration(tmp_path, caplog):

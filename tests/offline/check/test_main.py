@@ -10,9 +10,9 @@ from uem.offline.check import design, sizes, survey, topology
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import check, main
 from uem.offline.run import run
-from uem.offline.sides import is_consumer
 from uem.territories.load import find, load
 from uem.twin_core.plant.network import Network, Node, NodeKind, Pipe, PipeClass, PumpControl, Valve
+from uem.twin_core.plant.sides import is_consumer
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from uem.offline.plot.layout import positions
 from uem.offline.plot.main import main
 from uem.offline.plot.scene import RAMPS, Values, draw, ramp
 from uem.offline.plot.svg import svg
 from uem.offline.plot.values import Moment, values_of
-from uem.offline.sides import Side, is_consumer, sides
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput
+from uem.twin_core.plant.layout import positions
 from uem.twin_core.plant.network import Network, Node
+from uem.twin_core.plant.sides import Side, is_consumer, sides
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uem.offline.validate import destest
-from uem.offline.validate.case import UnusableFile
+from uem.offline.validate.case import EVERY_FIGURE, UnusableFile
 
 DATA = Path(str(files("uem.examples"))) / "destest"
 
@@ -44,6 +44,22 @@ def test_a_week_of_exercise_1_closes_and_tells_the_same_with_other_steps():
     demand_kwh = 8 * destest._rows_of_900_s(DATA / "ce1_heat_profile_one_building.csv").sum() * 900 / 3.6e6
     spent_kwh = found["heat injected in the week"].value - found["heat lost in the week"].value
     assert spent_kwh == pytest.approx(demand_kwh, rel=0.01)
+
+
+@pytest.mark.parametrize(("buildings", "every", "steps"), [(8, False, [60, 1]), (32, False, [60]), (32, True, [60, 1])])
+def test_many_buildings_are_run_in_steps_of_1_s_when_every_figure_is_asked_for(monkeypatch, buildings, every, steps):
+    taken = []
+
+    def run(network, heat_w, step_s):
+        taken.append(step_s)
+        nothing = np.zeros((1, buildings))
+        return destest.Week(nothing, nothing[:, 0], nothing[:, 0], nothing[:, 0], nothing[:, 0], 0.0)
+
+    monkeypatch.setattr(destest, "run", run)
+    token = EVERY_FIGURE.set(every)
+    list(destest.ce1(DATA / f"ce1_pipes_{buildings}.csv"))
+    EVERY_FIGURE.reset(token)
+    assert taken == [900, *steps]
 
 
 def test_the_profile_is_averaged_along_its_straight_lines(tmp_path):

@@ -15,6 +15,7 @@ from uem.offline.valley.generate import CUSTOMERS, HEAT_KW, NETWORK, valley
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.units import Substation
+from uem.twin_core.twin import make_twins
 
 EXAMPLE = Path(uem.examples.__path__[0]) / "vallee"
 
@@ -65,6 +66,17 @@ def test_there_are_120_customers_on_40_km_of_meshed_lines_and_four_factories(dra
     assert len(site.tags) == pytest.approx(2000, rel=0.05)
 
 
+def test_every_machine_of_the_four_factories_is_followed(site):
+    twins = {twin.name: twin for twin in make_twins(site)}
+    for factory in site.factories:
+        assert set(factory.machine_tags) == {machine.name for machine in factory.factory.machines}
+        assert set(factory.level_tags) == {buffer.name for buffer in factory.factory.buffers}
+        assert factory.name in twins
+    furnace = site.factories[0].machine_tags["furnace-2"]
+    assert furnace.temperature_tag == "graphite-works/furnace-2/chamber_temperature"
+    assert furnace.batch_tag == "graphite-works/furnace-2/batch"
+
+
 def test_customers_are_of_every_kind_and_of_its_sizes(drawn):
     customers = drawn.districts[0].customers
     assert {customer.kind for customer in customers} == set(KINDS)
@@ -75,16 +87,19 @@ def test_customers_are_of_every_kind_and_of_its_sizes(drawn):
         assert customer.hot_water_kw == pytest.approx(KINDS[customer.kind].hot_water * customer.heat_kw, abs=0.1)
 
 
-def test_a_column_of_a_tag_is_one_that_a_run_has(site):
+def test_a_column_of_a_tag_is_one_that_a_run_has_or_what_only_instruments_have(site):
     import uem
 
     run = uem.run(site, hours=0.25, settle_hours=0.5, every_s=900.0, step_s=300.0)
     with (EXAMPLE / "tags.csv").open() as file:
         columns = [row["column"] for row in csv.DictReader(file) if row["column"]]
-    factories = {f"factory/{name}/" for name in ("machining-shop", "dairy")}  # give no heat to the network
-    unknown = {name for name in columns if name not in run.columns and not name.startswith(tuple(factories))}
+    alone = ("machining-shop", "dairy")  # give no heat to the network, so they are not run beside it
+    truth_alone = [f"{kind}/{name}/" for name in alone for kind in ("factory", "heat")]
+    truth_alone += [f"factory/{site.name}/{what}/" for site in site.factories for what in ("power", "fuel")]
+    unknown = {name for name in columns if name not in run.columns and not name.startswith(tuple(truth_alone))}
     assert len(columns) > 1300
-    assert unknown == set()
+    of_instruments = ("/energy", "/volume", "/running")
+    assert {name for name in unknown if not name.endswith(of_instruments)} == {"outdoor/temperature"}
 
 
 @pytest.mark.parametrize("times", [3, 10])

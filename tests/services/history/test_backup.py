@@ -6,6 +6,7 @@ import pytest
 
 from uem.services.history import backup
 from uem.services.history.sqlite import SqliteStore, Tuning
+from uem.services.history.store import KeptForecast
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError
 from uem.twin_core.measurements import Gap, GapReason
@@ -75,6 +76,33 @@ def test_what_is_restored_goes_on(filled, samples, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"state", "elsewhere", "file"}
 
 
+def test_forecasts_of_a_prediction_process_are_copied_and_put_back(filled, tmp_path):
+    kept = KeptForecast("branch", 7, 9, b"said")
+    with closing(SqliteStore(filled / "forecasts.db", Metrics())) as store:
+        store.keep_forecast(kept).result(60)
+        assert backup.backup(filled, tmp_path / "file") == 290  # while that process runs
+    (tmp_path / "file").unlink()
+    with pytest.raises(StorageError, match=r"file\.forecasts is there already"):
+        backup.backup(filled, tmp_path / "file")
+    elsewhere = tmp_path / "elsewhere"  # of a machine that has the prediction process alone
+    assert backup.restore(tmp_path / "file", elsewhere) == 0
+    assert not (elsewhere / "history.db").exists()
+    with closing(SqliteStore(elsewhere / "forecasts.db", Metrics())) as store:
+        assert store.forecasts("branch", 0, 100, 0, 10, False) == [kept]
+        with pytest.raises(StorageError, match="in use"):
+            backup.restore(tmp_path / "file", elsewhere)
+
+
+def test_nothing_is_put_back_where_a_part_of_it_is_there(filled, tmp_path):
+    with closing(SqliteStore(filled / "forecasts.db", Metrics())):
+        pass
+    backup.backup(filled, tmp_path / "file")
+    (filled / "forecasts.db").unlink()
+    with pytest.raises(StorageError, match=r"history\.db is there already"):
+        backup.restore(tmp_path / "file", filled)
+    assert not (filled / "forecasts.db").exists()
+
+
 def test_nothing_is_overwritten_and_nothing_unsound_is_put_back(filled, tmp_path, capsys):
     file = tmp_path / "file"
     with pytest.raises(StorageError, match=r"is not there.*--state"):
@@ -95,7 +123,7 @@ def test_nothing_is_overwritten_and_nothing_unsound_is_put_back(filled, tmp_path
     with pytest.raises(StorageError, match="not a sound database"):
         backup.restore(file, tmp_path / "new")
     assert backup.main([str(file), "--restore", "--state", str(tmp_path / "new")]) == 1
-    assert "not a sound database" in capsys.readouterr().err
+    assert f"{file}: not a sound database" in capsys.readouterr().err
     assert not (tmp_path / "new" / "history.db").exists()
 
 
@@ -105,3 +133,12 @@ def test_damaged_samples_are_told(filled, tmp_path, capsys):
         connection.commit()
     backup.backup(filled, tmp_path / "file")
     assert "damaged samples" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_the_copy_is_not_said_of_the_history(filled, tmp_path, capsys):
+    (tmp_path / "b.db.partial").write_bytes(b"half of a copy" * 1000)
+    assert backup.backup(filled, tmp_path / "b.db") == 300 - 10
+    assert backup.main([str(tmp_path / "nowhere" / "b.db"), "--state", str(filled)]) == 1
+    error = capsys.readouterr().err
+    assert "nowhere" in error
+    assert "history.db" not in error

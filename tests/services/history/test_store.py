@@ -1,6 +1,8 @@
 """What any Store must do, then what SqliteStore does with its file."""
 
+import math
 import sqlite3
+import struct
 import threading
 from contextlib import closing
 from itertools import pairwise
@@ -11,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from uem.services.history import database
+from uem.services.history import compaction, database, retention, sqlite
 from uem.services.history.sqlite import SqliteStore, Tuning
 from uem.services.history.store import KeptForecast, SequenceGap, Stored
 from uem.services.metrics import Metrics
+from uem.twin_core.alarms import Alarm, AlarmState
 from uem.twin_core.errors import StorageError, StorageFull
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason, Samples
 
@@ -57,6 +60,57 @@ def test_what_is_committed_is_read_back_in_order_of_time(any_store, samples, t0_
     (last,) = rows(any_store, "a", limit=1)
     assert (last[1], last[3]) == (t0_ns + 3 * 10**9, BAD_SENSOR_FAILURE)
     assert np.isnan(last[2])
+
+
+def test_commits_are_given_one_by_one_from_any_number_on(store, samples, same):
+    first, second, late = samples(("a", 1, 1.0), ("b", 1, 2.0)), samples(("b", 2, 3.0)), samples(("a", 0, 4.0))
+    put(store, "p", 1, first)
+    put(store, "p", 2, second)
+    store.append("q", 1, late, behind=True).result(60)
+    commits = store.commits(0, 100)
+    assert [(commit.number, commit.behind) for commit in commits] == [(1, False), (2, False), (3, True)]
+    for commit, rows_ in zip(commits, (first, second, late), strict=True):
+        same(commit.samples, rows_)
+    assert [commit.number for commit in store.commits(1, 1)] == [2]
+    assert store.commits(3, 100) == []
+    assert store.last_commit() == 3
+
+
+def test_commits_go_on_where_they_were_when_the_store_is_opened_again(tmp_path, samples):
+    with closing(SqliteStore(tmp_path / "history.db", Metrics())) as store:
+        assert (store.last_commit(), store.commits(0, 100)) == (0, [])
+        put(store, "p", 1, samples(("a", 1, 1.0)))
+    with closing(SqliteStore(tmp_path / "history.db", Metrics())) as store:
+        put(store, "p", 2, samples(("a", 2, 2.0)))
+        assert [commit.number for commit in store.commits(0, 100)] == [1, 2]
+
+
+def test_live_rows_and_rows_of_a_backlog_are_commits_of_their_own(tmp_path, samples):
+    with closing(SqliteStore(tmp_path / "history.db", Metrics(), Tuning(linger_s=5.0, commit_rows=3))) as store:
+        done = [store.append(str(i), 1, samples(("a", i, i)), behind=i == 1) for i in range(3)]
+        assert [future.result(60).row_count for future in done] == [1, 1, 1]
+        found = [(commit.behind, commit.samples.value.tolist()) for commit in store.commits(0, 100)]
+        assert found == [(False, [0.0, 2.0]), (True, [1.0])]
+        assert len(rows(store, "a")) == 3
+
+
+def test_commits_that_are_in_chunks_are_told_to_be_missing(tmp_path, samples):
+    with closing(SqliteStore(tmp_path / "history.db", Metrics(), EAGER)) as store:
+        for number in range(1, 14):
+            put(store, "p", number, samples(("a", number, number)))
+        assert store.commits(0, 100) is None
+        assert store.commits(99, 100) is None
+        assert store.commits(store.last_commit(), 100) == []
+
+
+def test_a_damaged_commit_is_told_to_be_missing(tmp_path, samples):
+    with closing(SqliteStore(tmp_path / "history.db", Metrics())) as store:
+        put(store, "p", 1, samples(("a", 1, 1.0)))
+        put(store, "p", 2, samples(("a", 2, 2.0)))
+        with closing(sqlite3.connect(tmp_path / "history.db")) as connection, connection:
+            connection.execute("UPDATE tail SET crc = crc + 1 WHERE id = 2")
+        assert [commit.number for commit in store.commits(0, 100)] == [1]
+        assert store.commits(1, 100) is None
 
 
 def test_a_range_has_its_start_and_not_its_end(any_store, samples, t0_ns):
@@ -165,7 +219,7 @@ def test_gaps_of_a_range_are_those_that_have_room_for_a_sample_in_it(any_store, 
 def test_forecasts_are_kept_by_issue_time_and_outlive_a_restart(make):
     early, late = KeptForecast("net", 10, 50, b"early"), KeptForecast("net", 20, 60, b"late")
     with closing(make()) as store:
-        for kept in (late, early, KeptForecast("other", 15, 99, b"x"), KeptForecast("net", 20, 30, b"shorter")):
+        for kept in (late, early, KeptForecast("other", 15, 99, b"x")):
             store.keep_forecast(kept).result(60)
         assert store.forecasts("net", *ALL, ALL[0], 10) == [early, late]
     with closing(make()) as store:
@@ -174,19 +228,47 @@ def test_forecasts_are_kept_by_issue_time_and_outlive_a_restart(make):
         assert store.forecasts("net", 0, 20, ALL[0], 10) == [early]
         assert store.forecasts("net", *ALL, 55, 10) == [late]
         assert store.forecasts("never", *ALL, ALL[0], 10) == []
-        farther = KeptForecast("net", 10, 70, b"farther")
-        store.keep_forecast(farther).result(60)
-        assert store.forecasts("net", *ALL, ALL[0], 10) == [farther, late]
+        assert store.forecasts("net", *ALL, ALL[0], 10, True) == [late, early]
+        assert store.forecasts("net", *ALL, ALL[0], 1, True) == [late]
     with pytest.raises(StorageError, match="closed"):
         store.keep_forecast(early).result(60)
 
 
+def test_a_later_forecast_never_changes_an_earlier_one(any_store):
+    said = KeptForecast("net", 10, 50, b"said")
+    any_store.keep_forecast(said).result(60)
+    for later in (KeptForecast("net", 10, 99, b"unsaid"), KeptForecast("net", 11, 50, b"later")):
+        any_store.keep_forecast(later).result(60)
+    assert any_store.forecasts("net", 0, 11, 0, 10) == [said]
+    assert any_store.forecasts("net", 0, 11, 0, 1, True) == [said]
+
+
+def test_forecasts_that_say_nothing_for_the_time_that_is_kept_are_forgotten(path):
+    tuning = Tuning(keep_s=10e-9, forget_every_s=0.0)
+    with closing(SqliteStore(path, Metrics(), tuning)) as store:
+        kept = [
+            KeptForecast("net", 100, 189, b"old"),
+            KeptForecast("net", 101, 190, b"reaches"),
+            KeptForecast("net", 200, 300, b""),
+        ]
+        other = KeptForecast("other", 5, 6, b"the newest of its asset")
+        for forecast in (*kept, other):
+            store.keep_forecast(forecast).result(60)
+        for _ in range(6000):
+            if len(store.forecasts("net", *ALL, ALL[0], 10)) == 2:
+                break
+            store.keep_forecast(other).result(60)  # the writer looks after what is old between its jobs
+        assert store.forecasts("net", *ALL, ALL[0], 10) == kept[1:]
+        assert store.forecasts("other", *ALL, ALL[0], 10) == [other]
+
+
 def test_a_damaged_forecast_is_named_and_left_out(path, caplog):
     with closing(SqliteStore(path, Metrics())) as store:
-        for issue in (1, 2):
+        for issue in (1, 2, 3):
             store.keep_forecast(KeptForecast("net", issue, 9, b"bytes")).result(60)
         store._writer.execute("UPDATE forecast SET data = x'00' WHERE issue_ns = 1")
-        assert [kept.issue_ns for kept in store.forecasts("net", *ALL, 0, 10)] == [2]
+        # The page is full all the same, else what lies behind would not be asked for.
+        assert [kept.issue_ns for kept in store.forecasts("net", *ALL, 0, 2)] == [2, 3]
     assert "the forecast of net issued at 1 ns" in caplog.text
 
 
@@ -477,17 +559,24 @@ def test_what_is_older_than_is_kept_is_deleted_by_whole_chunks_and_the_file_stop
             told_ = [Gap("a", t0_ns + sequence * 10**12, t0_ns + sequence * 10**12 + 5, GapReason.LINK_DOWN)]
             store.append("p", sequence, samples(*rows_, ("still", 7, 1.0)), told_).result(60)
             sizes.append(path.stat().st_size + path.with_name("history.db-wal").stat().st_size)
-        store.append("p", 101, samples()).result(60)
+        for sequence in range(101, 1101):  # the writer looks after the tail and what is old between its jobs
+            store.append("p", sequence, samples()).result(60)
+            if store._tail.all_rows < 2000:
+                break
+        else:
+            raise AssertionError("rows stay in the tail")
+    left = 0
+    with closing(SqliteStore(path, Metrics())) as store:  # one that forgets nothing: what is counted stays as it is
         for tag in "ab":
             found = store.read([tag], *ALL)
+            left += len(found)
+            assert store.tags([tag])[tag].sample_count == len(found)
             age_s = (found.source_time_ns[-1] - found.source_time_ns[0]) / 1e9
             assert 20_000 <= age_s < 20_000 + 2 * 4096 + 2000
             assert np.all(np.diff(found.source_time_ns) == 10**9)
-            assert store.tags([tag])[tag].sample_count == len(found)
         assert len(store.read(["still"], *ALL)) == 1
         assert 20 <= len(told(store)) < 35
-        forgotten = metrics._metrics["uem_history_forgotten_samples_total"].get()
-        assert forgotten == 200_000 - 2 * len(found)
+    assert metrics._metrics["uem_history_forgotten_samples_total"].get() == 200_000 - left
     assert max(sizes[60:]) < 1.3 * max(sizes[30:60])
 
 
@@ -550,3 +639,129 @@ def test_an_unforeseen_error_reaches_the_batches_and_not_the_writer(store, sampl
     assert "commit failed" in caplog.text
     monkeypatch.undo()
     assert put(store, "p", 1, samples(("a", 0, 1.0))).row_count == 1
+
+
+def test_a_forecast_that_nobody_waits_for_any_more_does_not_end_the_writer(path, samples):
+    with closing(SqliteStore(path, Metrics(), Tuning(linger_s=0.5))) as store:
+        assert store.keep_forecast(KeptForecast("net", 1, 2, b"")).cancel()
+        assert put(store, "p", 1, samples(("a", 0, 1.0))).row_count == 1
+        assert put(store, "p", 2, samples(("a", 1, 1.0))).row_count == 1
+        assert store.forecasts("net", *ALL, ALL[0], 9) == []
+
+
+def test_a_forecast_that_cannot_be_kept_is_refused_and_does_not_end_the_writer(store, samples):
+    with pytest.raises(struct.error):
+        store.keep_forecast(KeptForecast("net", 2**70, 2**70, b"")).result(60)
+    assert put(store, "p", 1, samples(("a", 0, 1.0))).row_count == 1
+
+
+def test_a_disk_error_when_rows_begin_to_move_does_not_end_the_writer(path, samples, monkeypatch, caplog):
+    def broken(*_):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with closing(SqliteStore(path, Metrics(), EAGER)) as store:
+        monkeypatch.setattr(compaction, "Move", broken)
+        for sequence in range(1, 10):
+            put(store, "p", sequence, samples(*(("a", sequence * 50 + i, i) for i in range(50))))
+        assert "disk I/O error" in caplog.text
+        monkeypatch.undo()
+        put(store, "p", 10, samples(*(("a", i, i) for i in range(50))))
+        put(store, "p", 11, samples(("a", 0, 1.0)))
+        settle(store)
+        assert store.tags()["a"].sample_count == 500
+
+
+def test_what_is_kept_for_longer_than_times_reach_is_kept(path, samples):
+    tuning = Tuning(linger_s=0.0, tail_rows=20, tail_rows_per_tag=1, move_s=0.0, keep_s=1e12, forget_every_s=0.0)
+    with closing(SqliteStore(path, Metrics(), tuning)) as store:
+        for sequence in range(1, 10):
+            put(store, "p", sequence, samples(*(("a", sequence * 50 + i, i) for i in range(50))))
+        assert store.tags()["a"].sample_count == 450
+
+
+def said(second, condition, state, branch=""):
+    return Alarm(
+        plant="hall",
+        condition=condition,
+        branch=branch,
+        source="pump",
+        name="trip",
+        state=AlarmState(state),
+        severity=500,
+        time_ns=second * 10**9,
+    )
+
+
+def test_alarms_older_than_is_kept_are_forgotten_but_for_how_each_condition_stands(path, samples):
+    tuning = Tuning(linger_s=0.0, keep_s=100.0, forget_every_s=0.0)
+    with closing(SqliteStore(path, Metrics(), tuning)) as store:
+        told_ = [said(1, "old", "unacknowledged"), said(2, "branched", "unacknowledged", "b")]
+        told_ += [said(second, "chatters", ("unacknowledged", "normal")[second % 2]) for second in range(3, 1000)]
+        told_ += [said(4, "branched", "normal", "b")]
+        for sequence, alarm in enumerate(told_, 1):
+            store.append("p", sequence, samples(), (), [alarm]).result(60)
+        for sequence in range(len(told_) + 1, len(told_) + 4):
+            store.append("p", sequence, samples()).result(60)
+        found = [alarm for _, alarm in store.alarms("", True, 10_000)]
+        assert found == [told_[0], *told_[898:-1]]
+        assert [alarm.condition for _, alarm in store.alarms("", False, 10)] == ["old", "chatters"]
+
+
+def test_commits_do_not_wait_until_all_that_is_old_is_forgotten(path, samples, monkeypatch):
+    forget, forgotten, done = retention.forget, [], []
+
+    def forget_one(writer, tag, keep_ns):
+        forgotten.append(tag)
+        if len(forgotten) == 1:
+            future = store.append("p", 2, samples(("t0", 2, 1.0)))
+            future.add_done_callback(lambda _: done.append(len(forgotten)))
+        return forget(writer, tag, keep_ns)
+
+    monkeypatch.setattr(retention, "forget", forget_one)
+    tuning = Tuning(linger_s=0.0, keep_s=1.0, forget_every_s=3600.0)
+    with closing(SqliteStore(path, Metrics(), tuning)) as store:
+        store._forget_at = math.inf
+        put(store, "p", 1, samples(*((f"t{i}", 1, 1.0) for i in range(250))))
+        store._forget_at = 0.0
+        store.append("q", 1, samples()).result(60)
+        for sequence in range(2, 6000):
+            if len(forgotten) == 250:
+                break
+            store.append("q", sequence, samples()).result(60)
+    assert sorted(forgotten) == list(range(1, 251))
+    assert done[0] <= 100
+
+
+class SlowCommits:
+    """A connection whose commits wait while `lets` is not set."""
+
+    def __init__(self, connection, lets):
+        self._connection, self._lets = connection, lets
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, sql, *values):
+        if sql == "COMMIT":
+            self._lets.wait()
+        return self._connection.execute(sql, *values)
+
+
+def test_a_disk_that_keeps_any_commit_waiting_is_told(path, samples, monkeypatch):
+    monkeypatch.setattr(sqlite, "_LONG_COMMIT_S", 0.1)
+    lets = threading.Event()
+    lets.set()
+    with closing(SqliteStore(path, Metrics())) as store:
+        put(store, "p", 1, samples(("a", 0, 1.0)))
+        store._writer = SlowCommits(store._writer, lets)
+        lets.clear()
+        kept = store.keep_forecast(KeptForecast("net", 1, 2, b""))  # no sample waits for it
+        for _ in range(6000):
+            if store.problem():
+                break
+            sleep(0.01)
+        told_ = store.problem()
+        lets.set()
+        assert "has waited for the disk" in told_
+        kept.result(60)
+        assert store.problem() is None

@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from uem.services.ingestion import servicer as servicer_module
+from uem.twin_core.alarms import AlarmState
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason
 from uem.v1 import common_pb2, ingestion_pb2
 
@@ -127,16 +128,17 @@ async def test_a_full_disk_ends_the_stream_without_acknowledgement_and_passes(si
     (pages,) = site.store._writer.execute("PRAGMA page_count").fetchone()
     site.store._writer.execute(f"PRAGMA max_page_count={pages + 1}")
     requests = [batch("p", i, good(samples, *range(i * 500, i * 500 + 500))) for i in range(1, 6)]
-    responses = aiter(site.ingestion.Ingest(iter(requests), timeout=60))
+    call = site.ingestion.Ingest(timeout=60)
     acknowledged = 0
 
-    async def read_to_the_end():
+    async def send_and_read():
         nonlocal acknowledged
-        async for response in responses:
-            acknowledged = response.sequence
+        for request in requests:  # one by one: gRPC hides why a stream ends while something is being written to it
+            await call.write(request)
+            acknowledged = (await call.read()).sequence
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await read_to_the_end()
+        await send_and_read()
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert len(stored(site)) == 500 * site.store.last_sequence("p")
     assert acknowledged <= site.store.last_sequence("p") < 5
@@ -233,6 +235,36 @@ async def test_gaps_are_stored_with_their_batch_and_wrong_ones_are_counted(site,
 async def test_a_batch_of_too_many_gaps_is_refused(site, samples, batch):
     request = batch("p", 1, good(samples, 1))
     request.gaps.extend([common_pb2.Gap()] * 65_537)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await site.ingest(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "65536" in caught.value.details()
+
+
+async def test_alarms_are_stored_with_their_batch_and_wrong_ones_are_counted(site, samples, batch, t0_ns):
+    request = batch("p", 1, good(samples, 1))
+    right = {"plant": "hall", "condition": "c", "state": common_pb2.ALARM_STATE_RETURNED, "severity": 1}
+    for wrong in (
+        {},
+        {"condition": ""},
+        {"state": 99},
+        {"severity": 1001},
+        {"time_ns": 5},
+        {"time_ns": t0_ns * 2},
+        {"name": "n" * 1001},
+    ):
+        request.alarms.add(**(right | {"time_ns": t0_ns} | wrong))
+    responses = await site.ingest(request, request)
+    assert [(r.stored_count, r.refused_alarm_count, r.duplicate) for r in responses] == [(1, 6, False), (0, 6, True)]
+    ((_, alarm),) = site.store.alarms("", True, 10)
+    assert (alarm.plant, alarm.condition, alarm.state, alarm.time_ns) == ("hall", "c", AlarmState.RETURNED, t0_ns)
+    assert site.metrics._metrics["uem_ingestion_alarms_total"].get() == 1
+    assert site.metrics._metrics["uem_ingestion_refused_alarms_total"].get() == 6
+
+
+async def test_a_batch_of_too_many_alarms_is_refused(site, samples, batch):
+    request = batch("p", 1, good(samples, 1))
+    request.alarms.extend([common_pb2.Alarm()] * 65_537)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await site.ingest(request)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

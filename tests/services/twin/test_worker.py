@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -182,6 +183,109 @@ async def test_a_forecast_that_fails_is_told_by_health_and_metrics_while_the_twi
     site.checks.ask()
     assert site.checks.is_well("uem.v1.TwinService")
     assert (site.states.latest("washer").snapshot.quality == GOOD).any()
+
+
+class Slow(MachineFollower):
+    """A machine whose forecast takes as long as it is told."""
+
+    asked, go_on = threading.Event(), threading.Event()
+
+    def project(self, intake, time_ns, step_s, count):
+        self.asked.set()
+        assert self.go_on.wait(60.0)
+        return super().project(intake, time_ns, step_s, count)
+
+
+async def test_a_forecast_that_takes_long_holds_no_other_twin_back_and_its_own_until_it_is_there(make_site, recorded):
+    site = await make_site(
+        [make_twin(PONGAU.asset("branch")), AssetTwin(Slow(PONGAU.asset("washer")), forecasts=False)]
+    )
+    site.bus.publish(recorded("washer", 0, 20))
+    await site.until(lambda: site.states.latest("washer"))
+    asked_at = site.states.latest("washer").snapshot.plant_time_ns
+    forecast = asyncio.create_task(site.worker.forecast("washer", 60.0))
+    await asyncio.to_thread(Slow.asked.wait, 60.0)
+    site.bus.publish(recorded("branch", 0, 40))
+    await site.until(lambda: site.states.latest("branch"))
+    site.bus.publish(recorded("washer", 20, 40))
+    await asyncio.sleep(0)
+    assert not forecast.done()
+    Slow.go_on.set()
+    assert (await forecast).issue_time_ns == asked_at
+    await site.until(lambda: site.states.latest("washer").snapshot.plant_time_ns > asked_at)
+
+
+class Foreseeing(MachineFollower):
+    """A machine whose futures take as long as they are told, from a state that was copied before."""
+
+    forecast_band, forecast_fresh_s = "band: none", 0.0
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hear(self, asset, signal, valid_ns, heat_w):
+        """Nothing matters to it."""
+
+    def fork(self, intake, time_ns, step_s, count):
+        values = self.project(intake, time_ns, step_s, count)
+
+        def futures():
+            self.asked.set()
+            assert self.go_on.wait(60.0)
+            return values, np.ones_like(values)
+
+        return futures
+
+
+async def test_a_twin_goes_on_while_its_futures_run(make_site, recorded):
+    site = await make_site([AssetTwin(Foreseeing(PONGAU.asset("washer")), forecasts=False)])
+    site.bus.publish(recorded("washer", 0, 20))
+    await site.until(lambda: site.states.latest("washer"))
+    asked_at = site.states.latest("washer").snapshot.plant_time_ns
+    forecast = asyncio.create_task(site.worker.forecast("washer", 60.0))
+    await asyncio.to_thread(Foreseeing.asked.wait, 60.0)
+    site.bus.publish(recorded("washer", 20, 40))
+    await site.until(lambda: site.states.latest("washer").snapshot.plant_time_ns > asked_at)
+    assert not forecast.done()
+    Foreseeing.go_on.set()
+    assert (await forecast).issue_time_ns == asked_at
+
+
+class Patient:
+    """A past that is read when it is told to."""
+
+    def __init__(self, store):
+        self.store, self.asked, self.go_on = store, threading.Event(), threading.Event()
+
+    def tags(self, names=None):
+        self.asked.set()
+        assert self.go_on.wait(60.0)
+        return self.store.tags(names)
+
+    def read(self, *where):
+        return self.store.read(*where)
+
+
+async def test_what_comes_over_the_bus_while_the_past_is_read_is_no_new_beginning_of_a_recording(make_site, recorded):
+    site = await make_site()
+    bus, states, past = SampleBus(), LatestBus(), Patient(site.store)
+    await asyncio.wrap_future(site.store.append("p", 1, recorded("washer", 0, 40)))
+    worker = Worker([make_twin(PONGAU.asset("washer"))], past, bus, states, Metrics())
+    running = asyncio.create_task(worker.run())
+    await asyncio.to_thread(past.asked.wait, 60.0)
+    await asyncio.wrap_future(site.store.append("p", 2, recorded("washer", 40, 200)))
+    for begin in range(40, 200, 20):
+        bus.publish(recorded("washer", begin, begin + 20))
+    past.go_on.set()
+    bus.publish(recorded("washer", 200, 210))
+    newest_ns = int(recorded("washer", 200, 210).source_time_ns.max())
+    await site.until(lambda: states.latest("washer"))
+    await site.until(lambda: states.latest("washer").snapshot.plant_time_ns == newest_ns)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    worker.close()
+    assert worker.twin("washer").restart_count == 0
+    without_delay = make_twin(PONGAU.asset("washer"))
+    without_delay.take(recorded("washer", 0, 210))
+    assert states.latest("washer").snapshot.value.tobytes() == without_delay.advance()[-1].value.tobytes()
 
 
 async def test_a_history_that_cannot_be_read_does_not_keep_the_twin_from_starting(recorded, caplog, monkeypatch):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from uem.twin_core.estimation import intake as intake_module
 from uem.twin_core.estimation.intake import Intake, Patience
+from uem.twin_core.estimation.watermark import WAIT_LEAST_S
 from uem.twin_core.measurements import (
     BAD_SENSOR_FAILURE,
     BAD_WAITING_FOR_INITIAL_DATA,
@@ -237,7 +238,7 @@ class PlainWatermark:
 
     def patience_s(self, times):
         last = [after - before for before, after in pairwise(times)][-4:]
-        return min(PATIENCE.wait_s, max(3 * min(last), intake_module.WAIT_LEAST_S)) if last else PATIENCE.wait_s
+        return min(PATIENCE.wait_s, max(3 * min(last), WAIT_LEAST_S)) if last else PATIENCE.wait_s
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 40)), max_size=120))

@@ -186,3 +186,34 @@ def test_an_empty_table_changes_nothing():
     ring, shop = make_twins(QUARTIER)
     ring.take(Samples.from_rows([]))
     assert ring.advance() == shop.advance() == []
+
+
+def test_the_energies_of_all_units_add_up_to_what_came_in_and_went_out(works):
+    (ring, _), (of_ring, _) = works
+    last = {name.name: value for name, value in zip(ring.signals, of_ring[-1].value.tolist(), strict=True)}
+    of_units_j = sum(value for name, value in last.items() if name.startswith("unit/") and name.endswith("/energy"))
+    rest_j = of_units_j + last["energy/expansion"] - last["energy/loss"] - last["energy/stored_change"]
+    assert abs(rest_j) < 1e-9 * last["energy/in"]
+    # What water that warms up displaces through the pressure holding is little.
+    assert abs(last["energy/expansion"]) < 0.01 * last["energy/in"]
+    dt_s = np.diff([s.plant_time_ns for s in of_ring], prepend=of_ring[0].plant_time_ns) / 1e9
+    by_power_j = column(ring, of_ring, "unit/waste-heat/heat") @ dt_s
+    assert last["unit/waste-heat/energy"] == pytest.approx(by_power_j, rel=0.05)
+    assert last["unit/waste-heat/energy"] == pytest.approx(last[f"{STREAM}/energy"], rel=1e-9)
+
+
+def test_indicators_follow_from_the_energies_of_the_units(works):
+    (ring, _), (of_ring, _) = works
+    last = {name.name: value for name, value in zip(ring.signals, of_ring[-1].value.tolist(), strict=True)}
+    produced_j = last["unit/boiler/energy"] + last["unit/waste-heat/energy"]
+    assert last["indicator/produced"] == pytest.approx(produced_j, rel=1e-12)
+    assert last["indicator/recovered_share"] == pytest.approx(last["unit/waste-heat/energy"] / produced_j, rel=1e-12)
+    assert last["indicator/delivered"] > 0.0
+    assert last["indicator/co2_avoided"] > 0.0
+    since = np.array([snapshot.ledger_since_ns for snapshot in of_ring])
+    assert (since == since[0]).all()
+
+
+def test_without_the_furnaces_less_is_recovered(works, stops):
+    shares = [column(twins[0], led[0], "indicator/recovered_share")[-1] for twins, led in (works, stops)]
+    assert shares[1] < shares[0]

@@ -10,12 +10,12 @@ import pytest
 from uem.twin_core.errors import InvalidInput, InvalidTerritory, ModelFailure
 from uem.twin_core.follow.factory import FactoryFollower
 from uem.twin_core.follow.learned import Learned
-from uem.twin_core.measurements import GOOD, UNCERTAIN_LAST_USABLE_VALUE, Samples, is_good
+from uem.twin_core.measurements import GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE_VALUE, Samples, is_good
 from uem.twin_core.plant.factory import MachineTags
 from uem.twin_core.plant.production import Crew, exponential
 from uem.twin_core.production.indicators import PackML
 from uem.twin_core.production.plan import STATES
-from uem.twin_core.twin import make_twin
+from uem.twin_core.twin import AssetTwin, make_twin
 
 _SHOPS = runpy.run_path(str(Path(__file__).with_name("shops.py")))
 line, plant, samples, site, value, columns = (
@@ -81,6 +81,17 @@ def test_energy_by_machine_is_that_of_the_states_seen(six_hours):
     busy_w = columns(snapshots, twin, "heat/hall")
     busy_j = plan.ledger(run).energy_j[0, :, STATES.index("busy")].sum()
     assert busy_w[1:].sum() * 10.0 == pytest.approx(0.5 * busy_j, rel=0.002)
+
+
+def test_the_energies_of_all_machines_add_up_to_that_of_the_factory_and_to_its_power(six_hours):
+    _, _, _, twin, snapshots = six_hours
+    for snapshot in snapshots[::50]:
+        now = dict(zip((s.name for s in twin.signals), snapshot.value.tolist(), strict=True))
+        of_machines_j = sum(v for name, v in now.items() if name.startswith("machine/") and name.endswith("/energy"))
+        assert of_machines_j == pytest.approx(now["energy"], rel=1e-9)
+    dt_s = np.diff([snapshot.plant_time_ns for snapshot in snapshots]) / 1e9
+    total_j, power_w = columns(snapshots, twin, "energy"), columns(snapshots, twin, "power")
+    np.testing.assert_allclose(np.diff(total_j), power_w[1:] * dt_s, rtol=1e-9, atol=1e-9 * total_j[-1])
 
 
 def test_times_are_learned_and_only_the_machine_that_is_slower_has_an_alarm(six_hours):
@@ -255,13 +266,36 @@ def test_published_values_carry_source_quality_and_age(six_hours):
 def test_forecasts_of_output_and_power_come_from_the_present_state_with_what_was_learned(six_hours):
     *_, twin, _ = six_hours
     forecast = twin.forecast(4 * 3600.0)
-    power, output = forecast.series
-    assert (power.signal, output.signal) == ("power", "output")
+    power, output, heat = forecast.series
+    assert (power.signal, output.signal, heat.signal) == ("power", "output", "heat/hall")
+    assert 0.0 < heat.value.mean() < 0.5 * power.value.mean()
     # The slow mill makes a part in 66 s while it works, and its neighbours fail too.
     assert 0.5 / 66.0 < output.value.mean() < 0.95 / 66.0
     assert 15e3 < power.value.mean() < 35e3
     again = twin.forecast(4 * 3600.0)
     np.testing.assert_array_equal(again.series[1].value, output.value)
+
+
+def test_heat_is_forecast_as_its_meter_shows_it_and_judged_by_it(six_hours):
+    rows, *_ = six_hours
+    described, sensors = site(line(scrap=0.05)), {"heat/line/hall/produced": "hall/heat"}
+    twins = AssetTwin(FactoryFollower(described)), AssetTwin(FactoryFollower(described, sensors))
+    metered = [("hall/heat", EPOCH_NS + second * 10**9, 24e3, 0) for second in range(0, round(SIX_HOURS_S), 60)]
+    metered += [(tag, time_ns, number, 0) for _, tag, time_ns, number in named_rows(samples(rows))]
+    arrived = Samples.from_rows(sorted(metered, key=lambda row: row[1]))
+    for twin in twins:
+        for first in range(0, len(arrived), 200):
+            twin.take(arrived.take(slice(first, first + 200)))
+            twin.advance()
+    plain, heat = (twin.forecast(4 * 3600.0).series[2] for twin in twins)
+    assert heat.value.mean() == pytest.approx(24e3, rel=0.15)
+    assert plain.value.mean() < 0.9 * heat.value.mean()
+    assert plain.quality == UNCERTAIN
+
+
+def named_rows(taken):
+    tags = [taken.names[k] for k in taken.tag.tolist()]
+    return zip(range(len(tags)), tags, taken.source_time_ns.tolist(), taken.value.tolist(), strict=True)
 
 
 def test_a_factory_without_states_is_not_followed_and_says_what_to_do():

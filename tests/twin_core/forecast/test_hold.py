@@ -12,9 +12,15 @@ HOUR_NS = 3600 * NS_PER_S
 
 
 @pytest.fixture(scope="module")
-def issued(pongau, recorded):
+def branch(pongau):
+    """The twin that goes through the days of `issued`."""
+    return make_twin(pongau.asset("branch"))
+
+
+@pytest.fixture(scope="module")
+def issued(branch, recorded):
     """Forecasts as a client would have got them through the days, every hour, and what was then measured."""
-    twin, samples = make_twin(pongau.asset("branch")), recorded("branch")
+    twin, samples = branch, recorded("branch")
     at = {signal.name: i for i, signal in enumerate(twin.signals)}
     begin = int(samples.source_time_ns[0])
     forecasts, measured, quality = [], {}, {}
@@ -110,10 +116,8 @@ def test_a_horizon_out_of_range_is_refused(pongau, recorded, horizon_s):
         twin.forecast(horizon_s)
 
 
-def test_a_longer_horizon_than_the_assets_own_is_answered_and_uncertain(issued, pongau, recorded):
-    twin = make_twin(pongau.asset("branch"))
-    twin.take(recorded("branch"))
-    twin.advance()
-    forecast = twin.forecast(86_400.0)
+def test_a_longer_horizon_than_the_assets_own_is_answered_and_uncertain(issued, branch):
+    assert any(series.quality == GOOD for series in branch.forecast().series)
+    forecast = branch.forecast(86_400.0)
     assert {len(series.value) for series in forecast.series} == {96}
     assert all(series.quality != GOOD for series in forecast.series)

@@ -3,7 +3,9 @@
 import _thread
 import math
 import runpy
+import signal
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +23,7 @@ from uem.twin_core.plant.production import (
     Calendar,
     Crew,
     Factory,
+    Failure,
     Flow,
     Machine,
     Sleep,
@@ -303,6 +306,21 @@ def test_a_series_has_the_parts_and_the_energy_of_the_ledger_in_bins(monkeypatch
     np.testing.assert_allclose(found.energy_j[:, 0].sum(axis=1), first.energy_j.sum(axis=(1, 2)), rtol=1e-9)
     with pytest.raises(InvalidInput, match="shares"):
         plan.series(1, edges, shares=np.ones((2, 1)))
+
+
+def test_chunks_are_the_ledgers_of_all_replications_in_bounded_memory(monkeypatch):
+    plan = FactoryPlan(series([exponential(1.0), deterministic(1.2)], [4]))
+    ends = [10.0, 25.5, 100.0]
+    whole = plan.replicate(500, ends, seed=5)
+    monkeypatch.setattr("uem.twin_core.production.plan._CHUNK_BYTES", 200_000)
+    tracemalloc.start()
+    made = [ledger.made.reshape(-1, len(ends), 2) for ledger in plan.chunks(500, ends, seed=5)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(made) > 5
+    assert peak < 1_000_000  # the blocks of all are 1.9 MB
+    for k, ledger in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate(made)[:, k], ledger.made)
 
 
 def test_bands_of_forecasts_hold_as_many_outcomes_as_they_say():
@@ -677,12 +695,16 @@ def test_events_at_one_moment_without_end_are_told():
 
 @contextmanager
 def interrupted():
-    """What stands in it does not end by itself."""
+    """What stands in it does not end by itself. Shells let what runs in the background ignore interrupts: not here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.2, _thread.interrupt_main)
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        yield
-    timer.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_stops_a_long_run_between_events_and_it_runs_on_bit_by_bit():
@@ -819,3 +841,38 @@ def test_a_state_of_a_plan_without_utilities_goes_on_by_the_rules_of_the_plan_th
     fresh = free.initial_run()
     free.run(fresh, 10_000.0)
     np.testing.assert_array_equal(back.view["server"]["made"], fresh.view["server"]["made"])
+
+
+def test_a_machine_that_is_stopped_goes_on_with_its_part_where_it_was():
+    stop = Failure(to_fail=deterministic(math.inf), to_repair=deterministic(math.inf), kind="calendar")
+    saw = Machine(name="saw", cycle=deterministic(10.0), failures=(stop,))
+    plan = FactoryPlan(Factory(machines=(saw,)))
+    run = plan.initial_run()
+    plan.run(run, 14.0)
+    plan.stop(run, "saw", 0)
+    plan.run(run, 100.0)
+    assert STATES[run.view["server"]["shown"][0]] == "down"
+    assert plan.ledger(run).made[0, 0] == 1
+    plan.resume(run, "saw", 0)
+    plan.run(run, 105.9)  # four seconds were done, six are left
+    assert plan.ledger(run).made[0, 0] == 1
+    plan.run(run, 106.1)
+    assert plan.ledger(run).made[0, 0] == 2
+    plan.run(run, 1000.0)
+    assert plan.ledger(run).made[0, 0] == 2 + 89
+
+
+def test_a_machine_under_repair_is_stopped_when_it_is_repaired_unless_that_was_taken_back():
+    stop = Failure(to_fail=deterministic(math.inf), to_repair=deterministic(math.inf), kind="calendar")
+    fails = Failure(to_fail=deterministic(50.0), to_repair=deterministic(30.0))
+    for taken_back in (False, True):
+        plan = FactoryPlan(Factory(machines=(Machine(name="saw", cycle=deterministic(10.0), failures=(fails, stop)),)))
+        run = plan.initial_run()
+        plan.run(run, 60.0)
+        plan.stop(run, "saw", 1)
+        if taken_back:
+            plan.resume(run, "saw", 1)
+        plan.run(run, 90.0)
+        assert STATES[run.view["server"]["shown"][0]] == ("busy" if taken_back else "down")
+    with pytest.raises(InvalidInput, match="no failure 0 of kind 'calendar'"):
+        plan.stop(run, "saw", 0)

@@ -37,6 +37,18 @@ def test_times_follow_the_law(law, distribution):
     assert law.scv == pytest.approx(distribution.var() / distribution.mean() ** 2, rel=1e-9)
 
 
+@pytest.mark.parametrize("law", [law for law, _ in EXAMPLES.values()], ids=EXAMPLES)
+def test_a_stretched_law_draws_the_same_times_all_longer_alike(law):
+    longer = production.stretched(law, 1.3)
+    np.testing.assert_allclose(draw(longer, 1000), 1.3 * draw(law, 1000), rtol=1e-12)
+    assert (longer.mean, longer.scv) == (pytest.approx(1.3 * law.mean), law.scv)
+
+
+def test_times_of_a_table_and_of_two_exponentials_are_stretched_too():
+    for law in (production.empirical([1.0, 2.0, 4.0]), production.hyperexponential(2.0, 5.0)):
+        np.testing.assert_allclose(draw(production.stretched(law, 0.7), 100), 0.7 * draw(law, 100), rtol=1e-12)
+
+
 def test_a_deterministic_law_draws_nothing_else():
     assert set(draw(production.deterministic(7.0), 100)) == {7.0}
 

@@ -344,15 +344,20 @@ def test_a_step_allocates_nothing():
         plan.step(state, 10.0, inputs)
     tracemalloc.start()
     try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for _ in range(200):
-            plan.step(state, 10.0, inputs)
-        after, peak = tracemalloc.get_traced_memory()
+        kept, most = zip(*(_allocated(lambda: plan.step(state, 10.0, inputs)) for _ in range(5)), strict=True)
     finally:
         tracemalloc.stop()
-    assert after - before < 100
-    assert peak - before < 500  # what a call returns
+    assert min(kept) < 100  # other threads of the process may allocate too, not each time
+    assert min(most) < 500  # what a call returns
+
+
+def _allocated(step):
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    for _ in range(200):
+        step()
+    after, peak = tracemalloc.get_traced_memory()
+    return after - before, peak - before
 
 
 def test_a_year_of_standstill_and_tiny_flows_stays_finite_and_quick():

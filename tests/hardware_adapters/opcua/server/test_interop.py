@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.server import points as kernel
 from uem.hardware_adapters.opcua.server.server import PointServer, ua
+from uem.hardware_adapters.opcua.server.users import UserFile
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, BAD_WAITING_FOR_INITIAL_DATA
 
 SCRIPT = Path(__file__).parents[2] / "peers" / "client.js"
@@ -105,6 +106,31 @@ async def test_another_stack_reads_the_same_values_status_codes_and_times(tmp_pa
     assert len(document["history"]) == TICKS
     for found, its in zip(document["history"], written, strict=True):
         assert_same(found, its, 0, kernel.DOUBLE)
+
+
+@pytest.mark.parametrize(("password", "refusal"), [("correct horse", ""), ("wrong horse", "BadUserAccessDenied")])
+async def test_another_stack_logs_in_as_a_user(tmp_path, password, refusal):
+    ours, theirs = CertificateStore(tmp_path, "server"), CertificateStore(tmp_path, "scada")
+    ours.ensure()
+    theirs.ensure()
+    ours.trust(theirs.certificate)
+    users = UserFile(tmp_path / "users")
+    users.add("operator", "correct horse")
+    async with PointServer("test", describe, ours, history_rows=10, users=users) as server:
+        node = f"ns={await server.space.namespace('urn:uem:test')};s=Double"
+        options = {"endpoint": server.endpoint, "policy": "Basic256Sha256", "nodes": [node], "rows": 1, "history": node}
+        (tmp_path / "node").mkdir()
+        process = await node_client(tmp_path / "node", theirs, ours, user="operator", password=password, **options)
+        try:
+            async with asyncio.timeout(120):
+                said, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert refusal in errors.decode()
+    assert (b"SUBSCRIBED" in said) == (not refusal)
+    assert (process.returncode != 0) == bool(refusal)
 
 
 def assert_same(found, written, number, kind):

@@ -39,7 +39,7 @@ async def opened(certificates, **options):
 @pytest.fixture
 def open_server(shared_pki):
     def made(**options):
-        return opened(shared_pki.simulator, **options)
+        return opened(shared_pki.open, **options)
 
     return made
 
@@ -305,8 +305,8 @@ async def test_history_goes_on_where_an_answer_ended(open_server):
 
 
 def test_a_server_without_security_is_for_this_machine_alone(shared_pki):
-    with pytest.raises(InvalidInput, match=r"without security on 0\.0\.0\.0: only on a loopback"):
-        PointServer("test", describe, shared_pki.simulator, host="0.0.0.0", policies=["None"])
+    with pytest.raises(InvalidInput, match=r"for loopback addresses .* only, not for '0\.0\.0\.0'"):
+        PointServer("test", describe, shared_pki.open, host="0.0.0.0", policies=["None"])
     with pytest.raises(InvalidInput, match="'Basic128Rsa15'"):
         PointServer("test", describe, shared_pki.simulator, policies=["Basic128Rsa15"])
 

@@ -4,8 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from uem.offline.sides import Side, is_consumer, neighbours, sides
 from uem.twin_core.plant.network import Network, NodeKind
+from uem.twin_core.plant.sides import Side, is_consumer, neighbours, sides
 
 Point = tuple[float, float]
 _RELAXATIONS = 400

@@ -33,6 +33,11 @@ _UNITS = {
     "1/s": ("C97", "s\u207b\u00b9", "reciprocal second"),
     "1/h": ("H10", "1/h", "reciprocal hour"),
 }
+_UNIT_OF_ID = {int.from_bytes(code.encode("ascii"), "big"): unit for unit, (code, _, _) in _UNITS.items()}
+
+WATT_HOUR = ua.EUInformation(
+    _NAMESPACE, int.from_bytes(b"WHR", "big"), ua.LocalizedText("W\u00b7h"), ua.LocalizedText("watt hour")
+)
 
 
 def engineering_units(unit: str) -> ua.EUInformation:
@@ -40,3 +45,10 @@ def engineering_units(unit: str) -> ua.EUInformation:
     code, shown, name = _UNITS.get(unit, ("", unit, unit))
     number = int.from_bytes(code.encode("ascii"), "big") if code else -1
     return ua.EUInformation(_NAMESPACE, number, ua.LocalizedText(shown), ua.LocalizedText(name))
+
+
+def unit_of(found: object) -> str | None:
+    """The UCUM unit that an EUInformation says; None when it is none of this table."""
+    if not isinstance(found, ua.EUInformation) or found.NamespaceUri != _NAMESPACE:
+        return None
+    return _UNIT_OF_ID.get(found.UnitId)

@@ -1,0 +1,40 @@
+"""What a twin reads of the past when it starts or is estimated again, in order of time: no more than it makes use of.
+
+A twin that is followed each second goes through its past in longer steps (`past_step_s`). Of its gauges and meters the
+newest sample of each such step is enough; states and counters are read as they are. The last step is read as it is.
+"""
+
+import numpy as np
+
+from uem.services.history.store import Past
+from uem.twin_core.measurements import NS_PER_S, Samples
+from uem.twin_core.twin import AssetTwin
+
+TAGS_AT_ONCE = 64  # so that memory does not grow with what is left out
+
+
+def read_past(store: Past, twin: AssetTwin, begin_ns: int, end_ns: int) -> Samples:
+    """Samples with begin <= time < end; StorageError when they cannot be read."""
+    every_ns = round(twin.past_step_s * NS_PER_S)
+    if not every_ns:
+        return by_time(store.read(list(twin.tags), begin_ns, end_ns))
+    thinned = [tag for tag in twin.tags if tag in twin.meter_tags]
+    found = [store.read([tag for tag in twin.tags if tag not in twin.meter_tags], begin_ns, end_ns)]
+    for first in range(0, len(thinned), TAGS_AT_ONCE):
+        rows = store.read(thinned[first : first + TAGS_AT_ONCE], begin_ns, end_ns)
+        found.append(_newest_of_each(rows, every_ns, end_ns - every_ns))
+    return by_time(Samples.concatenate(found))
+
+
+def by_time(samples: Samples) -> Samples:
+    """In order of time, of one time as they were."""
+    return samples.take(np.argsort(samples.source_time_ns, kind="stable"))
+
+
+def _newest_of_each(rows: Samples, every_ns: int, until_ns: int) -> Samples:
+    """Of rows tag by tag in order of time, the newest of each interval up to a time, and all after it."""
+    if not len(rows):
+        return rows
+    interval, tag = rows.source_time_ns // every_ns, rows.tag
+    is_last = np.append((interval[1:] != interval[:-1]) | (tag[1:] != tag[:-1]), True)
+    return rows.take(is_last | (rows.source_time_ns >= until_ns))

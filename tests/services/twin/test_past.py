@@ -1,0 +1,99 @@
+"""The past that a twin reads again when it is followed each second: in longer steps, by fewer samples of its meters."""
+
+import asyncio
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from uem.services.history.sqlite import SqliteStore
+from uem.services.metrics import Metrics
+from uem.services.twin.past import read_past
+from uem.territories.load import load
+from uem.twin_core.follow.machine import MachineFollower
+from uem.twin_core.measurements import GOOD, NS_PER_S, Samples
+from uem.twin_core.twin import AssetTwin, make_twin, make_twins
+
+PONGAU = load("pongau")
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = SqliteStore(tmp_path / "history.db", Metrics())
+    rows = [(tag, s * NS_PER_S, float(s), GOOD) for s in range(300) for tag in ("heat", "state")]
+    done = made.append("p", 1, Samples.from_rows(rows))
+    assert isinstance(done, Future)
+    done.result(60)
+    yield made
+    made.close()
+
+
+def seconds(samples, tag):
+    times = samples.source_time_ns[np.array(samples.names)[samples.tag] == tag]
+    return (times // NS_PER_S).tolist()
+
+
+def test_of_a_meter_the_newest_sample_of_each_step_is_read_and_the_last_step_whole(store):
+    twin = SimpleNamespace(tags=("heat", "state"), meter_tags={"heat"}, past_step_s=60.0)
+    found = read_past(store, twin, 0, 290 * NS_PER_S)
+    assert seconds(found, "heat") == [59, 119, 179, *range(230, 290)]
+    assert seconds(found, "state") == [*range(290)]
+    assert (np.diff(found.source_time_ns) >= 0).all()
+
+
+def test_a_twin_without_such_steps_reads_all(store):
+    twin = SimpleNamespace(tags=("heat",), meter_tags=frozenset(), past_step_s=0.0)
+    assert seconds(read_past(store, twin, 10 * NS_PER_S, 20 * NS_PER_S), "heat") == [*range(10, 20)]
+
+
+class Coarse(MachineFollower):
+    """A machine whose past may be followed minute by minute."""
+
+    past_step_s = 60.0
+    meter_tags = ()
+
+
+def coarse():
+    return AssetTwin(Coarse(PONGAU.asset("washer")))
+
+
+def steps(snapshots):
+    return np.diff([s.plant_time_ns for s in snapshots]) / NS_PER_S
+
+
+def test_coarse_steps_are_whole_and_what_is_left_is_followed_as_live(recorded):
+    twin = coarse()
+    twin.take(recorded("washer", 0, 400))
+    old = twin.advance(coarsely=True)
+    assert steps(old).tolist() == [60.0] * 6
+    rest = steps([old[-1], *twin.advance()])
+    assert set(rest) == {1.0}
+    assert rest.sum() < 60.0
+
+
+def test_a_twin_without_such_steps_makes_its_own(recorded):
+    twin = make_twin(PONGAU.asset("washer"))
+    twin.take(recorded("washer", 0, 100))
+    assert set(steps(twin.advance(coarsely=True))) == {1.0}
+
+
+async def test_a_restarted_worker_follows_such_a_past_coarsely_and_what_comes_each_second(make_site, recorded):
+    def twins():
+        return [twin for twin in make_twins(PONGAU) if twin.name != "washer"] + [coarse()]
+
+    first, rest = recorded("washer", 0, 400), recorded("washer", 400, 420)
+    site = await make_site(twins())
+    await asyncio.wrap_future(site.store.append("p", 1, first))
+    site = await make_site(twins())
+
+    async def at(time_ns):
+        await site.until(lambda: (newest := site.states.latest("washer")) and newest.snapshot.plant_time_ns == time_ns)
+        return site.states.latest("washer").snapshot
+
+    old = await at(first.source_time_ns.max())
+    whole, left = divmod((old.plant_time_ns - old.ledger_since_ns) // NS_PER_S, 60)
+    assert old.tick == 1 + whole + left
+    site.bus.publish(rest)
+    new = await at(rest.source_time_ns.max())
+    assert new.tick == old.tick + (new.plant_time_ns - old.plant_time_ns) // NS_PER_S

@@ -1,0 +1,343 @@
+"""The valley followed by its sensors, while in truth it is not quite as its twin believes."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from uem.hardware_adapters.simulator.truth import NetworkTruth
+from uem.territories.load import load
+from uem.twin_core.errors import InvalidInput, ModelFailure
+from uem.twin_core.follow.metered import PRIOR_SD_K, SENSOR_SD_K, MeteredFollower
+from uem.twin_core.measurements import BAD_SENSOR_FAILURE, GOOD, NS_PER_S, Samples
+from uem.twin_core.twin import AssetTwin
+
+VALLEE = load("vallee")
+NETWORK = VALLEE.networks[0]
+SENSORS = {binding.column: binding.tag.name for binding in VALLEE.tags if binding.column}
+STATIONS = [unit.name for unit in NETWORK.units if f"unit/{unit.name}/heating" in SENSORS]
+EPOCH_NS = 1_705_500_000 * NS_PER_S
+PERIOD_S = 60.0
+SETTLED_S = 2 * 3600.0
+LOAD = 0.6  # of the design day
+
+
+def true_run(hours, seed=1, change=lambda truth: None):
+    """(samples per row, what is really so, by row) of a valley that ran half a day before."""
+    truth = NetworkTruth(NETWORK, SENSORS, seed=seed)
+    truth.demand_w *= LOAD
+    truth.begin(343.15, settle_s=12 * 3600.0)
+    told, true = [], []
+    for k in range(round(hours * 3600 / PERIOD_S)):
+        if truth.time_s >= SETTLED_S:
+            change(truth)
+        truth.step(PERIOD_S)
+        told.append(list(truth.rows(EPOCH_NS + round((k + 1) * PERIOD_S) * NS_PER_S)))
+        true.append(truth.values())
+    return told, true
+
+
+def followed(told, rows_at_once=1):
+    twin, snapshots = AssetTwin(MeteredFollower(NETWORK, SENSORS)), []
+    for k in range(0, len(told), rows_at_once):
+        twin.take(Samples.from_rows(row for some in told[k : k + rows_at_once] for row in some))
+        snapshots += twin.advance()
+    assert (twin.failure, twin.failure_count, twin.late_count) == (None, 0, 0)
+    return twin, snapshots
+
+
+def row(snapshot):
+    return round((snapshot.plant_time_ns - EPOCH_NS) / NS_PER_S / PERIOD_S) - 1
+
+
+def column(twin, snapshots, name):
+    k = [signal.name for signal in twin.signals].index(name)
+    return np.array([snapshot.value[k] for snapshot in snapshots])
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return true_run(3.0)
+
+
+@pytest.fixture(scope="module")
+def valley(recorded):
+    return followed(recorded[0])
+
+
+def errors_k(valley, true, node):
+    """Twin minus truth at each station from two hours on, (stations, snapshots)."""
+    twin, snapshots = valley
+    late = [s for s in snapshots if (row(s) + 1) * PERIOD_S > SETTLED_S]
+    names = [f"node/{node.format(station)}/temperature" for station in STATIONS]
+    return np.array([column(twin, late, f"{n}/twin") - [true[row(s)][n] for s in late] for n in names])
+
+
+def test_twin_and_truth_agree_within_1_k_at_every_station_after_two_hours(valley, recorded):
+    errors = errors_k(valley, recorded[1], "{}")
+    rmse_k = np.sqrt((errors**2).mean(axis=1))
+    print("supply, K: median, 90 %, worst", np.quantile(rmse_k, [0.5, 0.9, 1.0]).round(2))
+    assert rmse_k.shape == (120,)
+    assert rmse_k.max() < 1.0
+
+
+def test_returns_agree_within_1_k_at_every_station_though_exchangers_are_fouled_and_meters_are_off(valley, recorded):
+    errors = errors_k(valley, recorded[1], "{}-return")
+    rmse_k = np.sqrt((errors**2).mean(axis=1))
+    print("return, K: median, 90 %, worst", np.quantile(rmse_k, [0.5, 0.9, 1.0]).round(2))
+    assert rmse_k.max() < 1.0
+
+
+@pytest.mark.parametrize("sensed", [True, False], ids=["sensed", "not sensed"])
+def test_two_standard_deviations_hold_what_is_true_at_19_of_20_nodes(valley, recorded, sensed):
+    twin, snapshots = valley
+    late = [s for s in snapshots if (row(s) + 1) * PERIOD_S > SETTLED_S]
+    k = [i for i, s in enumerate(twin.signals) if s.name.endswith("/twin") and bool(s.compared_with) is sensed]
+    assert len(k) > 50
+    names = [twin.signals[i].name.removesuffix("/twin") for i in k]
+    true_k = np.array([[recorded[1][row(s)][name] for name in names] for s in late])
+    errors = np.array([s.value[k] for s in late]) - true_k
+    held = np.abs(errors) < 2.0 * np.array([s.standard_deviation[k] for s in late])
+    print("held by two standard deviations:", held.mean().round(3))
+    assert held.mean() > 0.95
+
+
+def test_boilers_give_what_they_give_in_truth_though_the_tank_began_with_more_warm_water_than_there_is(
+    valley, recorded
+):
+    twin, snapshots = valley
+    given_w = sum(column(twin, snapshots[-1:], f"unit/wood-{k}/heat")[0] for k in (1, 2))
+    true_w = sum(recorded[1][row(snapshots[-1])][f"unit/wood-{k}/heat"] for k in (1, 2))
+    assert given_w == pytest.approx(true_w, rel=0.05)
+    corrected_j = column(twin, snapshots, "energy/correction")
+    assert corrected_j[0] == 0.0
+    assert corrected_j[-1] < -1e9
+
+
+def test_a_unit_with_a_ramp_begins_with_what_it_gives(valley, recorded):
+    twin, snapshots = valley
+    first = snapshots[1]  # the first that a step led to
+    given_w = column(twin, [first], "unit/heat-pump/heat")[0]
+    true_w = recorded[1][row(first)]["unit/heat-pump/heat"]
+    assert true_w > 2e6
+    assert given_w == pytest.approx(true_w, rel=0.1)
+
+
+def test_its_energy_ledger_closes(valley):
+    twin, snapshots = valley
+    imbalance_j, in_j = (column(twin, snapshots, f"energy/{part}") for part in ("imbalance", "in"))
+    assert in_j[-1] > 0.0
+    assert abs(imbalance_j[-1]) < 1e-9 * in_j[-1]
+    units_j = sum(column(twin, snapshots, f"unit/{unit.name}/energy")[-1] for unit in NETWORK.units)
+    out_j, expansion_j = (column(twin, snapshots, f"energy/{part}")[-1] for part in ("out", "expansion"))
+    assert in_j[-1] - out_j == pytest.approx(units_j + expansion_j, rel=1e-9)
+
+
+def test_customers_get_what_their_meters_say(valley, recorded):
+    twin, snapshots = valley
+    got_w = column(twin, snapshots, "unit/residence-01/heat")[2:]
+    true_w = np.array([recorded[1][row(s)]["unit/residence-01/heat"] for s in snapshots[2:]])
+    assert np.abs(got_w - true_w).max() < 0.08 * np.abs(true_w).max()
+
+
+def test_what_is_published_carries_uncertainty_quality_and_age(valley):
+    twin, snapshots = valley
+    last = snapshots[-1]
+    own = np.array([signal.source.value != "measured" for signal in twin.signals])
+    assert np.isfinite(last.value).all()
+    assert np.isfinite(last.standard_deviation[own]).all()
+    assert not (last.quality >> 30 == 2).any()
+    sensed = [signal.name for signal in twin.signals].index("node/residence-01/temperature/twin")
+    assert 0.0 < last.standard_deviation[sensed] < 1.0
+    assert snapshots[0].quality[sensed] != 0  # what filled the pipes at the start is still there
+    assert snapshots[0].standard_deviation[sensed] == math.hypot(PRIOR_SD_K, SENSOR_SD_K)
+
+
+def test_the_same_samples_give_the_same_snapshots_however_they_are_cut(valley, recorded):
+    _, again = followed(recorded[0][:60], rows_at_once=7)
+    for one, other in zip(again, valley[1][: len(again)], strict=True):
+        assert one.plant_time_ns == other.plant_time_ns
+        np.testing.assert_array_equal(one.value, other.value)
+
+
+def test_a_trip_of_the_wood_boilers_is_seen_in_the_units_that_stand_and_step_in():
+    def trip(truth):
+        for boiler in ("wood-1", "wood-2"):
+            truth.inputs.unit_commands[boiler]["on"][:] = 0.0
+
+    told, true = true_run(SETTLED_S / 3600 + 0.75, change=trip)
+    twin, snapshots = followed(told)
+    before, after = snapshots[round(SETTLED_S / PERIOD_S) - 5], snapshots[-1]
+    heat_w = {
+        u: column(twin, [before, after], f"unit/{u}/heat") for u in ("wood-1", "wood-2", "gas-1", "gas-2", "tank")
+    }
+    wood, gas = heat_w["wood-1"] + heat_w["wood-2"], heat_w["gas-1"] + heat_w["gas-2"]
+    assert true[-1]["unit/wood-1/heat"] == 0.0
+    assert wood[0] > 3e6
+    assert wood[1] < 0.1 * wood[0]
+    assert gas[1] - gas[0] > 3e6
+    now = dict(zip((signal.name for signal in twin.signals), after.value.tolist(), strict=True))
+    assert [now[f"unit/{unit}/answers"] for unit in ("wood-1", "wood-2", "gas-1", "gas-2")] == [0.0, 0.0, 1.0, 1.0]
+    assert now["unit/wood-1/running"] == 0.0
+    expected = {series.signal: series.value for series in twin.forecast(3600.0).series}
+    assert max(expected["unit/wood-1/heat"].max(), expected["unit/wood-2/heat"].max()) < 1.0
+    assert (expected["unit/gas-1/heat"] + expected["unit/gas-2/heat"] > 3e6).all()
+
+
+def without(told, *tags, from_row=0, bad=True):
+    """The rows with these tags Bad from one row on, or silent."""
+    for k, rows in enumerate(told):
+        dead = [row for row in rows if row[0] in tags] if k >= from_row else []
+        yield [row for row in rows if row not in dead] + [
+            (tag, time_ns, math.nan, BAD_SENSOR_FAILURE) for tag, time_ns, *_ in dead if bad
+        ]
+
+
+def qualities(twin, snapshot):
+    return dict(zip((signal.name for signal in twin.signals), snapshot.quality.tolist(), strict=True))
+
+
+def meters(station):
+    return [SENSORS[f"unit/{station}/{kind}"] for kind in ("heating", "hot_water")]
+
+
+def test_a_dead_meter_makes_its_station_uncertain_which_takes_its_part_of_what_the_others_take(recorded):
+    told, true = recorded
+    twin, snapshots = followed([*without(told[:100], *meters("school-01"), from_row=70)])
+    last = snapshots[-1]
+    quality = qualities(twin, last)
+    unsure = {name for name, q in quality.items() if q and name.startswith("unit/")}
+    assert {f"unit/school-01/{what}" for what in ("heat", "fouling", "energy")} <= unsure
+    assert len([name for name in unsure if name.endswith("/heat")]) < 6  # others that fail now and then
+    assert quality["node/school-01/temperature/twin"] != GOOD
+    assert quality["unit/wood-1/heat"] == quality["node/plant/temperature/twin"] == quality["energy/in"] == GOOD
+    k = [signal.name for signal in twin.signals].index("unit/school-01/heat")
+    true_w = np.array([true[row(s)]["unit/school-01/heat"] for s in snapshots[-25:]])
+    off_w = np.array([s.value[k] for s in snapshots[-25:]]) - true_w
+    sd_w = np.array([s.standard_deviation[k] for s in snapshots[-25:]])
+    assert 0.04 * abs(true_w).max() < sd_w.mean() < 0.5 * abs(true_w).max()
+    assert (np.abs(off_w) < 2.0 * sd_w).mean() > 0.9
+    before = snapshots[66]
+    assert before.quality[k] == GOOD
+    assert before.standard_deviation[k] < 0.5 * sd_w.mean()
+
+
+def test_a_meter_and_a_thermometer_outside_that_never_speak_keep_it_from_nothing(recorded):
+    told, true = recorded
+    dead = [*meters("residence-01"), "outdoor/temperature"]
+    twin, snapshots = followed([*without(told[:70], *dead, bad=False)])
+    assert len(snapshots) > 60
+    heat_w = column(twin, snapshots[-30:], "unit/residence-01/heat")
+    true_w = np.array([true[row(s)]["unit/residence-01/heat"] for s in snapshots[-30:]])
+    np.testing.assert_allclose(heat_w.mean(), true_w.mean(), rtol=0.25)
+    assert qualities(twin, snapshots[-1])["unit/wood-1/heat"] != GOOD  # what it is like outside is in all returns
+
+
+def test_half_of_the_meters_dead_make_everything_uncertain_and_their_time_counts_as_not_measured(recorded):
+    dead = [tag for station in STATIONS[::2] for tag in meters(station)]
+    twin, snapshots = followed([*without(recorded[0][:75], *dead, from_row=70)])
+    assert qualities(twin, snapshots[65])["energy/in"] == GOOD
+    quality = qualities(twin, snapshots[-1])
+    assert GOOD not in {q for name, q in quality.items() if name.endswith(("/twin", "/heat", "/energy"))}
+    assert quality["energy/in"] != GOOD
+
+
+def test_it_waits_for_half_of_the_meters_and_starts_with_those_that_speak_then(recorded):
+    told = recorded[0][:8]
+    late = [tag for station in STATIONS[:80] for tag in meters(station)]
+    twin, found = AssetTwin(MeteredFollower(NETWORK, SENSORS)), []
+    for rows in without(told[:4], *late, bad=False):
+        twin.take(Samples.from_rows(rows))
+        found += twin.advance()
+    assert found == []
+    assert "meters of" in str(twin.waits_for)
+    assert twin.failure is None  # it waits
+    for rows in told[4:]:
+        twin.take(Samples.from_rows(rows))
+        found += twin.advance()
+    assert found
+    assert twin.waits_for == []
+
+
+@pytest.fixture(scope="module")
+def foreseen(recorded):
+    """The twin after an hour and a half, which nothing goes on with, and its forecast of the next hour."""
+    twin, snapshots = followed(recorded[0][:90])
+    before = twin._follower._state.to_bytes()
+    found = twin.forecast(3600.0)
+    assert twin._follower._state.to_bytes() == before
+    assert found.issue_time_ns == snapshots[-1].plant_time_ns
+    return twin, found
+
+
+def test_a_forecast_tells_temperatures_and_heat_of_units_of_the_next_hour(foreseen, recorded):
+    twin, found = foreseen
+    first = row(twin.snapshot) + 1  # of the rows to come
+    off_k, off_w = [], []
+    for series in found.series:
+        assert series.quality != GOOD  # nothing was learned of its bands yet
+        assert (np.diff(series.quantile, axis=1) > 0.0).all()
+        for k, value in enumerate(series.value.tolist()):
+            rows = recorded[1][first + 15 * k : first + 15 * (k + 1)]
+            if series.unit == "K" and not series.signal.endswith("/twin"):
+                off_k.append(value - rows[-1][series.signal])
+            elif series.signal.startswith("unit/") and "tank" not in series.signal:
+                off_w.append(value - np.mean([of[series.signal] for of in rows]))
+    assert len(off_k) > 4 * 15
+    assert np.median(np.abs(off_k)) < 0.5
+    assert np.sqrt(np.mean(np.square(off_w))) < 1e6  # of units of 4 to 16 MW
+    assert twin.forecast(3600.0).issue_time_ns == found.issue_time_ns
+
+
+def test_what_is_expected_of_customers_and_factories_is_in_it(foreseen, recorded):
+    twin, found = foreseen
+    streams = {("works", "heat/fumes"): "graphite-fumes"}
+    follower = MeteredFollower(NETWORK, SENSORS, streams)
+    assert not follower._expected
+    ahead, time_ns = found.series[0].valid_time_ns, found.issue_time_ns
+    follower.hear("valley/demand", "demand/residence", ahead, np.full(len(ahead), 40e6))
+    follower.hear("works", "heat/fumes", ahead, np.zeros(len(ahead)))
+    follower.hear("works", "power", ahead, np.zeros(len(ahead)))
+    assert len(follower._expected) == 2
+    known = twin._follower
+    given = known._state, known._inputs, known._customers, known._set_points
+    as_now, told = (follower._ahead.fork(*given, some, time_ns, 900.0, 4)() for some in ({}, follower._expected))
+    column = [each.signal.name for each in follower._ahead.signals].index
+    producers = [column(f"unit/{unit}/heat") for unit in follower._ahead.units]
+    taken_w = follower._ahead._demand_w(known._customers, follower._expected, time_ns, 900.0, 4)
+    residences = [told.unit.startswith("residence") for told in known._demands]
+    residences_w = taken_w[:, residences].sum(axis=1)
+    np.testing.assert_allclose(residences_w[0], known._customers.usual_w[residences].sum())
+    np.testing.assert_allclose((40e6 - residences_w) / (40e6 - residences_w[0]), np.exp(-np.arange(4) / 12.0))
+    np.testing.assert_allclose(taken_w[-1, np.invert(residences)], known._customers.usual_w[np.invert(residences)])
+    more_w = told[:, producers].sum(axis=1) - as_now[:, producers].sum(axis=1)
+    assert more_w[-1] > 3e6
+    assert told[-1, column("unit/graphite-fumes/heat")] < 0.01 * as_now[-1, column("unit/graphite-fumes/heat")]
+    assert "what they usually take" in known.forecast_method
+    assert "what forecasts of valley/demand, works say" in follower.forecast_method
+
+
+def test_a_step_that_fails_leaves_it_as_it_was(recorded, monkeypatch):
+    told = recorded[0]
+    twin, _ = followed(told[:20])
+    follower = twin._follower
+    before = follower._state.to_bytes(), follower._units.total_j.copy(), follower._inputs.unit_commands
+
+    def fails(*_):
+        raise ModelFailure("no flows fit")
+
+    monkeypatch.setattr(type(follower._units), "add", fails)
+    twin.take(Samples.from_rows(told[20]))
+    twin.take(Samples.from_rows(told[21]))
+    twin.advance()
+    assert twin.failure is not None
+    assert follower._state.to_bytes() == before[0]
+    np.testing.assert_array_equal(follower._units.total_j, before[1])
+
+
+def test_a_network_whose_sensors_tell_nothing_is_refused():
+    with pytest.raises(InvalidInput, match="no tag tells what a unit of it does"):
+        MeteredFollower(NETWORK, {"node/A01/temperature": "somewhere"})
+    with pytest.raises(InvalidInput, match="no tag tells"):
+        MeteredFollower(replace(NETWORK, units=NETWORK.units), {})
