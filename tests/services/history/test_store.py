@@ -535,12 +535,15 @@ def test_a_batch_sent_behind_a_failed_first_one_is_not_taken_for_the_first(path,
 
 def test_a_tail_that_cannot_be_compacted_stays_readable(path, samples, caplog):
     with closing(SqliteStore(path, Metrics(), EAGER)) as store:
-        store._writer.execute("CREATE TRIGGER no BEFORE INSERT ON chunk BEGIN SELECT RAISE(FAIL, 'not today'); END")
+        # By a connection of our own: a statement inside the store's failing transaction would be rolled back with it.
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TRIGGER no BEFORE INSERT ON chunk BEGIN SELECT RAISE(FAIL, 'not today'); END")
         for sequence in range(1, 11):
             put(store, "p", sequence, samples(*((f"t{i}", sequence, i) for i in range(25))))
         assert "the tail stays as it is" in caplog.text
         assert sum(stats.sample_count for stats in store.tags().values()) == 250
-        store._writer.execute("DROP TRIGGER no")
+        with closing(sqlite3.connect(path, timeout=60)) as other:
+            other.execute("DROP TRIGGER no")
         put(store, "p", 11, samples(*((f"t{i}", 11, i) for i in range(25))))
         put(store, "p", 12, samples(("t0", 12, 1.0)))
         assert sum(stats.sample_count for stats in store.tags().values()) == 276
