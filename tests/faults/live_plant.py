@@ -70,6 +70,12 @@ class LivePlant:
             await asyncio.sleep(every_s)
         return times
 
+    async def play_rows(self, count, **changes):
+        """So many rows, however long a slow machine takes for them."""
+        for _ in range(count):
+            await self.write(self.row(**changes))
+            await asyncio.sleep(0.02)
+
     async def until(self, condition, timeout_s=60.0):
         """Play on until something is true."""
         end = time.monotonic() + timeout_s

@@ -58,8 +58,8 @@ async def test_each_class_is_counted_and_the_estimate_is_that_of_what_is_believe
     future_ns = (plant.now_ns() + 2 * 3600 * S) // 1000 * 1000
     await plant.write(time_ns=future_ns)
     await plant.until(lambda: counts["future"] and counts["unit_changed"] and counts["not_finite"] >= 2)
-    await plant.play(3.0, every_s=0.02)  # enough noise to know the sensor
-    await plant.play(3.0, every_s=0.02, power=3333.0)
+    await plant.play_rows(150)  # enough noise to know the sensor
+    await plant.play_rows(150, power=3333.0)
     await plant.until(lambda: counts["stuck"])
 
     # Late: the twin has gone past these times when they come.
