@@ -226,15 +226,17 @@ def test_valley_jitter_99(benchmark: Any, figures: Figures) -> None:
 
 
 async def _compared(running: Valley, from_s: float, span_s: float) -> dict[str, Array]:
-    """Twin minus sensor in K by node temperature, of the network's states in that time since the start."""
+    """Twin minus sensor in K by node temperature, of the network's states in that time after the start."""
     found: dict[str, list[float]] = {}
+    first_s = math.inf
     async with Client(running.server) as client:
         async for state in client.watch([NETWORK]):
             after_s = state.plant_time_ns / NS_PER_S - running.epoch_s
-            if after_s > from_s + span_s:
-                break
             if after_s < from_s:
                 continue
+            first_s = min(first_s, after_s)
+            if after_s > first_s + span_s:
+                break
             for signal in state.asset.signals:
                 if signal.compared_with and signal.name.startswith("node/"):
                     found.setdefault(signal.compared_with, []).append(state[signal.name] - state[signal.compared_with])
