@@ -3,6 +3,10 @@
 What the units of the network do with that is their own matter, as units.md says: no other commands are given.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from uem.hardware_adapters.simulator.truth import NetworkTruth
 from uem.twin_core.plant.simulation import Simulation, load_part
 from uem.twin_core.plant.units import (
@@ -40,11 +44,11 @@ class Season:
         truth.outdoor_k = simulation.outdoor_temp_c(time_ns) + ZERO_CELSIUS_K
         truth.inputs.set_commands("outdoor_temp_k", truth.outdoor_k)
         mean_k = simulation.mean_of_a_day_c(time_ns) + ZERO_CELSIUS_K
-        load = 1.0
-        for k, unit in enumerate(self._stations):
-            load = load_part(mean_k, unit.design_outdoor_temp_k, unit.heating_limit_temp_k)
+        loads = [load_part(mean_k, u.design_outdoor_temp_k, u.heating_limit_temp_k) for u in self._stations]
+        for k, (unit, part) in enumerate(zip(self._stations, loads, strict=True)):
             heating, hot_water = (simulation.shape(unit.name, use, time_ns) for use in ("heating", "hot_water"))
-            truth.demand_w[:, k] = min(load * heating, 1.0) * unit.heating_w, hot_water * unit.hot_water_w
+            truth.demand_w[:, k] = min(part * heating, 1.0) * unit.heating_w, hot_water * unit.hot_water_w
+        load = self._of_the_network(loads)
         heats = float(load > 0.0)
         for name, supply_temp_k in self._sliding.items():
             commands[name]["supply_temp_k"][:] = supply_temp_k - SLIDE_K * (1.0 - load)
@@ -52,3 +56,8 @@ class Season:
             commands[name]["waste_kg_s"][:] = waste_kg_s * (SUMMER_WASTE + (1.0 - SUMMER_WASTE) * heats)
         for name in self._heat_pumps:
             commands[name]["on"][:] = heats
+
+    def _of_the_network(self, loads: Sequence[float]) -> float:
+        """Part of their space heating at the design temperature that all stations ask for; 1 if none is heated."""
+        heating_w = [unit.heating_w for unit in self._stations]
+        return float(np.average(loads, weights=heating_w)) if any(heating_w) else 1.0
