@@ -27,7 +27,10 @@ READ_SHARE = 0.2  # of a core while it is read
 WAITING_BATCHES = 1024
 GRACE_NS = 30 * NS_PER_S  # that samples of a quarter hour may come later than newer ones
 DAY_NS = 86_400 * NS_PER_S
-HELD = 4  # quarter hours for which a tag that tells nothing keeps its mean
+HELD = 4  # quarter hours after the one it was told in for which a value counts while its tag tells nothing
+CLOCK_NS = 4 * STEP_NS  # by which the clock of a tag may be off
+SILENT = 10  # times as many samples as there are tags: one that tells nothing meanwhile is waited for no more
+LONG_AGO_NS = -(2**62)
 ZERO_C_K = 273.15
 _LOG = logging.getLogger(__name__)
 
@@ -35,7 +38,12 @@ Array = NDArray[np.float64]
 
 
 class Quarters:
-    """Means of tags over quarter hours; samples come in roughly in order of time."""
+    """Means of tags over quarter hours, by time: a value counts until the next one of its tag.
+
+    The plant's time is the one that half of the tags that tell have reached. Tags fall out of that half when they tell
+    nothing for an hour of it, or while the others tell `SILENT` samples each; and one whose clock is further off than
+    an hour counts for nothing. If that is most of those that tell, the plant's time has jumped: to theirs.
+    """
 
     def __init__(self, tags: tuple[str, ...]) -> None:
         self._column = {tag: i for i, tag in enumerate(tags)}
@@ -43,57 +51,113 @@ class Quarters:
 
     def _begin_anew(self) -> None:
         count = len(self._column)
-        self._open: dict[int, tuple[Array, Array]] = {}  # number of the quarter hour -> sums, counts
-        self._newest_ns: int | None = None
-        self._closed: int | None = None
-        self._last, self._age = np.full(count, np.nan), np.zeros(count, np.int64)
+        self._open: dict[int, tuple[Array, Array]] = {}  # number of the quarter hour -> integrals, and over how long
+        self._now_ns: int | None = None
+        self._closed_ns = LONG_AGO_NS  # the end of the newest quarter hour that was told
+        self._told_ns, self._off = np.full(count, LONG_AGO_NS), np.zeros(count, np.bool_)
+        self._taken, self._taken_at = 0, np.full(count, -SILENT * count)  # samples so far, and at the last of each tag
+        self._last_ns, self._value = np.full(count, LONG_AGO_NS), np.full(count, np.nan)  # that count
+        self._until_ns = np.full(count, LONG_AGO_NS)  # the value has been added up
 
     def begin_again(self, first_ns: int, last_ns: int) -> int:
-        """From when on to read, at `first_ns` or later: what has not ended is forgotten, and what has is kept."""
-        if self._closed is None or last_ns < self._closed * STEP_NS:  # nothing yet, or a plant that was started anew
+        """From when on to read, at `first_ns` or later: what was taken is not taken twice."""
+        if self._now_ns is None or last_ns < self._closed_ns:  # nothing yet, or a plant that was started anew
             self._begin_anew()
             return first_ns
-        self._open.clear()
-        return max(first_ns, (self._closed + 1) * STEP_NS)
+        return max(first_ns, self._closed_ns)
 
     def take(self, samples: Samples) -> list[tuple[int, Array]]:
         """The quarter hours that these samples end: (end in ns, mean of each tag, NaN where there was none)."""
         column = np.array([self._column.get(name, -1) for name in samples.names], np.int64)[samples.tag]
-        ours = (column >= 0) & np.isfinite(samples.value) & (samples.quality < BAD)
-        column, value, time_ns = column[ours], samples.value[ours], samples.source_time_ns[ours]
+        ours = column >= 0
+        column, time_ns = column[ours], samples.source_time_ns[ours]
         if not len(column):
             return []
-        reached = np.full(len(self._column), -1, np.int64)
-        np.maximum.at(reached, column, time_ns)
-        told = np.sort(reached[reached >= 0])
-        reached_ns = int(told[(len(told) - 1) // 2])  # one clock that is wrong moves nothing
-        if self._newest_ns is not None and reached_ns < self._newest_ns - 4 * STEP_NS:
-            self._begin_anew()  # the plant was started anew
-        self._newest_ns = max(reached_ns, self._newest_ns or reached_ns)
-        number = time_ns // STEP_NS
-        for quarter in np.unique(number[time_ns < self._newest_ns + DAY_NS]).tolist():
-            if self._closed is not None and quarter <= self._closed:
-                continue
-            mine = number == quarter
-            sums, counts = self._open.setdefault(quarter, (np.zeros_like(self._last), np.zeros_like(self._last)))
-            sums += np.bincount(column[mine], value[mine], len(sums))
-            counts += np.bincount(column[mine], minlength=len(sums))
-        return self._ended()
+        value = np.where(samples.quality[ours] < BAD, samples.value[ours], np.nan)
+        now_ns = self._follow(column, time_ns)
+        order = np.lexsort((time_ns, column))
+        order = order[~self._off[column[order]]]
+        self._add(column[order], time_ns[order], value[order])
+        return self._ended(now_ns)
 
-    def _ended(self) -> list[tuple[int, Array]]:
-        assert self._newest_ns is not None
+    def _follow(self, column: NDArray[np.int64], time_ns: NDArray[np.int64]) -> int:
+        """The plant's time, after samples."""
+        newest_ns = np.full(len(self._column), LONG_AGO_NS)
+        np.maximum.at(newest_ns, column, time_ns)
+        tells = newest_ns > LONG_AGO_NS
+        now_ns = _middle(newest_ns[tells]) if self._now_ns is None else self._now_ns
+        self._told_ns[tells], self._off[tells] = newest_ns[tells], np.abs(newest_ns[tells] - now_ns) > CLOCK_NS
+        self._taken += len(column)
+        self._taken_at[tells] = self._taken
+        lives = self._taken - self._taken_at < SILENT * len(self._column)
+        lives &= self._off | (self._told_ns >= now_ns - CLOCK_NS)
+        off = lives & self._off
+        if 2 * off.sum() > lives.sum():
+            told_ns, jumped_ns = self._told_ns, _middle(self._told_ns[off])
+            if jumped_ns < now_ns:
+                self._begin_anew()
+                self._told_ns[off], self._taken_at[off] = told_ns[off], 0
+            now_ns, self._off = jumped_ns, off & (np.abs(told_ns - jumped_ns) > CLOCK_NS)
+        elif (lives & ~off).any():
+            now_ns = max(now_ns, _middle(self._told_ns[lives & ~off], upper=True))
+        self._now_ns = now_ns
+        return now_ns
+
+    def _add(self, column: NDArray[np.int64], time_ns: NDArray[np.int64], value: Array) -> None:
+        """Values until the next ones; samples in order of tag and time."""
+        is_new = time_ns > self._last_ns[column]
+        column, time_ns, value = column[is_new], time_ns[is_new], value[is_new]
+        if not len(column):
+            return
+        tells, first = np.unique(column, return_index=True)
+        self._hold(tells, self._value[tells], self._last_ns[tells], self._until_ns[tells], time_ns[first])
+        last = np.append(first[1:], len(column)) - 1
+        begin_ns, end_ns = np.maximum(time_ns, self._closed_ns), np.append(time_ns[1:], 0)
+        end_ns[last] = begin_ns[last]  # nobody knows yet how long these count
+        self._hold(column, value, time_ns, begin_ns, end_ns)
+        self._value[tells], self._last_ns[tells], self._until_ns[tells] = value[last], time_ns[last], begin_ns[last]
+
+    def _hold(
+        self,
+        column: NDArray[np.int64],
+        value: Array,
+        told_ns: NDArray[np.int64],
+        begin_ns: NDArray[np.int64],
+        end_ns: NDArray[np.int64],
+    ) -> None:
+        """Add values of tags up between two times, but no longer than they count after they were told."""
+        end_ns = np.minimum(end_ns, (told_ns // STEP_NS + 1 + HELD) * STEP_NS)
+        some = np.isfinite(value) & (end_ns > begin_ns)
+        column, value, begin_ns, end_ns = column[some], value[some], begin_ns[some], end_ns[some]
+        if not len(column):
+            return
+        for quarter in range(int(begin_ns.min()) // STEP_NS, (int(end_ns.max()) - 1) // STEP_NS + 1):
+            from_ns, to_ns = quarter * STEP_NS, (quarter + 1) * STEP_NS
+            for_ns = np.maximum(np.minimum(end_ns, to_ns) - np.maximum(begin_ns, from_ns), 0)
+            if not for_ns.any():
+                continue
+            sums, times = self._open.setdefault(quarter, (np.zeros_like(self._value), np.zeros_like(self._value)))
+            sums += np.bincount(column, value * for_ns, len(sums))
+            times += np.bincount(column, for_ns, len(times))
+
+    def _ended(self, now_ns: int) -> list[tuple[int, Array]]:
+        end_ns = (now_ns - GRACE_NS) // STEP_NS * STEP_NS
+        if end_ns <= self._closed_ns:
+            return []
+        every = np.arange(len(self._column))
+        self._hold(every, self._value, self._last_ns, self._until_ns, np.full(len(every), end_ns))
+        self._until_ns, self._closed_ns = np.maximum(self._until_ns, end_ns), end_ns
         found = []
-        for quarter in sorted(self._open):
-            if (quarter + 1) * STEP_NS + GRACE_NS > self._newest_ns:
-                break
-            sums, counts = self._open.pop(quarter)
-            passed = 1 if self._closed is None else quarter - self._closed
-            told = counts > 0
-            self._last[told] = sums[told] / counts[told]
-            self._age = np.where(told, 0, self._age + passed)
-            self._closed = quarter
-            found.append(((quarter + 1) * STEP_NS, np.where(self._age <= HELD, self._last, np.nan)))
+        for quarter in sorted(number for number in self._open if (number + 1) * STEP_NS <= end_ns):
+            sums, times = self._open.pop(quarter)
+            means = np.divide(sums, times, out=np.full(len(sums), np.nan), where=times > 0.0)
+            found.append(((quarter + 1) * STEP_NS, means))
         return found
+
+
+def _middle(time_ns: NDArray[np.int64], *, upper: bool = False) -> int:
+    """The median, of two the earlier or the later one."""
+    return int(np.sort(time_ns)[(len(time_ns) - 1 + upper) // 2])
 
 
 class DemandWorker:

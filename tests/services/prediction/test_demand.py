@@ -139,7 +139,7 @@ def test_bad_samples_late_ones_and_a_clock_far_ahead_are_not_in_a_mean():
     np.testing.assert_array_equal(means, [10.0, np.nan])
     assert quarters.take(Samples.from_rows([("a", BEGIN_NS + 3 * MINUTE_NS, 99.0, 0)])) == []
     ((_, means),) = quarters.take(Samples.from_rows([("a", BEGIN_NS + 31 * MINUTE_NS, 40.0, 0)]))
-    np.testing.assert_array_equal(means, [30.0, np.nan])
+    np.testing.assert_array_equal(means, [(10.0 + 14 * 30.0) / 15, np.nan])  # the first minute is as it was before
 
 
 def test_a_silent_tag_keeps_its_mean_for_an_hour_and_a_plant_that_began_anew_is_followed():
@@ -153,3 +153,79 @@ def test_a_silent_tag_keeps_its_mean_for_an_hour_and_a_plant_that_began_anew_is_
     assert quarters.take(Samples.from_rows([("a", BEGIN_NS, 5.0, 0)])) == []
     ((end_ns, means),) = quarters.take(Samples.from_rows([("a", BEGIN_NS + 16 * MINUTE_NS, 5.0, 0)]))
     assert (end_ns, means[0]) == (BEGIN_NS + STEP_NS, 5.0)
+
+
+def test_means_are_by_time_whenever_a_meter_tells():
+    quarters = Quarters(("a", "b", "c"))
+    rows = [("a", BEGIN_NS + k * MINUTE_NS, float(k < 12), 0) for k in range(16)]  # each minute
+    rows += [("b", BEGIN_NS + k * MINUTE_NS, value, 0) for k, value in ((0, 1.0), (12, 0.0))]  # what changes
+    rows += [("c", BEGIN_NS + k * NS_PER_S, 1.0, 0) for k in range(0, 720)]  # each second, then the change
+    rows += [("c", BEGIN_NS + 12 * MINUTE_NS, 0.0, 0)]
+    rows.sort(key=lambda row: row[1])
+    assert quarters.take(Samples.from_rows(rows)) == []
+    later = Samples.from_rows([(tag, BEGIN_NS + 16 * MINUTE_NS, 0.0, 0) for tag in ("a", "c")])
+    ((_, means),) = quarters.take(later)
+    np.testing.assert_allclose(means, 12 / 15, rtol=1e-12)
+
+
+def test_what_a_sensor_that_fails_does_not_tell_is_in_no_mean():
+    quarters = Quarters(("a",))
+    rows = [(0, 6.0, 0), (5, np.nan, BAD), (7, 1.0, 0), (16, 1.0, 0)]
+    ((_, means),) = quarters.take(Samples.from_rows([("a", BEGIN_NS + k * MINUTE_NS, *told) for k, *told in rows]))
+    np.testing.assert_allclose(means, (5 * 6.0 + 8 * 1.0) / 13, rtol=1e-12)
+
+
+def mean_of(told, begin_ns, end_ns):
+    """By a plainer program: values of one tag, (time, value) in order, second by second."""
+    seconds = np.arange(begin_ns, end_ns, NS_PER_S)
+    row = np.searchsorted([time_ns for time_ns, _ in told], seconds, "right") - 1
+    known = row >= 0
+    return np.mean([told[k][1] for k in row[known].tolist()]) if known.any() else np.nan
+
+
+@pytest.mark.parametrize("batches", [1, 7, 400])
+def test_means_are_those_of_a_plainer_program_however_samples_are_cut_into_batches(batches):
+    rng, tags = np.random.default_rng(3), ("a", "b", "c", "d")
+    told = {}
+    for tag, every_s in zip(tags, (10, 60, 400, 1500), strict=True):
+        times_s = np.unique(np.cumsum(rng.integers(1, 2 * every_s, 4 * 7200 // every_s)))
+        told[tag] = [(BEGIN_NS + int(s) * NS_PER_S, float(rng.normal())) for s in times_s if s < 14_400]
+    rows = sorted((time_ns, tag, value) for tag, some in told.items() for time_ns, value in some)
+    quarters, found = Quarters(tags), []
+    for some in np.array_split(np.arange(len(rows)), batches):
+        found += quarters.take(Samples.from_rows([(rows[k][1], rows[k][0], rows[k][2], 0) for k in some]))
+    assert len(found) >= 14
+    for end_ns, means in found:
+        np.testing.assert_allclose(means, [mean_of(told[tag], end_ns - STEP_NS, end_ns) for tag in tags], rtol=1e-9)
+
+
+def test_a_meter_whose_clock_is_hours_ahead_neither_stops_the_others_nor_counts():
+    quarters, ended = Quarters(("a", "b", "c", "ahead")), []
+    for k in range(60):
+        row = [(tag, BEGIN_NS + k * MINUTE_NS, 4.0, 0) for tag in ("a", "b", "c")]
+        ended += quarters.take(Samples.from_rows(row))
+        if k >= 20:  # in batches of its own
+            ended += quarters.take(Samples.from_rows([("ahead", BEGIN_NS + (k + 300) * MINUTE_NS, 9.0, 0)]))
+    assert [end_ns for end_ns, _ in ended] == [BEGIN_NS + k * STEP_NS for k in (1, 2, 3)]
+    for _, means in ended:
+        np.testing.assert_array_equal(means, [4.0, 4.0, 4.0, np.nan])
+
+
+@pytest.mark.parametrize("silent", [1, 3])
+def test_meters_that_fall_silent_hold_the_others_back_for_a_while_at_most(silent):
+    tags = ("a", "b", "c", "d")
+    quarters, ended = Quarters(tags), []
+    for k in range(120):
+        some = tags if k < 20 else tags[silent:]
+        ended += quarters.take(Samples.from_rows([(tag, BEGIN_NS + k * MINUTE_NS, 4.0, 0) for tag in some]))
+    assert [end_ns for end_ns, _ in ended] == [BEGIN_NS + k * STEP_NS for k in range(1, 8)]
+
+
+def test_a_plant_that_was_away_for_a_day_goes_on_where_it_is():
+    tags = ("a", "b", "c")
+    quarters, ended = Quarters(tags), []
+    for k in (*range(20), *range(1440, 1460)):
+        for tag in tags:
+            ended += quarters.take(Samples.from_rows([(tag, BEGIN_NS + k * MINUTE_NS, float(k < 20), 0)]))
+    away = [(round((end_ns - BEGIN_NS) / STEP_NS), means.tolist()) for end_ns, means in ended]
+    assert away == [(k, [1.0] * 3) for k in range(1, 7)] + [(97, [0.0] * 3)]
