@@ -15,6 +15,7 @@ from uem.hardware_adapters.spool import Spool
 from uem.services import standalone
 from uem.services.metrics import Metrics
 from uem.services.twin import late
+from uem.services.twin.worker import Worker
 from uem.territories.load import load
 from uem.twin_core.plant.territory import Territory
 
@@ -44,6 +45,7 @@ class LivePlant:
         self.link = gateway.links[0]
         self.shift_s = 0.0  # of the plant's clock
         self.states = []
+        self.revised_ticks = []  # of the last state before each time that the twin was estimated again
         self._rng = np.random.default_rng(1)
 
     def row(self, **changes):
@@ -88,6 +90,10 @@ class LivePlant:
         samples = [sample for family in self._metrics.collect() for sample in family.samples]
         return sum(sample.value for sample in samples if sample.name == "uem_twin_estimated_again_total")
 
+    def estimate(self, state):
+        """Which of the estimates of the twin a state is of: each one counts what was again, with what came late."""
+        return sum(tick < state.tick for tick in self.revised_ticks)
+
     async def watch(self):
         """Note every state of the twin."""
         async for state in self.client.watch(["washer"]):
@@ -109,6 +115,15 @@ async def live_plant(folder, pki, monkeypatch):
         client = await stack.enter_async_context(Client(serving.address))
         stop = asyncio.Event()
         plant = LivePlant(made, server, gateway, client, metrics)
+        estimate_again = Worker._estimate_again
+
+        async def noted(worker, old, *rest):
+            done = await estimate_again(worker, old, *rest)
+            if done and old.snapshot is not None:
+                plant.revised_ticks.append(old.snapshot.tick)
+            return done
+
+        monkeypatch.setattr(Worker, "_estimate_again", noted)
         tasks = [asyncio.create_task(gateway.run(stop)), asyncio.create_task(plant.watch())]
         try:
             while not plant.link.connected:  # noqa: ASYNC110
