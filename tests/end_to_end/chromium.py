@@ -72,11 +72,11 @@ def chromium(command, folder, size=SIZE):
         assert said, "chromium did not start"
         port = said.split("127.0.0.1:")[1].split("/")[0]
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        tabs = json.load(opener.open(f"http://127.0.0.1:{port}/json", timeout=20))
+        tabs = json.load(opener.open(f"http://127.0.0.1:{port}/json", timeout=60))
         yield next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 @asynccontextmanager

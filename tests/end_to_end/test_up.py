@@ -65,7 +65,7 @@ def compared(signals):
 
 
 def test_up_shows_a_twin_that_other_processes_can_ask(tmp_path):
-    with running_up(tmp_path, "--for", "25s") as (process, address):
+    with running_up(tmp_path) as (process, address):
         branch, washer = json.loads(uem("state", "--json", "--server", address))["assets"]
         assert (branch["asset"], washer["asset"]) == ("branch", "washer")
         measured = {s["name"]: s["value"] for s in branch["signals"]}
@@ -93,6 +93,7 @@ def test_up_shows_a_twin_that_other_processes_can_ask(tmp_path):
         assert stored
         assert stored == {time_ns: recording[time_ns] for time_ns in stored}
 
+        process.terminate()
         rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     assert "drained in" in rest

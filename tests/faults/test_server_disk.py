@@ -104,12 +104,12 @@ async def sender(server):
 
 async def is_well(sender):
     request = health_pb2.HealthCheckRequest(service="")
-    answer = await health_pb2_grpc.HealthStub(sender.channel).Check(request, timeout=10)
+    answer = await health_pb2_grpc.HealthStub(sender.channel).Check(request, timeout=60)
     return answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def wait_for_health(sender, well):
-    for _ in range(600):
+    for _ in range(1200):
         if await is_well(sender) == well:
             return
         await asyncio.sleep(0.05)

@@ -16,7 +16,7 @@ from uem.services.standalone import serving
 from uem.territories.load import load
 from uem.twin_core.measurements import NS_PER_S
 
-LONGEST_S = 2.0
+LONGEST_S = 60.0  # without an answer by then a call hangs
 TYPED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"}
 # Followed until the client leaves.
 FOLLOWED = {
@@ -40,10 +40,10 @@ async def methods(channel):
     """(path, request class, is the request streamed, is the response streamed) of all that reflection tells."""
     ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
     listing = [reflection_pb2.ServerReflectionRequest(list_services="")]
-    names = [s.name async for answer in ask(iter(listing), timeout=10) for s in answer.list_services_response.service]
+    names = [s.name async for answer in ask(iter(listing), timeout=60) for s in answer.list_services_response.service]
     pool = descriptor_pool.DescriptorPool()
     symbols = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in names]
-    async for answer in ask(iter(symbols), timeout=10):
+    async for answer in ask(iter(symbols), timeout=60):
         contents = answer.file_descriptor_response.file_descriptor_proto  # with all that it imports
         files = {file.name: file for file in map(descriptor_pb2.FileDescriptorProto.FromString, contents)}
         for file in list(files):
@@ -153,7 +153,7 @@ def requests(request, tag):
 async def answer(channel, path, data, streams_in, streams_out):
     """The name of the status of a call, and its details; a stream is read to its end or until it waits."""
     kind = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
-    call = getattr(channel, kind)(path)(iter([data]) if streams_in else data, timeout=60)
+    call = getattr(channel, kind)(path)(iter([data]) if streams_in else data, timeout=2 * LONGEST_S)
     try:
         async with asyncio.timeout(0.5 if path in FOLLOWED else LONGEST_S):
             if streams_out:

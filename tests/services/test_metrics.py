@@ -99,6 +99,6 @@ async def test_promtool_has_nothing_to_say(site, batch, samples):
     await site.ingest(batch("p", 1, samples(("branch/flow", 0, 1.0), ("branch/flow", 1, 1e9))))
     text = exposed(site.metrics)
     found = await asyncio.to_thread(
-        subprocess.run, [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=20
+        subprocess.run, [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60
     )
     assert (found.returncode, found.stdout + found.stderr) == (0, "")

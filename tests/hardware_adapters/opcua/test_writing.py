@@ -97,22 +97,26 @@ async def test_a_value_that_the_plant_changes_is_not_confirmed_and_what_it_reads
 async def test_a_write_without_an_answer_is_unknown_and_never_sent_twice(
     node_plant, node_certificates, node_tags, chaos, how
 ):
-    tags = writable(node_tags("Deaf")) + node_tags("Writes")
+    tags = writable(node_tags("Deaf")) + node_tags("Writes", sampling_ms=50.0)
     async with (
         node_plant() as plant,
         chaos(plant.endpoint) as line,
         OpcUaAdapter(line.endpoint, tags, node_certificates) as opened,
+        OpcUaAdapter(plant.endpoint, tags, node_certificates) as other,
     ):
-        writing_it = asyncio.create_task(opened.write({"Deaf": 1.0}, timeout_s=1.0 if how == "timeout" else 30.0))
+        writing_it = asyncio.create_task(opened.write({"Deaf": 1.0}, timeout_s=5.0 if how == "timeout" else 60.0))
+        async for batch in other.batches():
+            counts = [value for name, _, value, _ in batch.rows() if name == "Writes"]
+            if counts and counts[-1]:
+                break
         if how == "reset":
-            await asyncio.sleep(1.0)
             line.abort()
         (result,) = await writing_it
         assert result.outcome is WriteOutcome.UNKNOWN
         assert math.isnan(result.read)
         assert "before you try again" in result.text
-        async with OpcUaAdapter(plant.endpoint, tags, node_certificates) as other:
-            async for batch in other.batches():
+        async with OpcUaAdapter(plant.endpoint, tags, node_certificates) as afterwards:
+            async for batch in afterwards.batches():
                 counts = [value for name, _, value, _ in batch.rows() if name == "Writes"]
                 if counts:
                     break

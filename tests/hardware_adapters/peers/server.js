@@ -13,7 +13,7 @@
 //   Feed, Power       analog items with unit and range: degree Celsius, 0 to 120; kilowatt, 0 to 500
 //   Broken            BadSensorFailure with a value; Text: a string; Setpoint: writable
 //   Short, Switch, Single, Wait, Any, Row    writable: Int16, Boolean, Float, Duration, Number, an array of Double
-//   Clamped           takes every value and has at most 50; Deaf: answers a write after 5 s, and counts it in Writes
+//   Clamped           takes every value and has at most 50; Deaf: answers a write after 30 s, and counts it in Writes
 //   Add(a, b)         a method; Alarm: an exclusive limit alarm upon Setpoint
 "use strict";
 const path = require("path");
@@ -139,7 +139,7 @@ function build(space) {
   variable("Deaf", "Double", writable).bindVariable({
     timestamped_get: (callback) =>
       callback(null, new DataValue({ value: { dataType: DataType.Double, value: 0 }, sourceTimestamp: now })),
-    timestamped_set: (given, callback) => ((writes += 1), setTimeout(() => callback(null, StatusCodes.Good), 5000)),
+    timestamped_set: (given, callback) => ((writes += 1), setTimeout(() => callback(null, StatusCodes.Good), 30000)),
   }, true);
   const level = ns.addAnalogDataItem({
     componentOf: plant,

@@ -45,12 +45,12 @@ REGISTERS = [
 
 
 async def rows_of(adapter, count):
-    return {tag: (value, quality) for tag, _, value, quality in await collected(adapter, count, 30.0)}
+    return {tag: (value, quality) for tag, _, value, quality in await collected(adapter, count, 60.0)}
 
 
 async def test_registers_hold_what_instruments_show_and_what_has_no_value_is_bad():
     server = ModbusServer(Plant(name="p", protocol="modbus"), REGISTERS, **HERE)
-    async with server, ModbusAdapter(server.endpoint, REGISTERS, response_timeout_s=0.5, ask_silent_s=0.0) as adapter:
+    async with server, ModbusAdapter(server.endpoint, REGISTERS, response_timeout_s=2.0, ask_silent_s=0.0) as adapter:
         before = await rows_of(adapter, 3)
         assert {tag: quality for tag, (_, quality) in before.items()} == {
             "heat": BAD_SENSOR_FAILURE,
@@ -97,7 +97,7 @@ async def test_a_meter_tells_each_quantity_in_its_digits():
         for quantity in RECORDS
     ]
     server = MbusServer(Plant(name="p", protocol="mbus"), meters, **HERE)
-    async with server, MbusAdapter(server.endpoint, meters, response_timeout_s=0.3, ask_silent_s=0.0) as adapter:
+    async with server, MbusAdapter(server.endpoint, meters, response_timeout_s=2.0, ask_silent_s=0.0) as adapter:
         assert adapter.missing == {}  # records without a value are records
         assert {quality for _, quality in (await rows_of(adapter, 26)).values()} == {BAD_SENSOR_FAILURE}
         rows = [(b.tag.name, T, true[b.address.quantity], 0) for b in meters]
@@ -136,13 +136,13 @@ async def test_a_device_at_a_broker_tells_with_the_time_of_the_plant_and_when_as
             ]
             rows = [("power", T + 3 * SECOND, 5e3, 0), ("state", T + SECOND, 6.0, 0), ("state", T + 2 * SECOND, 5.0, 0)]
             await server.tell(rows)
-            assert await collected(first, 3, 30.0) == sorted(rows, key=lambda row: row[1])
+            assert await collected(first, 3, 60.0) == sorted(rows, key=lambda row: row[1])
             await server.tell([("power", T + 4 * SECOND, math.nan, BAD_SENSOR_FAILURE)])
-            (bad,) = await collected(first, 1, 30.0)
+            (bad,) = await collected(first, 1, 60.0)
             assert bad[3] == BAD_SENSOR_FAILURE
             await server.tell([("power", T + 5 * SECOND, 6e3, 0)])
         async with adapter() as second:  # who comes later is told what there is, with its time
-            assert await collected(second, 2, 30.0) == [
+            assert await collected(second, 2, 60.0) == [
                 ("state", T + 2 * SECOND, 5.0, 0),
                 ("power", T + 5 * SECOND, 6e3, 0),
             ]

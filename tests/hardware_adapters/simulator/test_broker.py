@@ -40,7 +40,7 @@ async def test_messages_reach_who_listens_as_long_as_he_does():
         await other.publish("a/x", b"1", 1)
         await other.publish("c", b"2", 0)
         await other.publish("b", large, 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             found = [await anext(reader.messages) for _ in range(2)]
     assert [(message.topic.value, message.payload) for message in found] == [("a/x", b"1"), ("b", large)]
 
@@ -53,7 +53,7 @@ async def test_last_words_are_those_of_who_does_not_say_goodbye():
         dying = aiomqtt.Client("127.0.0.1", broker.port, will=aiomqtt.Will("will/dead", b"x"))
         await dying.__aenter__()
         dying._client._sock_close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert (await anext(reader.messages)).topic.value == "will/dead"
 
 
@@ -79,10 +79,10 @@ async def test_who_sends_what_is_no_packet_is_disconnected_and_nobody_else(sent,
     async with Broker() as broker, aiomqtt.Client("127.0.0.1", broker.port) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
         writer.write(sent)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await reader.read() == answer
         writer.close()
         await client.subscribe("a")
         await client.publish("a", b"1", 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert (await anext(client.messages)).payload == b"1"

@@ -158,7 +158,7 @@ async def test_tags_are_listed_by_page_with_units_limits_and_counts(site, sample
     first = await site.history.ListTags(history_pb2.ListTagsRequest(page_size=2), timeout=60)
     assert [tag.name for tag in first.tags] == [FLOW, SUPPLY]
     rest = await site.history.ListTags(
-        history_pb2.ListTagsRequest(page_size=2, page_token=first.next_page_token), timeout=5
+        history_pb2.ListTagsRequest(page_size=2, page_token=first.next_page_token), timeout=60
     )
     assert ([tag.name for tag in rest.tags], rest.next_page_token) == ([POWER], "")
     flow, supply = first.tags

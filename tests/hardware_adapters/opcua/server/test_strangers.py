@@ -73,7 +73,7 @@ async def test_a_session_cannot_reach_the_subscription_of_another(shared_pki):
             handler = type("", (), {"datachange_notification": lambda _, node, value, data: seen.put_nowait(value)})()
             subscription = await its.create_subscription(20, handler)
             (item,) = await subscription.subscribe_data_change([its.get_node(ua.NodeId("P", 2))])
-            assert await asyncio.wait_for(seen.get(), 10) == 7.0
+            assert await asyncio.wait_for(seen.get(), 60) == 7.0
             number, session = subscription.subscription_id, other.uaclient.session
             invalid = ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)
             assert await session.delete_subscriptions([number]) == [invalid]
@@ -95,7 +95,7 @@ async def test_a_session_cannot_reach_the_subscription_of_another(shared_pki):
                 call = ua.CallMethodRequest(kinds, ua.NodeId(refresh), arguments)
                 assert not (await session.call([call]))[0].StatusCode.is_good()
             server.write([8.0], [0], 2)
-            assert await asyncio.wait_for(seen.get(), 10) == 8.0
+            assert await asyncio.wait_for(seen.get(), 60) == 8.0
             assert await its.uaclient.session.delete_subscriptions([number]) == [ua.StatusCode()]
 
 
