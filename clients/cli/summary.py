@@ -230,7 +230,8 @@ def _quality(state: State, measured: Sequence[int] | NDArray[np.intp]) -> Qualit
     good, uncertain = int(np.sum(severity == 0)), int(np.sum(severity == 1))
     ages = state.age_s[measured]
     known = ages[np.isfinite(ages)]
-    silent = int(np.sum(known > SILENT_S))
+    # The twin knows how often each of them usually tells: what it calls good is no more silent than usual.
+    silent = int(np.sum((ages > SILENT_S) & (severity[measured] > 0)))
     newest_s = float(known.min()) if len(known) else math.nan
     return Quality(good, uncertain, len(severity) - good - uncertain, silent, newest_s)
 

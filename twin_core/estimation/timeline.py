@@ -2,7 +2,8 @@
 
 A sample without a usable value (Bad quality, NaN) and a tag that stays silent leave no hole: the last usable value is
 held and its age grows. Quality is then UncertainLastUsableValue: at once after an unusable sample, and after
-`stale_ns` of silence (a server that reports by exception is silent while nothing changes).
+`stale_ns` of silence (a server that reports by exception is silent while nothing changes), or after `MISSED` of its
+usual intervals where that is longer: a meter that is read out each ten minutes is not dead after five.
 """
 
 import math
@@ -11,6 +12,8 @@ from collections import deque
 from typing import NamedTuple
 
 from uem.twin_core.measurements import UNCERTAIN_LAST_USABLE_VALUE, is_bad, is_good
+
+MISSED = 2.5  # usual intervals: one sample may be lost, not two in a row
 
 
 class Reading(NamedTuple):
@@ -24,12 +27,13 @@ class Reading(NamedTuple):
 class Timeline:
     """Readings of one tag in order of time. Times int64 ns."""
 
-    __slots__ = ("_intervals", "_readings", "_stale_ns", "_times", "_told_ns")
+    __slots__ = ("_fresh_ns", "_intervals", "_readings", "_stale_ns", "_times", "_told_ns")
 
     def __init__(self, stale_ns: int) -> None:
         self._stale_ns = stale_ns
         self._times: list[int] = []
         self._readings: list[Reading] = []
+        self._fresh_ns: list[int] = []  # how long each is good for, by what was known when it came
         self._intervals: deque[int] = deque(maxlen=4)
         self._told_ns: int | None = None  # when the plant says that the newest sample was
 
@@ -73,29 +77,34 @@ class Timeline:
         else:
             last = self._readings[-1]
             reading = Reading(last.value, UNCERTAIN_LAST_USABLE_VALUE, last.measured_ns)
+        usual_ns = self.usual_interval_ns or 0
         self._times.append(time_ns)
         self._readings.append(reading)
+        self._fresh_ns.append(max(self._stale_ns, round(MISSED * usual_ns)))
 
     def hold_until(self, time_ns: int) -> None:
         """Carry the last usable value forward to a newer time, since no sample came before; the next one is newer."""
         self._times.append(time_ns)
         self._readings.append(self._readings[-1])
+        self._fresh_ns.append(self._fresh_ns[-1])
 
     def at(self, time_ns: int) -> Reading:
         """The value on the straight line between the neighbours of a time; the last one beyond the newest."""
         right = bisect_left(self._times, time_ns)
         if right == len(self._times) or right == 0 or self._times[right] == time_ns:
-            return self._aged(self._readings[min(right, len(self._times) - 1)], time_ns)
+            at = min(right, len(self._times) - 1)
+            return self._aged(at, time_ns, self._readings[at])
         before, after = self._readings[right - 1], self._readings[right]
         weight = (time_ns - self._times[right - 1]) / (self._times[right] - self._times[right - 1])
         value = before.value + weight * (after.value - before.value)
         quality = after.quality if is_good(before.quality) else before.quality
-        return self._aged(Reading(value, quality, before.measured_ns), time_ns)
+        return self._aged(right - 1, time_ns, Reading(value, quality, before.measured_ns))
 
     def before(self, time_ns: int) -> Reading:
         """The newest value at or before a time, for a quantity that jumps."""
         right = bisect_right(self._times, time_ns)
-        return self._aged(self._readings[max(right - 1, 0)], time_ns)
+        at = max(right - 1, 0)
+        return self._aged(at, time_ns, self._readings[at])
 
     def samples(self, begin_ns: int, end_ns: int) -> list[Reading]:
         """The usable samples with begin < time <= end, in order."""
@@ -119,13 +128,13 @@ class Timeline:
         """Drop what lies before the newest point at or before a time."""
         keep = bisect_right(self._times, time_ns) - 1
         if keep > 0:
-            del self._times[:keep], self._readings[:keep]
+            del self._times[:keep], self._readings[:keep], self._fresh_ns[:keep]
 
     def keep_newest(self, count: int) -> None:
         """Drop all but the newest `count` points."""
-        del self._times[:-count], self._readings[:-count]
+        del self._times[:-count], self._readings[:-count], self._fresh_ns[:-count]
 
-    def _aged(self, reading: Reading, time_ns: int) -> Reading:
-        if is_good(reading.quality) and time_ns - reading.measured_ns > self._stale_ns:
+    def _aged(self, at: int, time_ns: int, reading: Reading) -> Reading:
+        if is_good(reading.quality) and time_ns - reading.measured_ns > self._fresh_ns[at]:
             return reading._replace(quality=UNCERTAIN_LAST_USABLE_VALUE)
         return reading

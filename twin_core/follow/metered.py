@@ -365,7 +365,8 @@ class MeteredFollower:
         """Whether enough is told for what is computed from all of it to be Good."""
 
         def is_recent(tag: str) -> bool:
-            return _is_recent(intake.before(tag, time_ns), time_ns, PATIENCE.stale_s)
+            reading = intake.before(tag, time_ns)
+            return is_good(reading.quality) or _is_recent(reading, time_ns, PATIENCE.stale_s)
 
         metered = {told.unit for told in self._demands}
         producers_w = {unit: abs(self._heat_w[unit]) for unit in self._tags_of if unit not in metered}

@@ -24,6 +24,7 @@ from uem.clients.records import (
     Source,
     State,
 )
+from uem.twin_core.measurements import UNCERTAIN_LAST_USABLE_VALUE
 
 CUSTOMERS = 120
 HEAT_W = {"wood": 4e6, "gas": 2.1e6, "fumes": 3e6, "idle": 2e4, "tank": -0.5e6}
@@ -149,11 +150,13 @@ def test_nothing_is_judged_as_long_as_no_uncertainty_is_known(valley, scene):
     assert "no sensor can be held against it yet" in "\n".join(drawn(scene))
 
 
-def test_a_sensor_that_says_nothing_for_five_minutes_is_silent(valley):
+def test_a_sensor_that_says_nothing_for_five_minutes_is_silent_unless_it_never_tells_more_often(valley):
     state, layout = valley
-    age_s = state.age_s.copy()
-    age_s[state.index("node/station-5/temperature")] = 301.0
-    found = NetworkReader(state.asset, layout).summary(replace(state, age_s=age_s))
+    age_s, quality = state.age_s.copy(), state.quality.copy()
+    for station in (5, 6):
+        age_s[state.index(f"node/station-{station}/temperature")] = 301.0
+    quality[state.index("node/station-5/temperature")] = UNCERTAIN_LAST_USABLE_VALUE
+    found = NetworkReader(state.asset, layout).summary(replace(state, age_s=age_s, quality=quality))
     assert (found.quality.silent, found.quality.age_s) == (1, 0.0)
 
 

@@ -8,6 +8,7 @@ from uem.twin_core.measurements import (
     GOOD,
     UNCERTAIN_LAST_USABLE_VALUE,
     UNCERTAIN_SENSOR_NOT_ACCURATE,
+    is_good,
 )
 
 
@@ -52,6 +53,24 @@ def test_a_held_value_stays_good_until_it_is_stale(line):
     assert line.at(140) == Reading(20.0, GOOD, 40)
     assert line.at(141) == Reading(20.0, UNCERTAIN_LAST_USABLE_VALUE, 40)
     assert line.before(300).quality == UNCERTAIN_LAST_USABLE_VALUE
+
+
+def test_a_meter_that_is_read_out_rarely_is_stale_when_two_of_its_readings_are_missing():
+    line = Timeline(stale_ns=100)
+    line.append(0, 1.0, GOOD)
+    assert not is_good(line.before(101).quality)  # nobody knows yet that it tells so rarely
+    line.append(200, 2.0, GOOD)
+    line.hold_until(650)
+    assert line.before(700) == Reading(2.0, GOOD, 200)
+    assert line.before(701) == line.at(701) == Reading(2.0, UNCERTAIN_LAST_USABLE_VALUE, 200)
+
+
+def test_what_came_later_does_not_change_how_old_a_value_was():
+    line = Timeline(stale_ns=100)
+    line.append(0, 1.0, GOOD)
+    before = line.before(150)
+    line.append(200, 2.0, GOOD)
+    assert line.before(150) == before == Reading(1.0, UNCERTAIN_LAST_USABLE_VALUE, 0)
 
 
 def test_a_hold_changes_nothing_of_what_was_read_before(line):

@@ -223,6 +223,15 @@ def test_a_dead_meter_makes_its_station_uncertain_which_takes_its_part_of_what_t
     assert before.standard_deviation[k] < 0.5 * sd_w.mean()
 
 
+def test_meters_and_boilers_that_are_read_each_ten_minutes_are_not_dead_in_between(recorded):
+    slow = {*meters("school-01"), SENSORS["unit/wood-1/outlet_temperature"]}
+    told = [[r for r in rows if r[0] not in slow or k % 10 == 0] for k, rows in enumerate(recorded[0][:90])]
+    twin, snapshots = followed(told)
+    quality = [qualities(twin, snapshot) for snapshot in snapshots[70:]]
+    for name in ("unit/school-01/heat", "unit/wood-1/heat", "node/plant/temperature/twin"):
+        assert {each[name] for each in quality} == {GOOD}, name
+
+
 def test_a_meter_and_a_thermometer_outside_that_never_speak_keep_it_from_nothing(recorded):
     told, true = recorded
     dead = [*meters("residence-01"), "outdoor/temperature"]
