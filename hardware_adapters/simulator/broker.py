@@ -1,7 +1,7 @@
 """A small MQTT broker, so that a simulated plant needs no other program: MQTT 3.1.1, as far as plants and gateways go.
 
 Messages reach who listens at most once (QoS 0), over TCP without a loss. Nothing is retained, and no session outlives
-its connection. Numbers in brackets are sections of the standard.
+its connection. What clients can make it hold is bounded. Numbers in brackets are sections of the standard.
 """
 
 import asyncio
@@ -14,7 +14,12 @@ CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PIN
     *range(8, 15),
 )
 MOST_BYTES = 1 << 20  # of a packet
-MOST_WAITING_BYTES = 16 << 20  # for one client, who is too slow then
+MOST_WAITING_BYTES = 4 << 20  # for one client, who is too slow then
+MOST_CLIENTS = 64  # a plant and its gateways are a handful; one more is disconnected at once
+MOST_FILTERS = 10_000  # of one client
+CONNECT_S = 10.0  # to say who it is
+PATIENCE = 1.5  # keep-alive times without a whole packet (3.1.2.10)
+GOODBYE_S = 2.0  # at the end, for what was not sent yet
 
 
 class Malformed(Exception):
@@ -46,23 +51,32 @@ class Broker:
         self._server.close()
         for client in self._clients:
             client.writer.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GOODBYE_S)
+        for client in self._clients:  # who takes nothing
+            client.writer.transport.abort()
         await asyncio.gather(*self._tasks)
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client, task = _Client(writer), asyncio.current_task()
         assert task is not None
+        if len(self._clients) >= MOST_CLIENTS:
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         self._clients.add(client)
-        with suppress(asyncio.IncompleteReadError, OSError, Malformed):
-            kind, flags, body = await _packet(reader)
+        with suppress(asyncio.IncompleteReadError, OSError, Malformed):  # a timeout is an OSError
+            async with asyncio.timeout(CONNECT_S):
+                kind, flags, body = await _packet(reader)
             if kind != CONNECT:
                 raise Malformed(kind)
             client.connect(body)
             while kind != DISCONNECT:
-                kind, flags, body = await _packet(reader)
-                self._take(client, kind, flags, body)
-                await writer.drain()
+                async with asyncio.timeout(client.patience_s):
+                    kind, flags, body = await _packet(reader)
+                    self._take(client, kind, flags, body)
+                    await writer.drain()
             client.will = None  # who says goodbye has no last words (3.14.4)
         self._clients.discard(client)
         self._tasks.discard(task)
@@ -74,15 +88,19 @@ class Broker:
         """A packet of a client that is connected."""
         if kind == PUBLISH:
             qos, (topic, rest) = flags >> 1 & 3, _string(body)
-            if qos > 1 or not topic:
+            if qos > 1 or not topic or b"+" in topic or b"#" in topic or len(rest) < 2 * qos:
                 raise Malformed(kind)
             if qos:
                 client.send(PUBACK, rest[:2])
                 rest = rest[2:]
             self._pass_on(topic, rest)
+        elif kind in (SUBSCRIBE, UNSUBSCRIBE) and flags != 2:  # (3.8.1)
+            raise Malformed(kind)
         elif kind == SUBSCRIBE:
             filters = [*_filters(body[2:], with_qos=True)]
             client.filters.update(filters)
+            if not filters or len(client.filters) > MOST_FILTERS:
+                raise Malformed(kind)
             client.send(SUBACK, body[:2] + bytes(len(filters)))
         elif kind == UNSUBSCRIBE:
             client.filters.difference_update(_filters(body[2:], with_qos=False))
@@ -106,6 +124,7 @@ class _Client:
         self.writer = writer
         self.filters: set[bytes] = set()
         self.will: tuple[bytes, bytes] | None = None
+        self.patience_s: float | None = None  # with it between two packets; None where it asked for no keep-alive
 
     def connect(self, body: bytes) -> None:
         """Its first packet (3.1); users and passwords are not asked for."""
@@ -115,7 +134,8 @@ class _Client:
         if protocol != b"MQTT" or rest[0] != 4:
             self.send(CONNACK, b"\x00\x01")  # another version of the protocol
             raise Malformed(protocol)
-        flags = rest[1]
+        flags, keep_alive_s = rest[1], int.from_bytes(rest[2:4], "big")
+        self.patience_s = PATIENCE * keep_alive_s or None
         _, rest = _string(rest[4:])  # its name
         if flags & 0x04:
             topic, rest = _string(rest)
@@ -169,5 +189,7 @@ def _string(body: bytes) -> tuple[bytes, bytes]:
 def _filters(body: bytes, *, with_qos: bool) -> Iterator[bytes]:
     while body:
         found, body = _string(body)
+        if not found or len(body) < with_qos:
+            raise Malformed(body)
         body = body[with_qos:]
         yield found

@@ -1,10 +1,12 @@
 """The broker of simulated plants, by the client that everybody uses and by bytes that none would send."""
 
 import asyncio
+import time
 
 import aiomqtt
 import pytest
 
+from uem.hardware_adapters.simulator import broker as simulated
 from uem.hardware_adapters.simulator.broker import MOST_BYTES, Broker, matches
 
 
@@ -72,6 +74,12 @@ CONNECT = bytes.fromhex("100c 0004 4d515454 04 02 003c 0000".replace(" ", ""))
         (CONNECT + b"\x30\xff\xff\xff\xff\x01", b"\x20\x02\x00\x00"),  # a length of five bytes
         (CONNECT + b"\x30\xff\xff\xff\x7f", b"\x20\x02\x00\x00"),  # longer than MOST_BYTES
         (CONNECT + CONNECT, b"\x20\x02\x00\x00"),
+        (CONNECT + b"\x30\x03\x00\x01#", b"\x20\x02\x00\x00"),  # to all topics at once
+        (CONNECT + b"\x32\x03\x00\x01a", b"\x20\x02\x00\x00"),  # QoS 1 without a number to acknowledge
+        (CONNECT + b"\x80\x06\x00\x01\x00\x01a\x00", b"\x20\x02\x00\x00"),  # flags that it must not have
+        (CONNECT + b"\x82\x02\x00\x01", b"\x20\x02\x00\x00"),  # to nothing
+        (CONNECT + b"\x82\x05\x00\x01\x00\x00\x00", b"\x20\x02\x00\x00"),  # to an empty filter
+        (CONNECT + b"\x82\x05\x00\x01\x00\x01a", b"\x20\x02\x00\x00"),  # a filter without its QoS
     ],
 )
 async def test_who_sends_what_is_no_packet_is_disconnected_and_nobody_else(sent, answer):
@@ -86,3 +94,82 @@ async def test_who_sends_what_is_no_packet_is_disconnected_and_nobody_else(sent,
         await client.publish("a", b"1", 1)
         async with asyncio.timeout(60):
             assert (await anext(client.messages)).payload == b"1"
+
+
+async def _connected(broker, sent=CONNECT):
+    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+    writer.write(sent)
+    return reader, writer
+
+
+async def _is_let_go(reader):
+    """Whether the connection ends within seconds."""
+    async with asyncio.timeout(30):
+        try:
+            while await reader.read(1 << 16):
+                pass
+        except ConnectionError:
+            pass
+    return True
+
+
+async def test_who_connects_and_says_nothing_or_sends_a_packet_for_ever_is_let_go(monkeypatch):
+    monkeypatch.setattr(simulated, "CONNECT_S", 0.2)
+    impatient = CONNECT[:11] + b"\x01" + CONNECT[12:]  # keep-alive: 1 s
+    async with Broker() as broker:
+        mute, drips = await _connected(broker, b""), await _connected(broker, impatient + b"\x30\xff\xff\x3f\x00\x01a")
+        patient = await _connected(broker)  # it asked for 60 s
+        assert await _is_let_go(mute[0])
+        assert await _is_let_go(drips[0])
+        assert await patient[0].read(4) == b"\x20\x02\x00\x00"
+        assert not patient[0].at_eof()
+        for _, writer in (mute, drips, patient):
+            writer.close()
+
+
+async def test_one_client_more_than_it_serves_is_let_go_and_the_others_stay(monkeypatch):
+    monkeypatch.setattr(simulated, "MOST_CLIENTS", 3)
+    async with Broker() as broker:
+        served = [await _connected(broker) for _ in range(3)]
+        for reader, _ in served:
+            assert await reader.read(4) == b"\x20\x02\x00\x00"
+        surplus = await _connected(broker)
+        assert await _is_let_go(surplus[0])
+        served[0][1].write(b"\xc0\x00")
+        assert await served[0][0].read(2) == b"\xd0\x00"
+        served[0][1].close()
+        surplus[1].close()
+        async with asyncio.timeout(30):
+            while True:  # there is room for another one
+                reader, writer = await _connected(broker)
+                served.append((reader, writer))
+                try:
+                    if await reader.read(4) == b"\x20\x02\x00\x00":
+                        break
+                except ConnectionError:
+                    await asyncio.sleep(0.01)
+        for _, writer in served:
+            writer.close()
+
+
+async def test_filters_of_a_client_are_bounded(monkeypatch):
+    monkeypatch.setattr(simulated, "MOST_FILTERS", 2)
+    three = b"".join(b"\x00\x01" + name + b"\x00" for name in (b"a", b"b", b"c"))
+    async with Broker() as broker:
+        reader, writer = await _connected(broker, CONNECT + b"\x82\x0e\x00\x01" + three)
+        assert await _is_let_go(reader)
+        writer.close()
+
+
+async def test_it_ends_though_somebody_takes_nothing_of_what_waits_for_him(monkeypatch):
+    monkeypatch.setattr(simulated, "GOODBYE_S", 0.1)
+    async with Broker() as broker, aiomqtt.Client("127.0.0.1", broker.port) as sender:
+        reader, writer = await _connected(broker, CONNECT + b"\x82\x06\x00\x01\x00\x01#\x00")
+        assert await reader.readexactly(9) == b"\x20\x02\x00\x00" + b"\x90\x03\x00\x01\x00"
+        writer.transport.pause_reading()
+        large = bytes(1 << 19)
+        for _ in range(12):  # more than sockets hold, less than MOST_WAITING_BYTES beside that
+            await sender.publish("a", large, 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 20.0
+    writer.close()
