@@ -77,7 +77,10 @@ class NetworkSummary:
 
 @dataclass(frozen=True, slots=True)
 class FactorySummary:
-    """A factory now: its machines by what they do, `down` by name."""
+    """A factory now: its machines by what they do, `down` by name.
+
+    `output_per_s` is NaN as long as the twin is not sure of it and has counted no more than a part.
+    """
 
     running: int
     waiting: int
@@ -177,12 +180,21 @@ def factory_summary(state: State) -> FactorySummary:
         off=off,
         down=down,
         unknown=unknown,
-        output_per_s=value("output"),
+        output_per_s=_output(state),
         power_w=value("power"),
         heat_w=math.fsum(heats) if heats else math.nan,
         is_parted=value("parted") == 1.0,
         quality=replace(_quality(state, _measured(state.asset)), silent=0),  # states and counters tell of changes only
     )
+
+
+def _output(state: State) -> float:
+    """Good parts per second; NaN where they are Uncertain and no more than a standard deviation."""
+    k = next((k for k, signal in enumerate(state.asset.signals) if signal.name == "output"), None)
+    if k is None:
+        return math.nan
+    value, is_good = float(state.value[k]), _severity(state)[k] == 0
+    return value if is_good or value > state.standard_deviation[k] else math.nan
 
 
 def _pairs(asset: Asset) -> NDArray[np.intp]:

@@ -331,7 +331,8 @@ class FactoryFollower:
             everything.own(f"order/{order.name}/left", self._shadow.order_left(order.name), 1.0)
         power_w = float(self._step_j.sum()) / self._span_s if self._span_s else float(self._shadow.power_w().sum())
         everything.own("power", power_w, max(map(self._meter_class, machines)) * power_w)
-        everything.own("output", self._output(intake, time_ns), 1.0 / self.forecast_step_s)
+        counts = self._times.total_s >= self.forecast_step_s
+        everything.own("output", self._output(intake, time_ns), 1.0 / self._counted_s, settled=counts)
         for k, stream in enumerate(self.site.heat):
             heat_w = float(self._heat_j[k]) / self._span_s if self._span_s else 0.0
             everything.own(f"heat/{stream.name}", heat_w, METER_CLASS * heat_w)
@@ -460,19 +461,24 @@ class FactoryFollower:
     def _counts_output(self) -> bool:
         return all(name in self._tags and self._tags[name].good_tag for name in self._last_machines())
 
+    @property
+    def _counted_s(self) -> float:
+        """For how long of the last forecast step parts were counted: less at the beginning."""
+        return min(max(self._times.total_s, self.step_s), self.forecast_step_s)
+
     def _output(self, intake: Intake, time_ns: int) -> float:
         """Good parts per second of the last machines over the last forecast step, as far as they are counted."""
-        begin_ns = time_ns - round(self.forecast_step_s * NS_PER_S)
+        begin_ns = time_ns - round(self._counted_s * NS_PER_S)
         parts = 0.0
         for name in self._last_machines():
             tag = self._tags[name].good_tag if name in self._tags else ""
             if tag:
                 parts += intake.before(tag, time_ns).value - _before(intake, tag, begin_ns, time_ns)
-        return max(parts, 0.0) / self.forecast_step_s
+        return max(parts, 0.0) / self._counted_s
 
 
 def _before(intake: Intake, tag: str, begin_ns: int, time_ns: int) -> float:
-    """A counter at a time before; what it began with, where it was not known then."""
+    """A counter at a time before; as it is now, where it was not known then."""
     value = intake.before(tag, begin_ns).value
     return value if math.isfinite(value) else intake.before(tag, time_ns).value
 

@@ -24,6 +24,12 @@ export function doing(asset, signal) {
   return { text: word(name), kind: KINDS[name] ?? "waits" };
 }
 
+/** Good parts per hour; undefined while the twin is not sure and has counted no more than a part. Pure. */
+export function partsPerHour(asset) {
+  const found = reading(asset, "output");
+  return found && (found.quality === "good" || found.value > found.sd) ? 3600 * found.value : undefined;
+}
+
 export class Factories {
   /** `open(asset)` when the name of a factory is clicked, `choose(asset, signal)` when something of it is. */
   constructor(parent, open, choose) {
@@ -65,7 +71,7 @@ export class Factories {
     for (const card of this.cards) {
       const here = asset(card.asset);
       if (!here || !Number.isFinite(here.plantMs)) continue;
-      for (const { name, figure } of card.shown) say(figure, name === "output" ? `${number(3600 * value(here, name))}/h` : power(value(here, name)));
+      for (const { name, figure } of card.shown) say(figure, name === "output" ? `${number(partsPerHour(here))}/h` : power(value(here, name)));
       const count = { runs: 0, waits: 0, off: 0, down: 0, unknown: 0 };
       for (const machine of card.made) {
         const { text: state, kind } = doing(here, machine.state);

@@ -24,7 +24,7 @@ from uem.clients.records import (
     Source,
     State,
 )
-from uem.twin_core.measurements import UNCERTAIN_LAST_USABLE_VALUE
+from uem.twin_core.measurements import GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE_VALUE
 
 CUSTOMERS = 120
 HEAT_W = {"wood": 4e6, "gas": 2.1e6, "fumes": 3e6, "idle": 2e4, "tank": -0.5e6}
@@ -167,6 +167,19 @@ def test_machines_of_a_factory_are_counted_by_what_they_do(works):
     assert found.quality.silent == 0  # a counter that stands is not silent
     unknown = factory_summary(replace(works, value=np.full(len(works.value), NAN)))
     assert (unknown.running, unknown.waiting, unknown.unknown) == (0, 0, 5)
+
+
+def test_what_a_factory_makes_is_told_when_more_than_one_part_was_counted_or_none_for_long(works):
+    def output(parts, quality):
+        at, counted_s = works.index("output"), 60.0
+        value, sigma, qualities = (a.copy() for a in (works.value, works.standard_deviation, works.quality))
+        value[at], sigma[at], qualities[at] = parts / counted_s, 1.0 / counted_s, quality
+        return factory_summary(replace(works, value=value, standard_deviation=sigma, quality=qualities)).output_per_s
+
+    assert output(0, GOOD) == 0.0
+    assert math.isnan(output(0, UNCERTAIN))
+    assert math.isnan(output(1, UNCERTAIN))
+    assert output(2, UNCERTAIN) == pytest.approx(2 / 60.0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60)])

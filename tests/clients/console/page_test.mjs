@@ -15,7 +15,7 @@ const { arrange, groups, settle, spotAt } = await load("scene.js");
 const { quantities, summary, firstSignal } = await load("things.js");
 const { deviations, findings } = await load("alarms.js");
 const { search } = await load("table.js");
-const { doing, machines } = await load("factories.js");
+const { doing, machines, partsPerHour } = await load("factories.js");
 const { LANGUAGES } = await load("words.js");
 
 const file = (name) => {
@@ -215,6 +215,13 @@ test("what wants to be looked at is found in the states", () => {
   assert.deepEqual(search([asset], "Q temp", false), [{ asset: "ring", name: "node/q/temperature/twin" }]);
   assert.deepEqual(search([asset], "ring", true).map(({ name }) => name), ["node/t/temperature"]);
   assert.deepEqual([machines(asset)[0].name, doing(asset, "machine/press/state").kind], ["press", "down"]);
+});
+
+test("what a factory makes is told when more than one part was counted, or none for long", () => {
+  const made = (parts, quality) => partsPerHour({
+    index: new Map([["output", 0]]), signals: [{ name: "output" }], value: [parts / 60], sd: [1 / 60], quality: [quality], plantMs: 0, measuredMs: [0],
+  });
+  assert.deepEqual([made(0, 0), made(0, 0x40000000), made(1, 0x40000000), made(2, 0x40000000)], [0, undefined, undefined, 120]);
 });
 
 test("colours follow the temperature and the scale has whole steps", () => {

@@ -69,6 +69,20 @@ def test_states_parts_and_levels_are_those_of_the_plant_and_nothing_has_to_be_re
         assert value(twin, f"machine/{name}/good") == counted[-1]
 
 
+def test_output_is_of_the_time_that_was_counted_and_uncertain_until_that_is_a_whole_step():
+    rows, *_ = plant(TRUTH, seed=7, until_s=9000.0, begin_s=5400.0)
+    described = site(line(scrap=0.05))
+    twin, snapshots = follow(described, rows)
+    since_s = np.array([s.plant_time_ns - snapshots[0].plant_time_ns for s in snapshots]) / 1e9
+    output, k = columns(snapshots, twin, "output"), [s.name for s in twin.signals].index("output")
+    good = np.array([is_good(int(s.quality[k])) for s in snapshots])
+    np.testing.assert_array_equal(good, since_s >= described.forecast_step_s)
+    early = (since_s > 0.0) & ~good
+    made = columns(snapshots, twin, f"machine/{NAMES[-1]}/good")
+    np.testing.assert_allclose(output[early] * since_s[early], made[early] - made[0], atol=1e-9)
+    assert made[early][-1] > made[0]
+
+
 def test_energy_by_machine_is_that_of_the_states_seen(six_hours):
     _, plan, _, twin, snapshots = six_hours
     end_s = (snapshots[-1].plant_time_ns - EPOCH_NS) / 1e9
