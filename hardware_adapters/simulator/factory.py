@@ -29,6 +29,7 @@ from uem.twin_core.production.plan import STATES, FactoryPlan
 SCAN_S = 1.0  # of the controllers
 SETTLE_S = 14 * 86_400.0
 _PACKML = np.array([float(PACKML[state]) for state in STATES])
+_FAILED = [STATES.index(state) for state in ("down", "waiting_for_crew")]  # aborted and clearing in PackML
 _NEVER = deterministic(math.inf)
 
 
@@ -212,6 +213,11 @@ class FactoryTruth:
             **{f"factory/{self.name}/fuel/{furnace}": watts for furnace, watts in fuel},
             **{f"heat/{self.name}/{stream}/produced": watts for stream, watts in self.heat_w().items()},
         }
+
+    def failed(self) -> list[str]:
+        """Machines that stand by a fault, slot by slot, whether somebody works on them or not."""
+        shown = self._run.view["server"]["shown"][: len(self.plan.machines)]
+        return [self.plan.machines[m] for m in np.flatnonzero(np.isin(shown, _FAILED)).tolist()]
 
     def shown(self) -> dict[str, float]:
         """By tag, what controllers show now."""

@@ -27,6 +27,7 @@ BEGIN_K = 70.0 + ZERO_CELSIUS_K
 
 Row = tuple[str, int, float, int]  # tag, time, SI value, quality
 Told = Sequence[Row]  # of each tag in order of time
+Thing = tuple[str, str]  # network and unit, or factory and machine
 
 
 class Living:
@@ -98,6 +99,11 @@ class Living:
             yield from network.rows(self.time_ns)
         for factory in self.factories.values():
             yield from factory.rows(self.time_ns)
+
+    def failed(self) -> set[Thing]:
+        """Units that have tripped, machines that stand by a fault."""
+        units = {(name, unit) for name, truth in self.networks.items() for unit in truth.tripped}
+        return units | {(name, machine) for name, truth in self.factories.items() for machine in truth.failed()}
 
     async def run(self, tell: Callable[[Told], Awaitable[None]], since_s: float | None = None) -> None:
         """Once a second without end; what could not be done in time is done in one longer step.

@@ -16,6 +16,7 @@ from uem.hardware_adapters.metrics import counter, gauge, info, served
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.plant_time import PlantTime
 from uem.hardware_adapters.protocols import PROTOCOLS
+from uem.hardware_adapters.simulator.alarms import Watched, watched
 from uem.hardware_adapters.simulator.faults import Faults
 from uem.hardware_adapters.simulator.injecting import taking
 from uem.hardware_adapters.simulator.living import Living, Told
@@ -70,22 +71,25 @@ def prepare(
 
 
 def living_servers(
-    territory: Territory, certificates: CertificateStore, begun: PlantTime, *, host: str, port: int
+    territory: Territory, living: Living, certificates: CertificateStore, begun: PlantTime, *, host: str, port: int
 ) -> Iterator[Server]:
     """A server for each simulated plant, behind its protocol; ports count up from `port` unless it is 0.
 
     InvalidInput when the package of a protocol is missing.
     """
+    things = watched(territory, living)
     for plant in territory.plants:
         if plant.simulated:
             bindings = [binding for binding in territory.tags if binding.plant == plant.name]
-            yield _living_server(plant, bindings, certificates, begun, host=host, port=port)
+            its = things.get(plant.name, [])
+            yield _living_server(plant, bindings, its, certificates, begun, host=host, port=port)
             port += port > 0
 
 
 def _living_server(
     plant: Plant,
     bindings: Sequence[TagBinding],
+    things: Sequence[Watched],
     certificates: CertificateStore,
     begun: PlantTime,
     *,
@@ -108,7 +112,7 @@ def _living_server(
             from uem.hardware_adapters.simulator.mqtt import MqttServer
 
             return MqttServer(plant, bindings, begun.now_ns, host=host, port=port)
-    return PlantServer(plant, bindings, certificates, host=host, port=port, start_ns=begun.epoch_ns)
+    return PlantServer(plant, bindings, certificates, host=host, port=port, start_ns=begun.epoch_ns, watched=things)
 
 
 def trust_each_other(simulator: CertificateStore, gateway: CertificateStore) -> None:
@@ -158,7 +162,7 @@ async def _run(options: argparse.Namespace, territory: Territory, stop: asyncio.
         begun = PlantTime(living.time_ns, time.time_ns(), options.speed)
         begun.write(state)  # before anybody can ask a plant
         port = options.port + len(prepared) if options.port else 0
-        servers += living_servers(territory, certificates, begun, host=options.host, port=port)
+        servers += living_servers(territory, living, certificates, begun, host=options.host, port=port)
     if not servers:
         raise InvalidInput(f"territory {territory.name}: no plant has a recording to play or is simulated")
     async with AsyncExitStack() as stack:
@@ -173,7 +177,7 @@ async def _run(options: argparse.Namespace, territory: Territory, stop: asyncio.
             if living is not None:
                 faults = Faults(territory, living)
                 await stack.enter_async_context(taking(faults, state))
-                tell = partial(_tell, servers[len(prepared) :], faults)
+                tell = partial(_tell, servers[len(prepared) :], living, faults)
                 playing.append(group.create_task(living.run(tell, since_s)))
             await stop.wait()
             for task in playing:
@@ -188,11 +192,13 @@ def _begin_ns(territory: Territory, before: PlantTime | None) -> int:
     return epoch_ns + -((epoch_ns - now_ns) // NS_PER_S) * NS_PER_S  # whole seconds after the epoch
 
 
-async def _tell(servers: Sequence[Server], faults: Faults, rows: Told) -> None:
+async def _tell(servers: Sequence[Server], living: Living, faults: Faults, rows: Told) -> None:
     faults.expire()
-    told, silent = [*faults.told(rows)], faults.silent
+    told, silent, failed = [*faults.told(rows)], faults.silent, living.failed()
     for server in servers:
         await server.tell(told, silent)
+        if isinstance(server, PlantServer):
+            await server.warn(failed, living.time_ns, silent)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Collection, Sequence
 from typing import Self
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.server.conditions import Conditions
 from uem.hardware_adapters.opcua.server.server import AddressSpace, PointServer
-from uem.hardware_adapters.simulator.living import Told
+from uem.hardware_adapters.simulator.alarms import Watched
+from uem.hardware_adapters.simulator.living import Thing, Told
 from uem.hardware_adapters.simulator.recording import RecordedColumns, schedule
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.measurements import NS_PER_S
@@ -34,10 +37,12 @@ class PlantServer:
         host: str = "127.0.0.1",
         port: int = 0,
         start_ns: int | None = None,
+        watched: Sequence[Watched] = (),
     ) -> None:
         """Nothing is opened yet. `bindings` are the tags of this plant; `port` 0 takes a free one.
 
-        `start_ns` is the source time of nodes without a value: by default the epoch of the recording.
+        `start_ns` is the source time of nodes without a value: by default the epoch of the recording. A plant with
+        alarms raises one of each thing `watched` that fails.
 
         InvalidInput when the plant wants security policy None and `host` or `certificates` do not allow it.
         """
@@ -46,6 +51,12 @@ class PlantServer:
         self.rows_written = 0
         self.lag_s = 0.0
         self._address = (host, port)
+        self._watched = tuple(watched)
+        start_ns = plant.recording.epoch_ns if plant.recording else start_ns
+        self._conditions = None
+        if plant.alarms:
+            conditions = [each.condition for each in self._watched]
+            self._conditions = Conditions(conditions, f"urn:uem:plant:{plant.name}", start_ns or time.time_ns())
         self._server = PointServer(
             f"plant {plant.name}",
             self._make_nodes,
@@ -56,7 +67,8 @@ class PlantServer:
             policies=[plant.security_policy],
             samples=False,
             history_rows=HISTORY_ROWS,
-            start_ns=plant.recording.epoch_ns if plant.recording else start_ns,
+            start_ns=start_ns,
+            conditions=self._conditions,
         )
         self._scale = np.array([binding.scale for binding in self.bindings])
         self._offset = np.array([binding.offset for binding in self.bindings])
@@ -111,6 +123,11 @@ class PlantServer:
         raw = (values - self._offset[point]) / self._scale[point]
         self._server.write(raw, quality.astype(np.uint32), times.astype(np.int64), point)
         self.rows_written += 1
+
+    async def warn(self, failed: Collection[Thing], time_ns: int, silent: Collection[str] = ()) -> None:
+        """Raise the alarms of what has failed by `time_ns`, and end those of what has not, unless all is `silent`."""
+        if self._conditions is not None and not self._point.keys() <= set(silent):
+            await self._conditions.tell([each.thing in failed for each in self._watched], time_ns)
 
     async def _make_nodes(self, space: AddressSpace) -> None:
         """A Double per binding below Objects, with an object per step of its browse path."""

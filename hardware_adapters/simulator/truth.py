@@ -195,13 +195,23 @@ class NetworkTruth:
         self.time_s, self._is_settling = 0.0, False
         self._counted[:] = 0.0
 
+    @property
+    def able_to_trip(self) -> list[str]:
+        """Units that can."""
+        return [name for name, its in self.inputs.unit_commands.items() if not its.keys().isdisjoint(STOPS)]
+
+    @property
+    def tripped(self) -> list[str]:
+        """Units that have, and stand."""
+        return [*self._tripped]
+
     def trip(self, unit: str) -> None:
         """A unit stands until it is resumed; InvalidInput if there is none that can."""
         commands = self.inputs.unit_commands.get(unit, {})
         stopping = {name: float(commands[name][0]) for name in STOPS if name in commands}
         if not stopping:
-            able = [name for name, its in self.inputs.unit_commands.items() if not its.keys().isdisjoint(STOPS)]
-            raise InvalidInput(f"{unit!r} is no unit of {self.network.name} that can trip; they are {', '.join(able)}")
+            able = ", ".join(self.able_to_trip)
+            raise InvalidInput(f"{unit!r} is no unit of {self.network.name} that can trip; they are {able}")
         self._tripped.setdefault(unit, stopping)
 
     def resume(self, unit: str) -> None:

@@ -124,15 +124,18 @@ _OUTDOOR = _Measured("temperature", *_K, 223.15, 323.15, "outdoor/temperature")
 
 
 def plants(prefixes: Sequence[str], factories: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The plants, as tables of a territory file; boilers and heat meters of each district are apart."""
-    yield {"name": ENERGY_PLANT, "simulated": True}
+    """The plants, as tables of a territory file; boilers and heat meters of each district are apart.
+
+    What can fail is watched: the units, boilers among them, by the control system of the plant.
+    """
+    yield {"name": ENERGY_PLANT, "alarms": True, "simulated": True}
     yield {"name": STATIONS, "simulated": True}
     for prefix in prefixes:
         yield {"name": prefix + BOILERS, "protocol": "modbus", "simulated": True}
         yield {"name": prefix + METERS, "protocol": "mbus", "simulated": True}
     for factory in factories:
-        protocol = {"protocol": "mqtt"} if _is_remote(factory) else {}
-        yield {"name": factory["name"], **protocol, "simulated": True}
+        how: dict[str, Any] = {"protocol": "mqtt"} if _is_remote(factory) else {"alarms": True}
+        yield {"name": factory["name"], **how, "simulated": True}
 
 
 def rows(

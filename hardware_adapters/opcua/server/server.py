@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.policies import check
+from uem.hardware_adapters.opcua.server.conditions import Conditions
 from uem.hardware_adapters.opcua.server.history import RecentHistory, RecentRows
 from uem.hardware_adapters.opcua.server.monitoring import PointTable
 from uem.hardware_adapters.opcua.server.points import Points
@@ -166,6 +167,7 @@ class PointServer:
         samples: bool = True,
         history_rows: int = 0,
         start_ns: int | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         """Nothing is opened yet.
 
@@ -181,6 +183,7 @@ class PointServer:
             samples: whether the sampling intervals that clients ask for are kept; else each value written is offered.
             history_rows: how many of the newest rows HistoryRead can give.
             start_ns: source time of the values before the first are written; None is now.
+            conditions: alarms that it may raise; None: it knows of no such thing.
         """
         check(policies, host, allow_open=certificates.allow_insecure_loopback, who=name)
         self.name = name
@@ -193,6 +196,7 @@ class PointServer:
         self._samples = samples
         self._recent = RecentRows(history_rows) if history_rows else None
         self._start_ns = time.time_ns() if start_ns is None else start_ns
+        self._conditions = conditions
         self._server: Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -211,6 +215,8 @@ class PointServer:
             self.space = AddressSpace(server)
             await self._describe(self.space)
             self._install(server, self.space.points)
+            if self._conditions is not None:
+                await self._conditions.describe(server)
         try:
             await server.start()
         except OSError as error:

@@ -10,6 +10,7 @@ from uem.hardware_adapters.mbus.client import MbusAdapter
 from uem.hardware_adapters.modbus.client import ModbusAdapter
 from uem.hardware_adapters.mqtt.client import MqttAdapter
 from uem.hardware_adapters.mqtt.security import Credentials
+from uem.hardware_adapters.simulator.living import Living
 from uem.hardware_adapters.simulator.main import living_servers
 from uem.hardware_adapters.simulator.mbus import RECORDS, MbusServer
 from uem.hardware_adapters.simulator.modbus import ModbusServer
@@ -160,4 +161,4 @@ def test_a_package_that_is_missing_is_told_with_the_extra_that_brings_it(monkeyp
     plant = Plant(name="p", protocol="modbus", simulated=True)
     territory = Territory(name="t", plants=(plant,), simulation=simulation)
     with pytest.raises(InvalidInput, match=r"pip install 'uem\[modbus\]'"):
-        list(living_servers(territory, shared_pki.simulator, None, **HERE))
+        list(living_servers(territory, Living(territory), shared_pki.simulator, None, **HERE))

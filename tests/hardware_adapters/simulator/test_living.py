@@ -131,7 +131,7 @@ async def test_time_goes_on_at_its_speed_and_is_never_lost(valley):
 
 async def test_what_instruments_show_is_read_by_the_protocol_of_each_plant(valley, shared_pki, tmp_path):
     begun = PlantTime(EPOCH_NS, time.time_ns(), 1.0)
-    made = living_servers(VALLEE, shared_pki.simulator, begun, host="127.0.0.1", port=0)
+    made = living_servers(VALLEE, valley, shared_pki.simulator, begun, host="127.0.0.1", port=0)
     servers = {server.plant.name: server for server in made}
     assert [*servers] == [plant.name for plant in VALLEE.plants]
     valley.step(1.0)
