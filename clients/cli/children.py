@@ -13,7 +13,7 @@ from typing import Any
 from uem.clients.cli.logtail import LogTail
 from uem.clients.errors import ClientError
 
-READY_S = 120.0  # a machine that does much else takes long to import
+READY_S = 180.0  # bounds what hangs: a large plant on a busy machine takes a minute
 DRAIN_S = 20.0
 _LAST_WORDS_S = 2.0  # a process of its own that it left behind may hold the pipe open
 
