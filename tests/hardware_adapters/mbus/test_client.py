@@ -128,12 +128,12 @@ async def test_a_silent_meter_is_asked_seldom_so_that_the_others_do_not_wait_for
 
 async def test_a_plant_whose_meters_are_all_silent_is_lost_in_bounded_time():
     async with meters() as plant:
-        async with MbusAdapter(plant.endpoint, TAGS, response_timeout_s=0.5) as adapter:
+        async with MbusAdapter(plant.endpoint, TAGS, response_timeout_s=1.0) as adapter:
             plant.silent |= {1, 2}
-            with pytest.raises(AdapterError, match=r"no answer within 0\.5 s from meter 2"):
+            with pytest.raises(AdapterError, match=r"no answer within 1 s from meter 2"):
                 await first(adapter, readouts=4)
         with pytest.raises(AdapterError, match="no answer within"):
-            async with asyncio.timeout(10), MbusAdapter(plant.endpoint, TAGS, response_timeout_s=0.5):
+            async with asyncio.timeout(60), MbusAdapter(plant.endpoint, TAGS, response_timeout_s=1.0):
                 pass
 
 
@@ -194,7 +194,7 @@ async def test_each_meter_is_read_out_once_for_all_of_its_tags_that_are_due():
     ]
     async with meters() as plant, MbusAdapter(plant.endpoint, tags) as adapter:
         names = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             async for batch in adapter.batches():
                 names.append({batch.names[tag] for tag in batch.tag})
                 if len(names) == 3:

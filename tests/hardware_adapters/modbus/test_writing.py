@@ -80,7 +80,7 @@ async def test_a_device_that_refuses_says_why():
 
 
 async def test_a_device_that_keeps_what_it_has_is_not_confirmed(monkeypatch):
-    monkeypatch.setattr(writing, "CONFIRM_S", 0.2)
+    monkeypatch.setattr(writing, "CONFIRM_S", 1.0)
     async with ModbusPlant(BOILER) as plant, ModbusAdapter(plant.endpoint, BOILER) as adapter:
         plant.stuck = True
         (its,) = await adapter.write({"speed": 3.0})
@@ -94,7 +94,7 @@ async def test_a_device_that_keeps_what_it_has_is_not_confirmed(monkeypatch):
 async def test_without_an_answer_nobody_knows_and_it_is_not_sent_again():
     async with (
         ModbusPlant(BOILER) as plant,
-        ModbusAdapter(plant.endpoint, BOILER, response_timeout_s=0.2) as adapter,
+        ModbusAdapter(plant.endpoint, BOILER, response_timeout_s=1.0) as adapter,
     ):
         plant.silent.add(2)
         (its,) = await adapter.write({"fan": 3.0})

@@ -31,7 +31,7 @@ FLOW = (binding("flow", "plant/node/device", metric="flow"),)
 async def until(reading, wanted):
     """What comes, up to and with the first item that is `wanted`."""
     found = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for batch in reading:
             found += [batch] if isinstance(batch, Break) else batch.rows()
             if wanted(found[-1]):

@@ -187,7 +187,7 @@ async def test_a_server_that_stops_is_noticed_soon_and_its_adapter_can_be_left(o
         opened = await adapter(hall.server.endpoint).__aenter__()
     await until(lambda: not opened.connected)
     assert opened.outages == 1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await opened.__aexit__()
 
 

@@ -48,7 +48,7 @@ async def test_a_call_without_an_answer_is_not_known(node_plant, node_certificat
         node_plant() as plant,
         OpcUaAdapter(plant.endpoint, node_tags("T0"), node_certificates) as opened,
     ):
-        found = await opened.call(NAMESPACE, "Plant/Sleep", {}, timeout_s=1.0)
+        found = await opened.call(NAMESPACE, "Plant/Sleep", {}, timeout_s=5.0)
         assert not found.is_known
         assert "before you try again" in found.text
         await plant.kill()

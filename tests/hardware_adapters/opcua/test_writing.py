@@ -83,7 +83,7 @@ async def test_more_values_than_a_call_may_have_are_written(node_plant, node_cer
 async def test_a_value_that_the_plant_changes_is_not_confirmed_and_what_it_reads_is_told(
     node_plant, node_certificates, node_tags, monkeypatch
 ):
-    monkeypatch.setattr(writing, "CONFIRM_S", 0.3)
+    monkeypatch.setattr(writing, "CONFIRM_S", 3.0)
     tags = writable(node_tags("Clamped"))
     async with node_plant() as plant, OpcUaAdapter(plant.endpoint, tags, node_certificates) as opened:
         (good,) = await opened.write({"Clamped": 49.0})

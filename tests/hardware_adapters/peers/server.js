@@ -217,7 +217,7 @@ function build(space) {
   });
   const wait = ns.addMethod(plant, { browseName: "Sleep", inputArguments: [], outputArguments: [] });
   wait.bindMethod((given, context, callback) => {
-    setTimeout(() => callback(null, { statusCode: StatusCodes.Good, outputArguments: [] }), 5000);
+    setTimeout(() => callback(null, { statusCode: StatusCodes.Good, outputArguments: [] }), 30000);
   });
   space.installAlarmsAndConditionsService();
   ns.instantiateExclusiveLimitAlarm("ExclusiveLimitAlarmType", {

@@ -75,7 +75,7 @@ async def test_registers_hold_what_instruments_show_and_what_has_no_value_is_bad
 
 async def test_a_silent_plant_is_lost_to_its_adapter():
     server = ModbusServer(Plant(name="p", protocol="modbus"), REGISTERS, **HERE)
-    async with server, ModbusAdapter(server.endpoint, REGISTERS, response_timeout_s=0.2) as adapter:
+    async with server, ModbusAdapter(server.endpoint, REGISTERS, response_timeout_s=1.0) as adapter:
         await server.tell([], silent={"heat", "running", "supply"})
         with pytest.raises(AdapterError, match="no answer within"):
             await rows_of(adapter, 100)
