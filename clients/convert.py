@@ -131,6 +131,7 @@ def layout(message: twin_pb2.GetNetworkResponse) -> Layout:
             link.length_m,
             link.inner_diameter_m,
             link.unit_type,
+            tuple(link.heat_from),
         )
         for link in message.links
     ]

@@ -98,7 +98,8 @@ class Node:
 class Link:
     """What lies between two nodes; its signals begin with "pipe/" or "unit/" and its name.
 
-    Length and diameter are those of a pipe, else 0; `unit_type` says what a unit is, as in territory files.
+    Length and diameter are those of a pipe, else 0; `unit_type` says what a unit is, as in territory files, and
+    `heat_from` names the factories whose heat it takes.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Link:
     length_m: float = 0.0
     inner_diameter_m: float = 0.0
     unit_type: str = ""
+    heat_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

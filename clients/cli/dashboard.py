@@ -5,7 +5,7 @@ alarms and the sensors that are furthest from their twin.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -90,6 +90,12 @@ def _plant_lines(units: Sequence[Unit], width: int) -> Iterator[Text]:
         yield line("  " + " ".join(cells[row::rows]).rstrip())
 
 
+def giver_lines(givers: Mapping[str, Sequence[str]]) -> list[Text]:
+    """Which units take the heat of which factories; no line where none does."""
+    texts = [f"{unit} (heat of {', '.join(names)})" for unit, names in givers.items() if names]
+    return [line(", ".join(texts), "dim")] if texts else []
+
+
 def _unit(unit: Unit, largest_w: float) -> str:
     share = abs(unit.heat_w) / largest_w if largest_w > 0.0 and math.isfinite(unit.heat_w) else 0.0
     bar = "█" * math.ceil((share - _RUNS) * _BAR)
@@ -168,7 +174,7 @@ def _series(forecast: Forecast | None, begin: str) -> Series | None:
 
 
 def alarm_lines(alarms: Sequence[Alarm], down: Sequence[str], most: int) -> list[Text]:
-    """Machines that are down, and the active alarms, the most severe first, in at most `most` lines with their head."""
+    """What is `down` and the active alarms, the most severe first, in at most `most` lines with their head."""
     stand = [line(f"down: {', '.join(down)}", "bold red")] if down else []
     if not alarms:
         return stand or [line("no active alarms", "dim")]

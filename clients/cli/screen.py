@@ -53,11 +53,14 @@ def screen(scene: Scene, width: int, height: int, notes: Sequence[str] = ()) -> 
     parts: list[Part] = [line(scene.header, "bold"), *(Text(f"! {note}", "bold red") for note in notes)]
     states = sorted(scene.states.values(), key=_order)
     summed = [state for state in states if _is_summed(scene, state)]
+    told = {(alarm.plant, alarm.source) for alarm in scene.alarms}  # by the plants themselves
+    down: list[str] = []
     for state in summed:
         if state.asset.kind is not Kind.FACTORY:
             parts += _network(scene, state, width)
+            mute = scene.readers[state.asset.name].mute(state)
+            down += [f"{unit} (does not answer)" for unit in mute if unit not in {source for _, source in told}]
     factories = [state for state in summed if state.asset.kind is Kind.FACTORY]
-    down: list[str] = []
     if factories:
         parts.append(dashboard.factory_head(width))
     for state in factories:
@@ -65,7 +68,7 @@ def screen(scene: Scene, width: int, height: int, notes: Sequence[str] = ()) -> 
         forecast = scene.forecasts.get(name)
         expected = forecast if isinstance(forecast, Forecast) else None
         parts.append(dashboard.factory_line(name, found, expected, width))
-        down += [f"{name}/{machine}" for machine in found.down]
+        down += [f"{name}/{machine}" for machine in found.down if (name, machine) not in told]
     details: list[Part] = []
     for state in states:
         if state not in summed:
@@ -74,6 +77,8 @@ def screen(scene: Scene, width: int, height: int, notes: Sequence[str] = ()) -> 
         left = height - _heights([*parts, *details], width)
         parts += dashboard.alarm_lines(scene.alarms, down, max(left if left < _ROOMY else left // 2, 1))
     parts += details
+    if height - _heights(parts, width) > _FEWEST_SENSORS + 1:
+        parts += [text for reader in scene.readers.values() for text in dashboard.giver_lines(reader.givers)]
     parts += _far_off(summed, height - _heights(parts, width), width)
     return Group(*parts)
 

@@ -104,9 +104,17 @@ class NetworkReader:
         heats = [(i, name.split("/")[1]) for name, i in self._places.items() if fnmatchcase(name, "unit/*/heat")]
         self._customers = np.array([i for i, u in heats if kinds.get(u) is LinkKind.CONSUMER], np.intp)
         self._units = [(i, name) for i, name in heats if kinds.get(name) in _UNITS]
+        self._answers = [
+            (i, name.split("/")[1]) for name, i in self._places.items() if fnmatchcase(name, "unit/*/answers")
+        ]
+        self.givers = {link.name: link.heat_from for link in layout.links if link.heat_from}  # factories, by unit
         self._mains = [self._pipes(layout, side) for side in (Side.SUPPLY, Side.RETURN)]
         self._pairs = _pairs(asset)
         self._measured = _measured(asset)
+
+    def mute(self, state: State) -> list[str]:
+        """Producers that do not answer though their heat is lacking."""
+        return [name for i, name in self._answers if state.value[i] == 0.0]
 
     def _pipes(self, layout: Layout, side: Side) -> list[tuple[int, str, str]]:
         sides = {node.name: node.side for node in layout.nodes}

@@ -1,8 +1,9 @@
 """How a heat network is laid out -> messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from uem.territories.schema_units import unit_kinds
+from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.plant.layout import positions
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.sides import Side, is_consumer, sides
@@ -16,17 +17,27 @@ _SIDES = {
 }
 
 
-def layout(network: Network) -> pb.GetNetworkResponse:
-    """Nodes with their places, and what lies between them."""
+def layout(network: Network, factories: Iterable[FactorySite] = ()) -> pb.GetNetworkResponse:
+    """Nodes with their places, and what lies between them; units with the `factories` whose heat they take."""
     places, side = positions(network), sides(network)
     nodes = [
         pb.NetworkNode(name=name, east_m=places[name][0], north_m=places[name][1], side=_SIDES[side[name]])
         for name in (node.name for node in network.nodes)
     ]
-    return pb.GetNetworkResponse(nodes=nodes, links=list(_links(network)))
+    return pb.GetNetworkResponse(nodes=nodes, links=list(_links(network, _givers(network, factories))))
 
 
-def _links(network: Network) -> Iterator[pb.NetworkLink]:
+def _givers(network: Network, factories: Iterable[FactorySite]) -> Mapping[str, list[str]]:
+    """By unit, the factories that warm its loop."""
+    found: dict[str, list[str]] = {}
+    for site in factories:
+        loops = [stream.loop for stream in site.heat if stream.loop is not None]
+        for unit in dict.fromkeys(loop.unit for loop in loops if loop.network == network.name):
+            found.setdefault(unit, []).append(site.name)
+    return found
+
+
+def _links(network: Network, givers: Mapping[str, list[str]]) -> Iterator[pb.NetworkLink]:
     for pipe in network.pipes:
         yield pb.NetworkLink(
             name=pipe.name,
@@ -45,4 +56,11 @@ def _links(network: Network) -> Iterator[pb.NetworkLink]:
         kind = pb.NETWORK_LINK_KIND_CONSUMER if is_consumer(unit) else pb.NETWORK_LINK_KIND_PRODUCER
         if isinstance(unit, StorageTank):
             kind = pb.NETWORK_LINK_KIND_STORAGE
-        yield pb.NetworkLink(name=unit.name, kind=kind, start=unit.start, end=unit.end, unit_type=types[type(unit)])
+        yield pb.NetworkLink(
+            name=unit.name,
+            kind=kind,
+            start=unit.start,
+            end=unit.end,
+            unit_type=types[type(unit)],
+            heat_from=givers.get(unit.name, ()),
+        )

@@ -28,7 +28,9 @@ class TwinServicer(twin_pb2_grpc.TwinServiceServicer):
         signals = {twin.name: twin.signals for twin in twins}
         followed = [asset for asset in territory.assets if asset.name in signals]
         self._assets = {asset.name: convert.asset(asset, signals[asset.name]) for asset in followed}
-        self._layouts = {asset.name: layout(asset) for asset in followed if isinstance(asset, Network)}
+        self._layouts = {
+            asset.name: layout(asset, territory.factories) for asset in followed if isinstance(asset, Network)
+        }
         self._states = states
         self._run_id = uuid4().hex
 

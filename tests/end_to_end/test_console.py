@@ -1,9 +1,11 @@
 """The page in a real Chromium, over the living valley: what moves, what it asks for, what it finds."""
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -111,6 +113,11 @@ async def test_the_page_shows_the_network_live_without_a_complaint_or_a_request_
     await browser.until("document.getElementById('sankey-caption').textContent.endsWith('closes')")
     names = await browser.value("document.getElementById('sankey').textContent")
     assert all(name in names for name in ("incinerator", "graphite-fumes", "customers", "losses"))
+    # Whose heat it is, where it comes in and where it leaves.
+    assert "graphite-fumes from graphite-works:" in names
+    assert "heat-pump from chemical-site" in plant
+    works = "[...document.querySelectorAll('#factories article')].map((each) => each.textContent)"
+    assert any("graphite-fumes" in card for card in await browser.value(works))
 
     # Of 2,000 signals only the rows in sight exist, and they are found by their names.
     assert await browser.value("Number(document.getElementById('found').textContent)") > 2000
@@ -159,6 +166,53 @@ async def test_machines_of_a_factory_are_followed_and_one_that_is_stopped_is_an_
     await browser.until("document.querySelector('.machines button[title^=reception]')?.className === 'down'")
     await browser.until("document.getElementById('alarms').textContent.includes('dairy: reception')")
     assert "◆" in await browser.value("document.getElementById('alarm-count').textContent")
+    assert not browser.complaints
+
+
+def in_a_terminal(*words):
+    """What a command draws in a terminal of 100 x 40."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    with subprocess.Popen([*UEM, *words], stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        written = b""
+        with contextlib.suppress(OSError):  # the terminal is closed
+            while piece := os.read(leader, 65_536):
+                written += piece
+    os.close(leader)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
+async def test_a_unit_that_trips_is_an_alarm_in_the_terminal_and_on_the_page_until_it_is_ready(browser, console):
+    async def asked(*words):
+        done = await asyncio.to_thread(subprocess.run, [*UEM, *words], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def state():
+        told = json.loads(await asked("alarms", "energy-plant", "--json", "--server", console.server))
+        return {alarm["source"]: (alarm["state"], alarm["priority"]) for alarm in told["alarms"]}
+
+    async def until(*expected):
+        async with asyncio.timeout(120):
+            while (await state()).get("wood-2") != expected:
+                pass
+
+    await browser.ask("Page.navigate", url=console.page)
+    await browser.until("document.getElementById('link')?.textContent === 'live'")
+    shown = "document.getElementById('alarms').textContent"
+    said = "energy-plant wood-2: unit has tripped"
+    # A wood boiler that stands anyway: neither its heat nor the twin of the network tells that it has tripped.
+    await asked("inject", "vallee", "trip", "wood-2", "--state", str(console.state))
+    await until("unacknowledged", "high")
+    await browser.until(f"{shown}.includes({json.dumps(said)})")
+    assert "▲" in await browser.value("document.getElementById('alarm-count').textContent")
+    view = await asyncio.to_thread(in_a_terminal, "watch", "--for", "10s", "--server", console.server)
+    assert "high   energy-plant: unit has tripped (wood-2)" in view
+    await asked("inject", "vallee", "clear", "--state", str(console.state))
+    await until("normal", "high")
+    await browser.until(f"!{shown}.includes({json.dumps(said)})")
     assert not browser.complaints
 
 

@@ -10,17 +10,22 @@ export const SIGNS = { high: "▲", medium: "◆", low: "●" };
 const OFF_BY = 4; // standard deviations of a twin, from which a measurement is told
 const MOST = 40;
 
-/** What the state of an asset tells of: alarms of loops, machines that are down, a twin that is out of step. Pure. */
-export function findings(asset) {
+/**
+ * What the state of an asset tells of: alarms of loops, producers that do not answer, machines that are down, a twin that is out of
+ * step. Of what one of the `alarms` of the plants tells as well nothing is told twice. Pure.
+ */
+export function findings(asset, alarms = []) {
   const found = [];
   asset.signals.forEach(({ name, state_names: states }, row) => {
+    const unit = /^unit\/(.+)\/answers$/.exec(name)?.[1];
+    if (unit && asset.value[row] === 0 && !alarms.some(({ source }) => source === unit)) found.push({ priority: "high", source: asset.name, text: `${unit} ${word("answers_not")}` });
     if (!(asset.value[row] > 0)) return;
     if (name.endsWith("/alarm")) found.push({ priority: "high", source: asset.name, text: `${name.slice(0, -6)} ${states["1"] ?? ""}` });
     else if (name === "parted") found.push({ priority: "low", source: asset.name, text: word("parted") });
   });
   for (const { name, state } of machines(asset)) {
     const { text, kind } = doing(asset, state);
-    if (kind === "down") found.push({ priority: "medium", source: asset.name, text: `${name} ${text}` });
+    if (kind === "down" && !alarms.some(({ plant, source }) => plant === asset.name && source === name)) found.push({ priority: "medium", source: asset.name, text: `${name} ${text}` });
   }
   return found;
 }
@@ -52,9 +57,10 @@ export class Alarms {
 
   /** Count of what is active and the worst priority of it: {count, worst}. */
   update(assets, plantMs) {
-    const rows = (this.watch?.alarms ?? []).map((alarm) => ({ ...alarm, source: `${alarm.plant} ${alarm.source}` }));
+    const alarms = this.watch?.alarms ?? [];
+    const rows = alarms.map((alarm) => ({ ...alarm, source: `${alarm.plant} ${alarm.source}` }));
     const hidden = Math.max((this.watch?.active ?? 0) - rows.length, 0);
-    rows.push(...assets.flatMap(findings));
+    rows.push(...assets.flatMap((asset) => findings(asset, alarms)));
     const off = assets.flatMap((asset) => deviations(asset).off.map((each) => ({ ...each, asset: asset.name })));
     const key = JSON.stringify([rows, off.map(({ name }) => name), Math.round(plantMs / 15e3)]);
     if (key !== this.key) {

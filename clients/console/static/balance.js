@@ -7,8 +7,8 @@ const RECOVERED = ["waste_heat_exchanger", "waste_incinerator"]; // whole; of he
 const UNCLOSED_PART = 1e-3; // of what comes in: less than that nobody sees
 
 /**
- * Flows into and out of a network in W: {into, outOf, closure, isLedger}, each flow {key, name, watts, recovered, units}; `recovered`
- * is the part that would have been lost. They are means of the last minute by the ledger, which closes, or, as long as there
+ * Flows into and out of a network in W: {into, outOf, closure, isLedger}, each flow {key, name, watts, recovered, units, from};
+ * `recovered` is the part that would have been lost, `from` are the factories whose heat it is. They are means of the last minute by the ledger, which closes, or, as long as there
  * is none, heat as it is now. `closure` is what is missing, as a part of what comes in; `curtailed` the heat in W that was there
  * and was thrown away, here or in factories. Null: the network has no units.
  */
@@ -47,9 +47,12 @@ class Flows {
   }
 
   add(key, watts, unit) {
-    const found = this.all.get(key) ?? { key, name: word(key), watts: 0, recovered: 0, units: [], type: unit?.unit_type ?? key };
+    const found = this.all.get(key) ?? { key, name: word(key), watts: 0, recovered: 0, units: [], from: [], type: unit?.unit_type ?? key };
     found.watts += watts;
-    if (unit) found.units.push(unit.name);
+    if (unit) {
+      found.units.push(unit.name);
+      found.from.push(...(unit.heat_from ?? []));
+    }
     this.all.set(key, found);
   }
 

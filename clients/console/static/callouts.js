@@ -3,6 +3,7 @@
 import { element, say } from "./dom.js";
 import { groups, obstacles, settle } from "./scene.js";
 import { value } from "./store.js";
+import { origin } from "./things.js";
 import { power } from "./units.js";
 import { word } from "./words.js";
 
@@ -51,7 +52,8 @@ export class Callouts {
     const rows = element("ul");
     const figures = units.map(({ link }) => {
       const figure = element("b");
-      const button = element("button", { type: "button" }, `${link.name} `, figure);
+      const from = origin(link);
+      const button = element("button", { type: "button" }, `${link.name} `, ...(from ? [element("small", {}, `${from} `)] : []), figure);
       button.addEventListener("click", () => this.choose("unit", link.name));
       rows.append(element("li", {}, button));
       return { link, figure };

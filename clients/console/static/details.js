@@ -2,7 +2,7 @@
 
 import { dress, element, say } from "./dom.js";
 import { reading } from "./store.js";
-import { find, quantities } from "./things.js";
+import { find, origin, quantities } from "./things.js";
 import { mark, span, text, withSpread } from "./units.js";
 import { word } from "./words.js";
 
@@ -16,7 +16,7 @@ export class Details {
 
   show(asset, layout, thing) {
     const found = find(layout, thing);
-    const title = element("h3", {}, thing.name, element("span", {}, found?.unit_type ? ` ${word(found.unit_type)}` : ""));
+    const title = element("h3", {}, thing.name, element("span", {}, found?.unit_type ? ` ${[word(found.unit_type), origin(found)].filter(Boolean).join(" ")}` : ""));
     const body = element("tbody");
     this.lines = quantities(asset, layout, thing).map((quantity) => {
       const button = element("button", { type: "button" }, quantity.label);

@@ -36,13 +36,13 @@ export class Factories {
     Object.assign(this, { parent, open, choose, cards: [] });
   }
 
-  /** Make cards of these factories; `isWhole` shows more of each. */
-  show(assets, isWhole) {
-    this.cards = assets.map((asset) => this.card(asset, isWhole));
+  /** Make cards of these factories; `takers` are units that may take their heat, `isWhole` shows more of each. */
+  show(assets, takers, isWhole) {
+    this.cards = assets.map((asset) => this.card(asset, takers.filter((unit) => unit.heat_from.includes(asset.name)), isWhole));
     this.parent.replaceChildren(...this.cards.map(({ box }) => box));
   }
 
-  card(asset, isWhole) {
+  card(asset, takers, isWhole) {
     const title = element("button", { type: "button", className: "title" }, asset.title || asset.name);
     title.addEventListener("click", () => this.open(asset.name));
     const counts = element("span", { className: "counts" });
@@ -55,6 +55,7 @@ export class Factories {
       figures.append(button);
       return { name, figure };
     });
+    if (takers.length > 0) figures.append(element("small", {}, `${word("heat_to")} ${takers.map(({ name }) => name).join(", ")}`));
     const tiles = element("ul", { className: isWhole ? "machines whole" : "machines" });
     const made = machines(asset).map(({ name, state }) => {
       const [sign, label, more] = [element("i", { "aria-hidden": "true" }), element("span"), element("small")];

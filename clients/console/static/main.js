@@ -26,7 +26,7 @@ const OLD_S = 5; // age of data that is remarkable
 
 const at = (id) => document.getElementById(id);
 const store = new Store();
-const shown = { asset: null, layout: null, thing: null, subject: null, range: "short" };
+const shown = { asset: null, layout: null, takers: [], thing: null, subject: null, range: "short" };
 let stale = true;
 let request = 0; // counts what was chosen: an answer to an older choice is let go
 
@@ -85,9 +85,12 @@ async function chooseAsset(name) {
   const mine = ++request;
   Object.assign(shown, { asset: name, layout: null, thing: null, subject: null });
   for (const each of at("assets").children) each.setAttribute("aria-pressed", String(each.dataset.asset === name));
-  const layout = here().kind === "heat network" ? await layoutOf(name) : null;
+  const networks = (here().kind === "heat network" ? [here()] : store.assets).filter(({ kind }) => kind === "heat network");
+  const layouts = await Promise.all(networks.map((each) => layoutOf(each.name)));
   if (mine !== request) return;
+  const layout = here().kind === "heat network" ? layouts[0] : null;
   shown.layout = layout;
+  shown.takers = layouts.flatMap((each) => each?.links ?? []).filter((link) => link.heat_from.length > 0);
   showPanels();
   if (layout) map.show(layout, here());
   document.body.dataset.asset = name;
@@ -103,7 +106,7 @@ function showPanels() {
   document.body.classList.toggle("factory", !layout);
   for (const id of ["map-panel", "sankey-panel", "details-panel"]) at(id).hidden = !layout;
   at("factories-panel").hidden = !isFactory && (!layout || made.length === 0);
-  factories.show(isFactory ? [here()] : made, isFactory);
+  factories.show(isFactory ? [here()] : made, shown.takers, isFactory);
   table.show(store.assets, shown.asset);
   if (shown.thing) details.show(here(), layout, shown.thing);
   else details.clear();

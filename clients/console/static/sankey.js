@@ -1,6 +1,7 @@
 // A Sankey with the network in the middle: its shape, and the drawing of it.
 
 import { recoveredShare } from "./balance.js";
+import { origin } from "./things.js";
 import { number, power } from "./units.js";
 import { word } from "./words.js";
 
@@ -71,7 +72,8 @@ function drawn(node, middle, choose) {
   const group = make("g", { tabindex: node.units.length > 0 ? 0 : -1, role: "button", "data-key": node.key });
   const isRecovered = node.recovered > 0;
   const note = isRecovered ? `, ${word("recovered_of_it")} ${number(100 * node.recovered)} %` : "";
-  group.append(make("title", {}, `${node.name}: ${power(node.watts)}${note}`));
+  const from = origin({ heat_from: node.from });
+  group.append(make("title", {}, `${[node.name, from].filter(Boolean).join(" ")}: ${power(node.watts)}${note}`));
   group.append(make("path", { d: ribbon(node, middle, 1), fill: colour, class: "ribbon" }));
   if (isRecovered) group.append(make("path", { d: ribbon(node, middle, node.recovered), fill: "url(#recovered)" }));
   group.append(make("rect", { x: node.x, y: node.y, width: node.width, height: Math.max(node.height, 1), fill: colour }));

@@ -41,6 +41,11 @@ function under(asset, prefix, where) {
   });
 }
 
+/** Whose heat a unit takes, as a text; empty when it is no factory's. */
+export function origin(link) {
+  return link?.heat_from?.length > 0 ? `${word("heat_from")} ${link.heat_from.join(", ")}` : "";
+}
+
 /** The signal that tells most of a thing: of a customer the temperature that it gets, of others the heat or the flow. */
 export function firstSignal(asset, layout, thing) {
   const found = find(layout, thing);
@@ -53,7 +58,7 @@ export function firstSignal(asset, layout, thing) {
 export function summary(asset, layout, thing, most = 4) {
   const found = find(layout, thing);
   const what = [];
-  if (found?.unit_type) what.push(word(found.unit_type));
+  if (found?.unit_type) what.push(...[word(found.unit_type), origin(found)].filter(Boolean));
   if (found?.inner_diameter_m) what.push(`DN ${Math.round(found.inner_diameter_m * 1e3)}`, `${Math.round(found.length_m)} m`);
   const lines = quantities(asset, layout, thing).filter(isFirst).slice(0, most);
   return [[thing.name, ...what].join(" · "), ...lines.map((line) => sentence(asset, line))].join("\n");

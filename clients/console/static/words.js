@@ -2,7 +2,7 @@
 
 const WORDS = {
   fr: {
-    alarms_title: "Alarmes", off: "à l'arrêt", parted: "le jumeau s'est écarté de ce qui est compté", clearing: "en réparation", starting: "démarre", resetting: "réglage",
+    alarms_title: "Alarmes", off: "à l'arrêt", answers_not: "ne répond pas", heat_from: "de", heat_to: "vers", parted: "le jumeau s'est écarté de ce qui est compté", clearing: "en réparation", starting: "démarre", resetting: "réglage",
     network: "Réseau", balance: "D'où vient la chaleur, où elle va", trend: "Mesuré, jumeau, prévision", signals: "Signaux", details: "Sélection",
     factories: "Usines", alarms: "alarmes", health: "État des services", search: "chercher", find: "trouver", only_off: "seulement douteux",
     all_assets: "tous", supply: "aller", return: "retour", inlet: "entrée", outlet: "sortie", live: "en direct", lost: "connexion perdue, nouvel essai…",
@@ -23,7 +23,7 @@ const WORDS = {
     waste_heat_exchanger: "chaleur fatale", heat_source: "source", storage_tank: "stockage", dump_cooler: "aéroréfrigérant", substation: "sous-station",
   },
   en: {
-    alarms_title: "Alarms", off: "are off", parted: "the twin has parted from what is counted", clearing: "being repaired", starting: "starts", resetting: "set up",
+    alarms_title: "Alarms", off: "are off", answers_not: "does not answer", heat_from: "from", heat_to: "to", parted: "the twin has parted from what is counted", clearing: "being repaired", starting: "starts", resetting: "set up",
     network: "Network", balance: "Where heat comes from and goes", trend: "Measured, twin, forecast", signals: "Signals", details: "Selection",
     factories: "Factories", alarms: "alarms", health: "Health of services", search: "search", find: "find", only_off: "only doubtful",
     all_assets: "all assets", supply: "supply", return: "return", inlet: "inlet", outlet: "outlet", live: "live", lost: "connection lost, trying again…",

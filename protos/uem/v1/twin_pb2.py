@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from uem.v1 import common_pb2 as uem_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11uem/v1/twin.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\" \n\x0fGetAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"N\n\x10GetAssetResponse\x12\x1c\n\x05\x61sset\x18\x01 \x01(\x0b\x32\r.uem.v1.Asset\x12\x1c\n\x05state\x18\x02 \x01(\x0b\x32\r.uem.v1.State\":\n\x11ListAssetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x12ListAssetsResponse\x12\x1d\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\r.uem.v1.Asset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x11WatchStateRequest\x12\x0e\n\x06\x61ssets\x18\x01 \x03(\t\"H\n\x12WatchStateResponse\x12\x1c\n\x05state\x18\x01 \x01(\x0b\x32\r.uem.v1.State\x12\x14\n\x0cmissed_count\x18\x02 \x01(\x04\"\"\n\x11GetNetworkRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"\\\n\x12GetNetworkResponse\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.uem.v1.NetworkNode\x12\"\n\x05links\x18\x02 \x03(\x0b\x32\x13.uem.v1.NetworkLink\"_\n\x0bNetworkNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x61st_m\x18\x02 \x01(\x01\x12\x0f\n\x07north_m\x18\x03 \x01(\x01\x12!\n\x04side\x18\x04 \x01(\x0e\x32\x13.uem.v1.NetworkSide\"\x9d\x01\n\x0bNetworkLink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.uem.v1.NetworkLinkKind\x12\r\n\x05start\x18\x03 \x01(\t\x12\x0b\n\x03\x65nd\x18\x04 \x01(\t\x12\x10\n\x08length_m\x18\x05 \x01(\x01\x12\x18\n\x10inner_diameter_m\x18\x06 \x01(\x01\x12\x11\n\tunit_type\x18\x07 \x01(\t\"\x80\x01\n\x05\x41sset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.uem.v1.AssetKind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x1f\n\x07signals\x18\x04 \x03(\x0b\x32\x0e.uem.v1.Signal\x12\x18\n\x10signals_revision\x18\x05 \x01(\x07\"\xd9\x01\n\x06Signal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x1e\n\x06source\x18\x04 \x01(\x0e\x32\x0e.uem.v1.Source\x12\x15\n\rcompared_with\x18\x05 \x01(\t\x12\x33\n\x0bstate_names\x18\x06 \x03(\x0b\x32\x1e.uem.v1.Signal.StateNamesEntry\x1a\x31\n\x0fStateNamesEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe4\x01\n\x05State\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0c\n\x04tick\x18\x02 \x01(\x04\x12\x15\n\rplant_time_ns\x18\x03 \x01(\x10\x12\x19\n\x11published_time_ns\x18\x04 \x01(\x10\x12\r\n\x05value\x18\x05 \x03(\x01\x12\x1a\n\x12standard_deviation\x18\x06 \x03(\x01\x12\x0f\n\x07quality\x18\x07 \x03(\x07\x12\r\n\x05\x61ge_s\x18\x08 \x03(\x01\x12\x17\n\x0fledger_since_ns\x18\t \x01(\x10\x12\x18\n\x10signals_revision\x18\n \x01(\x07\x12\x0e\n\x06run_id\x18\x0b \x01(\t*]\n\x0bNetworkSide\x12\x1c\n\x18NETWORK_SIDE_UNSPECIFIED\x10\x00\x12\x17\n\x13NETWORK_SIDE_SUPPLY\x10\x01\x12\x17\n\x13NETWORK_SIDE_RETURN\x10\x02*\xe8\x01\n\x0fNetworkLinkKind\x12!\n\x1dNETWORK_LINK_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16NETWORK_LINK_KIND_PIPE\x10\x01\x12\x1b\n\x17NETWORK_LINK_KIND_VALVE\x10\x02\x12\x1a\n\x16NETWORK_LINK_KIND_PUMP\x10\x03\x12\x1e\n\x1aNETWORK_LINK_KIND_CONSUMER\x10\x04\x12\x1e\n\x1aNETWORK_LINK_KIND_PRODUCER\x10\x05\x12\x1d\n\x19NETWORK_LINK_KIND_STORAGE\x10\x06*t\n\tAssetKind\x12\x1a\n\x16\x41SSET_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41SSET_KIND_HEAT_NETWORK\x10\x01\x12\x16\n\x12\x41SSET_KIND_MACHINE\x10\x02\x12\x16\n\x12\x41SSET_KIND_FACTORY\x10\x03\x32\x9d\x02\n\x0bTwinService\x12=\n\x08GetAsset\x12\x17.uem.v1.GetAssetRequest\x1a\x18.uem.v1.GetAssetResponse\x12\x43\n\nListAssets\x12\x19.uem.v1.ListAssetsRequest\x1a\x1a.uem.v1.ListAssetsResponse\x12\x45\n\nWatchState\x12\x19.uem.v1.WatchStateRequest\x1a\x1a.uem.v1.WatchStateResponse0\x01\x12\x43\n\nGetNetwork\x12\x19.uem.v1.GetNetworkRequest\x1a\x1a.uem.v1.GetNetworkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11uem/v1/twin.proto\x12\x06uem.v1\x1a\x13uem/v1/common.proto\" \n\x0fGetAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"N\n\x10GetAssetResponse\x12\x1c\n\x05\x61sset\x18\x01 \x01(\x0b\x32\r.uem.v1.Asset\x12\x1c\n\x05state\x18\x02 \x01(\x0b\x32\r.uem.v1.State\":\n\x11ListAssetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x12ListAssetsResponse\x12\x1d\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\r.uem.v1.Asset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x11WatchStateRequest\x12\x0e\n\x06\x61ssets\x18\x01 \x03(\t\"H\n\x12WatchStateResponse\x12\x1c\n\x05state\x18\x01 \x01(\x0b\x32\r.uem.v1.State\x12\x14\n\x0cmissed_count\x18\x02 \x01(\x04\"\"\n\x11GetNetworkRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"\\\n\x12GetNetworkResponse\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.uem.v1.NetworkNode\x12\"\n\x05links\x18\x02 \x03(\x0b\x32\x13.uem.v1.NetworkLink\"_\n\x0bNetworkNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x61st_m\x18\x02 \x01(\x01\x12\x0f\n\x07north_m\x18\x03 \x01(\x01\x12!\n\x04side\x18\x04 \x01(\x0e\x32\x13.uem.v1.NetworkSide\"\xb0\x01\n\x0bNetworkLink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.uem.v1.NetworkLinkKind\x12\r\n\x05start\x18\x03 \x01(\t\x12\x0b\n\x03\x65nd\x18\x04 \x01(\t\x12\x10\n\x08length_m\x18\x05 \x01(\x01\x12\x18\n\x10inner_diameter_m\x18\x06 \x01(\x01\x12\x11\n\tunit_type\x18\x07 \x01(\t\x12\x11\n\theat_from\x18\x08 \x03(\t\"\x80\x01\n\x05\x41sset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.uem.v1.AssetKind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x1f\n\x07signals\x18\x04 \x03(\x0b\x32\x0e.uem.v1.Signal\x12\x18\n\x10signals_revision\x18\x05 \x01(\x07\"\xd9\x01\n\x06Signal\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_unit\x18\x03 \x01(\t\x12\x1e\n\x06source\x18\x04 \x01(\x0e\x32\x0e.uem.v1.Source\x12\x15\n\rcompared_with\x18\x05 \x01(\t\x12\x33\n\x0bstate_names\x18\x06 \x03(\x0b\x32\x1e.uem.v1.Signal.StateNamesEntry\x1a\x31\n\x0fStateNamesEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe4\x01\n\x05State\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0c\n\x04tick\x18\x02 \x01(\x04\x12\x15\n\rplant_time_ns\x18\x03 \x01(\x10\x12\x19\n\x11published_time_ns\x18\x04 \x01(\x10\x12\r\n\x05value\x18\x05 \x03(\x01\x12\x1a\n\x12standard_deviation\x18\x06 \x03(\x01\x12\x0f\n\x07quality\x18\x07 \x03(\x07\x12\r\n\x05\x61ge_s\x18\x08 \x03(\x01\x12\x17\n\x0fledger_since_ns\x18\t \x01(\x10\x12\x18\n\x10signals_revision\x18\n \x01(\x07\x12\x0e\n\x06run_id\x18\x0b \x01(\t*]\n\x0bNetworkSide\x12\x1c\n\x18NETWORK_SIDE_UNSPECIFIED\x10\x00\x12\x17\n\x13NETWORK_SIDE_SUPPLY\x10\x01\x12\x17\n\x13NETWORK_SIDE_RETURN\x10\x02*\xe8\x01\n\x0fNetworkLinkKind\x12!\n\x1dNETWORK_LINK_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16NETWORK_LINK_KIND_PIPE\x10\x01\x12\x1b\n\x17NETWORK_LINK_KIND_VALVE\x10\x02\x12\x1a\n\x16NETWORK_LINK_KIND_PUMP\x10\x03\x12\x1e\n\x1aNETWORK_LINK_KIND_CONSUMER\x10\x04\x12\x1e\n\x1aNETWORK_LINK_KIND_PRODUCER\x10\x05\x12\x1d\n\x19NETWORK_LINK_KIND_STORAGE\x10\x06*t\n\tAssetKind\x12\x1a\n\x16\x41SSET_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41SSET_KIND_HEAT_NETWORK\x10\x01\x12\x16\n\x12\x41SSET_KIND_MACHINE\x10\x02\x12\x16\n\x12\x41SSET_KIND_FACTORY\x10\x03\x32\x9d\x02\n\x0bTwinService\x12=\n\x08GetAsset\x12\x17.uem.v1.GetAssetRequest\x1a\x18.uem.v1.GetAssetResponse\x12\x43\n\nListAssets\x12\x19.uem.v1.ListAssetsRequest\x1a\x1a.uem.v1.ListAssetsResponse\x12\x45\n\nWatchState\x12\x19.uem.v1.WatchStateRequest\x1a\x1a.uem.v1.WatchStateResponse0\x01\x12\x43\n\nGetNetwork\x12\x19.uem.v1.GetNetworkRequest\x1a\x1a.uem.v1.GetNetworkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SIGNAL_STATENAMESENTRY']._loaded_options = None
   _globals['_SIGNAL_STATENAMESENTRY']._serialized_options = b'8\001'
-  _globals['_NETWORKSIDE']._serialized_start=1382
-  _globals['_NETWORKSIDE']._serialized_end=1475
-  _globals['_NETWORKLINKKIND']._serialized_start=1478
-  _globals['_NETWORKLINKKIND']._serialized_end=1710
-  _globals['_ASSETKIND']._serialized_start=1712
-  _globals['_ASSETKIND']._serialized_end=1828
+  _globals['_NETWORKSIDE']._serialized_start=1401
+  _globals['_NETWORKSIDE']._serialized_end=1494
+  _globals['_NETWORKLINKKIND']._serialized_start=1497
+  _globals['_NETWORKLINKKIND']._serialized_end=1729
+  _globals['_ASSETKIND']._serialized_start=1731
+  _globals['_ASSETKIND']._serialized_end=1847
   _globals['_GETASSETREQUEST']._serialized_start=50
   _globals['_GETASSETREQUEST']._serialized_end=82
   _globals['_GETASSETRESPONSE']._serialized_start=84
@@ -59,15 +59,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NETWORKNODE']._serialized_start=543
   _globals['_NETWORKNODE']._serialized_end=638
   _globals['_NETWORKLINK']._serialized_start=641
-  _globals['_NETWORKLINK']._serialized_end=798
-  _globals['_ASSET']._serialized_start=801
-  _globals['_ASSET']._serialized_end=929
-  _globals['_SIGNAL']._serialized_start=932
-  _globals['_SIGNAL']._serialized_end=1149
-  _globals['_SIGNAL_STATENAMESENTRY']._serialized_start=1100
-  _globals['_SIGNAL_STATENAMESENTRY']._serialized_end=1149
-  _globals['_STATE']._serialized_start=1152
-  _globals['_STATE']._serialized_end=1380
-  _globals['_TWINSERVICE']._serialized_start=1831
-  _globals['_TWINSERVICE']._serialized_end=2116
+  _globals['_NETWORKLINK']._serialized_end=817
+  _globals['_ASSET']._serialized_start=820
+  _globals['_ASSET']._serialized_end=948
+  _globals['_SIGNAL']._serialized_start=951
+  _globals['_SIGNAL']._serialized_end=1168
+  _globals['_SIGNAL_STATENAMESENTRY']._serialized_start=1119
+  _globals['_SIGNAL_STATENAMESENTRY']._serialized_end=1168
+  _globals['_STATE']._serialized_start=1171
+  _globals['_STATE']._serialized_end=1399
+  _globals['_TWINSERVICE']._serialized_start=1850
+  _globals['_TWINSERVICE']._serialized_end=2135
 # @@protoc_insertion_point(module_scope)

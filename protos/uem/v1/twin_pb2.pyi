@@ -315,6 +315,7 @@ class NetworkLink(_message.Message):
     LENGTH_M_FIELD_NUMBER: _builtins.int
     INNER_DIAMETER_M_FIELD_NUMBER: _builtins.int
     UNIT_TYPE_FIELD_NUMBER: _builtins.int
+    HEAT_FROM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     kind: Global___NetworkLinkKind.ValueType
     start: _builtins.str
@@ -325,6 +326,10 @@ class NetworkLink(_message.Message):
     inner_diameter_m: _builtins.float
     unit_type: _builtins.str
     """Of a unit: what it is, as in territory files ("substation", "heat_pump"); else empty."""
+    @_builtins.property
+    def heat_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a unit: names of the factories whose heat it takes."""
+
     def __init__(
         self,
         *,
@@ -335,10 +340,11 @@ class NetworkLink(_message.Message):
         length_m: _builtins.float = ...,
         inner_diameter_m: _builtins.float = ...,
         unit_type: _builtins.str = ...,
+        heat_from: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "inner_diameter_m", b"inner_diameter_m", "kind", b"kind", "length_m", b"length_m", "name", b"name", "start", b"start", "unit_type", b"unit_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "heat_from", b"heat_from", "inner_diameter_m", b"inner_diameter_m", "kind", b"kind", "length_m", b"length_m", "name", b"name", "start", b"start", "unit_type", b"unit_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

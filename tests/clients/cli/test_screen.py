@@ -62,6 +62,8 @@ def valley():
         "energy/loss": 7.2e9,
         "indicator/produced": 7.2e10,
         "indicator/recovered_share": 0.625,
+        "unit/wood/answers": 1.0,
+        "unit/gas/answers": 0.0,
     }
     signals += [signal(name) for name in more]
     state = a_state(Asset("valley", Kind.HEAT_NETWORK, "A valley", tuple(signals)), [*values, *more.values()], 1.0)
@@ -69,7 +71,8 @@ def valley():
     links = [Link("trunk", LinkKind.PIPE, "plant", "a"), Link("back", LinkKind.PIPE, "a-return", "plant-return")]
     links += [Link(f"station-{k}", LinkKind.CONSUMER, "a", "a-return") for k in range(CUSTOMERS)]
     kinds = {name: LinkKind.STORAGE if name == "tank" else LinkKind.PRODUCER for name in HEAT_W}
-    links += [Link(name, kind, "plant-return", "plant") for name, kind in kinds.items()]
+    links += [Link(name, kind, "plant-return", "plant") for name, kind in kinds.items() if name != "fumes"]
+    links += [Link("fumes", kinds["fumes"], "plant-return", "plant", heat_from=("works-0", "works-1"))]
     return state, Layout(tuple(Node(name, 0.0, 0.0, side) for name, side in nodes), tuple(links))
 
 
@@ -199,17 +202,24 @@ def test_a_valley_fits_the_terminal_and_uses_all_of_it(scene, width, height):
         "plant, MW: 3 of 5 units give heat",
         "peak 9.00",
         "at 10:00Z",
-        "down: works-0/furnace, works-1/furnace",
+        "down: gas (does not answer), works-0/furnace, works-1/furnace",
         "3 active alarms",
         "too hot",
     ):
         assert part in text
+    assert ("fumes (heat of works-0, works-1)" in text) == (height > 24)
     assert ("P5 8.10, P95 9.90" in text) == (width > 80)
     assert "█" in next(line for line in lines if line.startswith("demand"))
     (row,) = [line for line in lines if line.startswith("works-0")]
     assert row.split()[1:8] == ["2", "1", "1", "1", "36.0", "1400", "2900"]
     assert "█" in row
     assert "nan" not in text
+
+
+def test_what_a_plant_raises_an_alarm_of_is_not_told_once_more(scene):
+    scene.alarms = [replace(an_alarm(), source="gas"), replace(an_alarm(), plant="works-1", source="furnace")]
+    (down,) = [line for line in drawn(scene, 200, 60) if line.startswith("down: ")]
+    assert down == "down: works-0/furnace, works-2/furnace, works-3/furnace"
 
 
 def test_why_nothing_is_forecast_stands_where_the_forecast_would(scene):

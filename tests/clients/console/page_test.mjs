@@ -12,7 +12,7 @@ const { companions, now, ofDemand, ofSignal } = await load("subjects.js");
 const { number, power, quality, shown, shownSpread, span } = await load("units.js");
 const { boxOf, distance, projection, roundLength, zoomed } = await load("projection.js");
 const { arrange, groups, settle, spotAt } = await load("scene.js");
-const { quantities, summary, firstSignal } = await load("things.js");
+const { quantities, summary, firstSignal, origin } = await load("things.js");
 const { deviations, findings } = await load("alarms.js");
 const { search } = await load("table.js");
 const { doing, machines, partsPerHour } = await load("factories.js");
@@ -58,7 +58,7 @@ test("a frame that fits no asset, or is cut short, changes nothing", () => {
 const units = [
   { name: "gas-1", kind: "producer", unit_type: "heat_only_boiler" },
   { name: "gas-2", kind: "producer", unit_type: "heat_only_boiler" },
-  { name: "fumes", kind: "producer", unit_type: "waste_heat_exchanger" },
+  { name: "fumes", kind: "producer", unit_type: "waste_heat_exchanger", heat_from: ["works"] },
   { name: "pump", kind: "producer", unit_type: "heat_pump" },
   { name: "tank", kind: "storage", unit_type: "storage_tank" },
   { name: "school", kind: "consumer", unit_type: "substation" },
@@ -88,6 +88,7 @@ test("heat is told by the ledger, by where it comes from and where it goes, and 
   assert.deepEqual(into.map(({ key, watts }) => [key, watts]), [["gas", 3e5], ["fumes", 3e5], ["pump", 4e5], ["holding", 1e5]]);
   assert.deepEqual(Object.fromEntries(outOf.map(({ key, watts }) => [key, watts])), { tank: 1e5, customers: 7e5, losses: 1e5, stored: 2e5 });
   assert.ok(isLedger && closure < 1e-12);
+  assert.deepEqual(into.map(({ from }) => from), [[], ["works"], [], []]);
   assert.equal(rate(asset, "energy/loss"), 1e5);
   assert.equal(into.find(({ key }) => key === "pump").recovered, 0.75);
   assert.ok(Math.abs(recoveredShare({ into }) - 0.6) < 1e-12);
@@ -176,7 +177,7 @@ test("labels cover neither one another nor what is drawn while there is room", (
 const station = () => followed(
   {
     "node/t/temperature": [360, 361], "node/t/temperature/twin": [359, 360], "node/q/temperature/twin": [320, 321], "unit/school/heat": [-2e3, -3e3],
-    "unit/school/energy": [0, -1e5], "machine/press/state": [4, 8], parted: [0, 1],
+    "unit/school/energy": [0, -1e5], "unit/gas-1/answers": [1, 0], "unit/gas-2/answers": [1, 1], "machine/press/state": [4, 8], parted: [0, 1],
   },
   10,
   {
@@ -195,6 +196,13 @@ test("a station is told by its heat and by what it gets and gives back, measured
   assert.match(summary(asset, layout, thing), /^school · station\nheat -3.00 ± 0.003 kW\nsupply temperature 86.85 ± 3.00 °C · measured 87.85 °C, good, 10 s/);
 });
 
+test("what takes the heat of a factory says whose it is", () => {
+  const link = { name: "fumes", kind: "producer", start: "s", end: "t", unit_type: "waste_heat_exchanger", heat_from: ["works"] };
+  const found = summary(station(), { ...layout, links: [link] }, { kind: "unit", name: "fumes" });
+  assert.match(found, /^fumes · waste heat · from works\n/);
+  assert.equal(origin(layout.links[0]), "");
+});
+
 test("a trend is about a signal and what stands beside it, or about a sum", () => {
   const asset = station();
   assert.deepEqual(companions(asset, "node/t/temperature"), { measured: "node/t/temperature", twin: "node/t/temperature/twin" });
@@ -206,8 +214,9 @@ test("a trend is about a signal and what stands beside it, or about a sum", () =
 
 test("what wants to be looked at is found in the states", () => {
   const asset = station();
-  assert.deepEqual(findings(asset).map(({ priority }) => priority), ["low", "medium"]);
-  assert.match(findings(asset)[1].text, /press aborted/);
+  assert.deepEqual(findings(asset).map(({ priority, text }) => [priority, text.split(" ")[0]]), [["high", "gas-1"], ["low", "the"], ["medium", "press"]]);
+  assert.match(findings(asset)[0].text, /gas-1 does not answer/);
+  assert.match(findings(asset)[2].text, /press aborted/);
   assert.equal(deviations(asset).compared, 1);
   asset.value[asset.index.get("node/t/temperature")] = 390;
   asset.quality[asset.index.get("node/t/temperature")] = 0x40000000;
@@ -222,6 +231,13 @@ test("what a factory makes is told when more than one part was counted, or none 
     index: new Map([["output", 0]]), signals: [{ name: "output" }], value: [parts / 60], sd: [1 / 60], quality: [quality], plantMs: 0, measuredMs: [0],
   });
   assert.deepEqual([made(0, 0), made(0, 0x40000000), made(1, 0x40000000), made(2, 0x40000000)], [0, undefined, undefined, 120]);
+});
+
+test("what a plant raises an alarm of is not told once more by its twin", () => {
+  const asset = station();
+  const texts = (...alarms) => findings(asset, alarms).map(({ text }) => text.split(" ")[0]);
+  assert.deepEqual(texts({ plant: "plant", source: "gas-1" }, { plant: "ring", source: "press" }), ["the"]);
+  assert.deepEqual(texts({ plant: "elsewhere", source: "press" }), ["gas-1", "the", "press"]);
 });
 
 test("colours follow the temperature and the scale has whole steps", () => {

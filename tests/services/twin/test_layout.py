@@ -39,6 +39,13 @@ def test_a_closed_network_has_both_sides_and_its_units_by_what_they_do_with_heat
     assert units["school"].kind is LinkKind.CONSUMER
 
 
+def test_a_unit_that_takes_the_heat_of_a_factory_names_it():
+    valley = load("vallee")
+    here = convert.layout(layout(network("vallee"), valley.factories))
+    givers = {link.name: link.heat_from for link in here.links if link.heat_from}
+    assert givers == {"graphite-fumes": ("graphite-works",), "heat-pump": ("chemical-site",)}
+
+
 def test_pipes_have_length_and_diameter_and_are_about_as_long_as_drawn():
     pipes = [link for link in layout(network("vallee")).links if link.kind == pb.NETWORK_LINK_KIND_PIPE]
     places = {node.name: (node.east_m, node.north_m) for node in layout(network("vallee")).nodes}
