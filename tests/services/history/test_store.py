@@ -416,13 +416,41 @@ def test_batches_that_arrive_together_share_a_commit(path, samples):
     assert metrics._metrics["uem_history_commit_duration_seconds"].count() == 1
 
 
+class SlowCommits:
+    """A connection whose commits wait while `lets` is not set."""
+
+    def __init__(self, connection, lets):
+        self._connection, self._lets = connection, lets
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, sql, *values):
+        if sql == "COMMIT":
+            self._lets.wait(60)
+        return self._connection.execute(sql, *values)
+
+
+def busy(store, lets, samples):
+    """A batch whose commit waits until `lets` is set; the writer looks at nothing else until then."""
+    store._writer = SlowCommits(store._writer, lets)
+    first = store.append("p", 1, samples)
+    for _ in range(6000):
+        if store._commit_began < math.inf:
+            return first
+        sleep(0.01)
+    raise AssertionError("the writer does not commit")
+
+
 def test_a_batch_cancelled_before_its_commit_is_not_stored(path, samples):
-    with closing(SqliteStore(path, Metrics(), Tuning(linger_s=1.0))) as store:
-        put(store, "p", 1, samples(("a", 0, 1.0)))
-        first = store.append("p", 2, samples(("a", 1, 1.0)))
+    lets = threading.Event()
+    with closing(SqliteStore(path, Metrics())) as store:
+        first = busy(store, lets, samples(("a", 0, 1.0)))
         second = store.append("q", 1, samples(("a", 2, 1.0)))
         assert second.cancel()
+        lets.set()
         assert first.result(60).row_count == 1
+        assert put(store, "p", 2, samples(("a", 1, 1.0))).row_count == 1
         assert store.last_sequence("q") == 0
 
 
@@ -645,9 +673,12 @@ def test_an_unforeseen_error_reaches_the_batches_and_not_the_writer(store, sampl
 
 
 def test_a_forecast_that_nobody_waits_for_any_more_does_not_end_the_writer(path, samples):
-    with closing(SqliteStore(path, Metrics(), Tuning(linger_s=0.5))) as store:
+    lets = threading.Event()
+    with closing(SqliteStore(path, Metrics())) as store:
+        first = busy(store, lets, samples(("a", 0, 1.0)))
         assert store.keep_forecast(KeptForecast("net", 1, 2, b"")).cancel()
-        assert put(store, "p", 1, samples(("a", 0, 1.0))).row_count == 1
+        lets.set()
+        assert first.result(60).row_count == 1
         assert put(store, "p", 2, samples(("a", 1, 1.0))).row_count == 1
         assert store.forecasts("net", *ALL, ALL[0], 9) == []
 
@@ -733,21 +764,6 @@ def test_commits_do_not_wait_until_all_that_is_old_is_forgotten(path, samples, m
             store.append("q", sequence, samples()).result(60)
     assert sorted(forgotten) == list(range(1, 251))
     assert done[0] <= 100
-
-
-class SlowCommits:
-    """A connection whose commits wait while `lets` is not set."""
-
-    def __init__(self, connection, lets):
-        self._connection, self._lets = connection, lets
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
-    def execute(self, sql, *values):
-        if sql == "COMMIT":
-            self._lets.wait()
-        return self._connection.execute(sql, *values)
 
 
 def test_a_disk_that_keeps_any_commit_waiting_is_told(path, samples, monkeypatch):
