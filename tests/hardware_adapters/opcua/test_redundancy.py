@@ -68,7 +68,8 @@ def read(servers, shared_pki):
     @asynccontextmanager
     async def opened(tags=(COUNTER,)):
         def make(endpoint, bindings):
-            return OpcUaAdapter(endpoint, bindings, shared_pki.gateway, publish_interval_ms=50.0)
+            # Who is killed is known by the line that ends; a busy machine may be silent for a while.
+            return OpcUaAdapter(endpoint, bindings, shared_pki.gateway, publish_interval_ms=50.0, silence_s=10.0)
 
         steps, gaps, continuity = [], [], Continuity()
 
