@@ -164,7 +164,7 @@ class FactoryFollower:
             if tags.power_tag:
                 self._shadow.see_power(name, intake.before(tags.power_tag, time_ns).value)
             if tags.batch_tag:
-                self._shadow.see_batch(name, number(tags.batch_tag))
+                self._shadow.begin_with_batch(name, number(tags.batch_tag))
             if tags.temperature_tag:
                 temp_k = intake.before(tags.temperature_tag, time_ns).value
                 if _is_of_a_chamber(temp_k):

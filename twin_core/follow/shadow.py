@@ -24,7 +24,7 @@ from uem.twin_core.plant.factory import FactorySite
 from uem.twin_core.plant.production import OUT, flows
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.indicators import PACKML, PackML
-from uem.twin_core.production.plan import STATES, FactoryPlan, Spent
+from uem.twin_core.production.plan import STATES, FactoryPlan, FactoryRun, Spent
 
 Array = NDArray[np.float64]
 
@@ -42,6 +42,7 @@ class Shadow:
         self._index = {name: m for m, name in enumerate(self.machines)}
         self._first = np.cumsum([0, *(machine.slots for machine in site.factory.machines)])
         self._capacity = {buffer.name: buffer.capacity for buffer in site.factory.buffers}
+        self._delay_s = {buffer.name: buffer.delay_s for buffer in site.factory.buffers}
         self._buffer_index = {name: b for b, name in enumerate(self._capacity)}
         self.mean_s = {name: self.machines[name].cycle.mean for name in self.watched}  # that the plan has
         self.meter = HeatMeter(FactoryPlan(site.factory), site.heat)
@@ -81,10 +82,35 @@ class Shadow:
         self.state.believed_j = np.zeros(1 + len(self.site.heat))
         known = {b.name: levels.get(b.name, b.initial) for b in self.site.factory.buffers}
         self.plan.inject(run, levels=known)
+        self._ripen(run)
         for name, (good, scrap) in made.items():
             self._release(name, max(good + scrap, 0))
         self._counted.begin(self.state, known)
         self._inject_all()
+
+    def _ripen(self, run: FactoryRun) -> None:
+        """What lies in a buffer where parts cool or dry came nobody knows when: it is ready, unless who takes it waits.
+
+        All but the last part, which the engine has set its clock for.
+        """
+        for b, buffer in enumerate(self.site.factory.buffers):
+            if buffer.delay_s <= 0.0 or math.isfinite(buffer.longest_s) or self._is_waited_for(buffer.name):
+                continue
+            queue, part = run.view["queue"][b], run.view["part"]
+            first = p = int(queue["first"])
+            while p >= 0:
+                part["entered"][p] = part["entered"][first]
+                p = int(part["next"][p])
+            if queue["n_fresh"] > 1:
+                queue["fresh"], queue["n_fresh"] = queue["last"], 1
+
+    def _is_waited_for(self, buffer: str) -> bool:
+        """Whether a machine that takes from a buffer was seen waiting."""
+        return any(
+            self.state.seen[name].state in WAITING
+            for name in self.watched
+            if buffer in [flow.buffer for flow in flows(self.machines[name].takes)]
+        )
 
     # ---- time ----
 
@@ -235,14 +261,28 @@ class Shadow:
 
     def see_batch(self, name: str, parts: int) -> None:
         """Parts of the batch that a machine works on; what it has more or less than predicted was taken or left."""
-        most = self.machines[name].batch[1]
-        if STATES[self.shown(name)] != "busy" or not 0 < parts <= most or parts == self.load(name):
-            return
-        self._move_to_input(name, self.load(name) - parts)
+        if self._may_have(name, parts):
+            self._move_to_input(name, self.load(name) - parts)
+            self._load(name, parts)
+            self._settle()
+
+    def begin_with_batch(self, name: str, parts: int) -> None:
+        """The first sample of a batch: its parts have left the buffers, whose levels are counted without them."""
+        if self._may_have(name, parts):
+            self._load(name, parts)
+
+    def _may_have(self, name: str, parts: int) -> bool:
+        """Whether a machine is at work, and not on so many parts."""
+        return (
+            STATES[self.shown(name)] == "busy"
+            and 0 < parts <= self.machines[name].batch[1]
+            and parts != self.load(name)
+        )
+
+    def _load(self, name: str, parts: int) -> None:
         self.plan.inject(
             self.state.run, machines={name: "busy"}, left_s={name: self._left_s(name)}, parts={name: parts}
         )
-        self._settle()
 
     def begin_at_temperature(self, name: str, temp_k: float) -> None:
         """The first sample of a chamber: nobody knows what was before, so it has always been so, for the load too."""
@@ -275,6 +315,7 @@ class Shadow:
         """Resync where a state has been another one than predicted for too long."""
         for name in self.watched:
             seen = self.state.seen[name]
+            self._take_unripe(name)
             if seen.state is None or group(seen.state) == group(PACKML[STATES[self.shown(name)]]):
                 seen.parted_s = None
             elif seen.parted_s is None:
@@ -282,6 +323,15 @@ class Shadow:
             elif self.now_s - seen.parted_s > self.mean_s[name]:
                 self.resync()
                 return
+
+    def _take_unripe(self, name: str) -> None:
+        """A machine that works took a part that the shadow believed to be cooling still."""
+        takes = flows(self.machines[name].takes)
+        if self.state.seen[name].state not in BUSY or STATES[self.shown(name)] != "starved" or self._is_batch(name):
+            return
+        if len(takes) == 1 and self._delay_s[takes[0].buffer] > 0.0 and self.level(takes[0].buffer) >= takes[0].amount:
+            self._move_to_input(name, -takes[0].amount)
+            self._inject(name, "busy", math.inf if self._counts(name) else math.nan)
 
     def resync(self) -> None:
         """Set counters, levels and states to what is seen."""

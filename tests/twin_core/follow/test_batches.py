@@ -119,6 +119,17 @@ def test_a_sample_that_no_chamber_can_have_does_not_heat_its_lining(wrong_k, wro
     assert found[1][1] == pytest.approx(found[0][1], rel=0.02)
 
 
+def test_a_batch_that_was_begun_before_takes_nothing_of_what_is_in_the_buffers():
+    rows, *_ = plant(shop(), seed=5, until_s=9_000.0)
+    rows = [(time_s, values | {"annealed/level": 20.0}) for time_s, values in rows[-50:]]
+    assert rows[0][1]["furnace/batch"] > 10.0
+    twin = make_twin(site(level_tags={"annealed": "annealed/level"}))
+    twin.take(samples(rows))
+    snapshots = twin.advance()
+    assert columns(snapshots, twin, "buffer/annealed/level/twin")[0] == 20.0
+    assert columns(snapshots, twin, "machine/furnace/batch/twin")[0] == rows[0][1]["furnace/batch"]
+
+
 def rows_epoch_ns():
     return _SHOPS["EPOCH_NS"]
 

@@ -133,6 +133,20 @@ def test_repairs_that_take_longer_give_an_alarm():
     assert not any(code & 1 for code in codes), codes
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_twin_that_joins_knows_who_takes_parts_that_cool_or_have_cooled(waits):
+    buffers = tuple(replace(b, capacity=200, delay_s=1800.0 * (b.name == "b1")) for b in line().buffers)
+    cooling = replace(line((50.0, 70.0 - 30.0 * waits, 55.0, 52.0), to_fail_s=1e9), buffers=buffers)
+    rows, *_ = plant(cooling, seed=3, until_s=12_000.0, begin_s=7_000.0, levels=("b1",))
+    described = site(cooling, levels=("b1",))
+    twin, snapshots = follow(described, rows)
+    assert rows[0][1]["b1/level"] > 30.0
+    assert rows[0][1]["mill/state"] == PackML.EXECUTE
+    assert value(twin, "resyncs") <= 1.0
+    told, believed = (columns(snapshots, twin, f"buffer/b1/level{end}") for end in ("", "/twin"))
+    assert np.abs(told - believed).max() <= 1.0
+
+
 def test_what_was_in_the_buffers_is_found_out_by_resyncs_that_are_counted_and_shown():
     rows, _, run = plant(TRUTH, seed=5, until_s=SIX_HOURS_S, begin_s=3600.0)
     described = site(replace(line(scrap=0.05), buffers=tuple(replace(b, initial=3) for b in line().buffers)))
