@@ -137,6 +137,7 @@ class FactoryTruth:
         self.plan.run(self._run, (time_ns - self._origin_ns) / NS_PER_S)
         self._begin_meters()
         self._events = -1
+        self._stops: dict[str, set[str]] = {}  # by machine, the names by which it is held down
         self._shown: dict[str, float] = {}
         self._changes: list[tuple[str, int, float]] = []
         self._scan()
@@ -175,12 +176,18 @@ class FactoryTruth:
     def stop(self, machine: str) -> None:
         """Hold a machine down (all slots of `lathes`, or `lathes-2` alone) until `resume`; UnknownName."""
         for name in self._apart(machine):
-            self.plan.stop(self._run, name, self._stop(name))
+            holds = self._stops.setdefault(name, set())
+            if not holds:
+                self.plan.stop(self._run, name, self._stop(name))
+            holds.add(machine)
 
     def resume(self, machine: str) -> None:
-        """A machine that was stopped goes on where it was; UnknownName."""
+        """A machine that was stopped goes on where it was, unless another stop holds it; UnknownName."""
         for name in self._apart(machine):
-            self.plan.resume(self._run, name, self._stop(name))
+            holds = self._stops.get(name, set())
+            if holds == {machine}:
+                self.plan.resume(self._run, name, self._stop(name))
+            holds.discard(machine)
 
     def _apart(self, machine: str) -> list[str]:
         if machine in self._slots:

@@ -3,6 +3,7 @@
 What is done is done in the truth (a unit stands) or between it and its servers (an instrument tells something else).
 """
 
+import asyncio
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Faults:
         self._plants = {plant.name for plant in territory.plants if plant.simulated}
         self._faults: dict[tuple[str, str], Fault] = {}
         self._last: dict[str, float] = {}  # what each tag told when nothing was wrong with it
+
+    @property
+    def at_rest(self) -> asyncio.Lock:
+        """To be held while faults come and go, where plants live in a thread."""
+        return self._living.at_rest
 
     @property
     def now(self) -> tuple[Fault, ...]:

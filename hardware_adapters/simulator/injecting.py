@@ -1,9 +1,10 @@
 """Where `uem inject` reaches a simulator: a Unix socket of its user, one line of JSON each way."""
 
 import asyncio
+import errno
 import json
 import logging
-import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -24,32 +25,48 @@ async def taking(faults: Faults, folder: Path) -> AsyncIterator[None]:
     """Take faults in `folder` while the block runs; without, after a warning, where no socket can be made."""
     path = folder / SOCKET
     try:
-        _make_room(path)
-        before = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(lambda r, w: _serve(faults, r, w), path)
-        finally:
-            os.umask(before)
+        bound = _bound(path)
     except OSError as error:
         _log.warning("no faults can be injected: %s: %s", path, error.strerror or error)
         yield
         return
+    ours = path.stat().st_ino
     try:
-        async with server:
+        async with await asyncio.start_unix_server(lambda r, w: _serve(faults, r, w), sock=bound):
             yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == ours:
+                path.unlink()
 
 
-def _make_room(path: Path) -> None:
+def _bound(path: Path) -> socket.socket:
+    """A socket there, in place of one that nobody listens at any more; before it listens it is its user's alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        try:
+            made.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            raise OSError(errno.EADDRINUSE, "another simulator takes faults there")
+        made.bind(str(path))
+        path.chmod(0o600)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 async def _serve(faults: Faults, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, TimeoutError, ValueError):  # the last one: a line that is far too long
         line = await asyncio.wait_for(reader.readline(), WAIT_S)
-        writer.write(json.dumps(answer(faults, line)).encode() + b"\n")
+        async with faults.at_rest:
+            said = answer(faults, line)
+        writer.write(json.dumps(said).encode() + b"\n")
         await writer.drain()
     writer.close()
 

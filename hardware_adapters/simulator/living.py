@@ -44,6 +44,7 @@ class Living:
         self.speed = speed
         self.begin_ns = self.time_ns = self._simulation.epoch_ns if begin_ns is None else begin_ns
         self.lag_s = 0.0  # how late the last tick was
+        self.at_rest = asyncio.Lock()  # by whom changes something, since steps are made in a thread
         simulated = {plant.name for plant in territory.plants if plant.simulated}
         sensors: dict[str, list[str]] = {}
         for binding in territory.tags:
@@ -108,14 +109,16 @@ class Living:
     async def run(self, tell: Callable[[Told], Awaitable[None]], since_s: float | None = None) -> None:
         """Once a second without end; what could not be done in time is done in one longer step.
 
+        Steps leave the event loop to the servers; what is changed meanwhile is so with `at_rest`.
         `since_s` is when plant time began to go, by the clock of the event loop; now if not given.
         """
         clock = asyncio.get_running_loop().time
         start, done = clock() if since_s is None else since_s, 0
         while True:
             await asyncio.sleep(max(0.0, start + (done + 1) * TICK_S - clock()))
-            ticks = int((clock() - start) / TICK_S)
+            ticks = max(int((clock() - start) / TICK_S), done + 1)  # a timer may be early by its resolution
             self.lag_s = max(0.0, clock() - start - (done + 1) * TICK_S)
-            self.step((ticks - done) * TICK_S * self.speed)
-            done = ticks
-            await tell([*self.rows()])
+            async with self.at_rest:
+                await asyncio.to_thread(self.step, (ticks - done) * TICK_S * self.speed)
+                done = ticks
+                await tell([*self.rows()])

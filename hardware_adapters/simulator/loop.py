@@ -18,6 +18,7 @@ class Loop:
         self._limits = {utility.name: utility.limit for utility in factory.site.factory.utilities}
         self._is_hot = False
         self.temp_k = stream.loop.temp_k
+        self.recooled_j = 0.0  # so far: what the stream gave and neither the unit took nor the content holds
 
     def step(self, dt_s: float) -> None:
         """What was given and taken in the last step warms it; the unit finds the new temperature in its next one."""
@@ -25,7 +26,9 @@ class Loop:
         heat_j = (self._factory.heat_w()[self._name] * dt_s) - self._taken_j()
         temp_k = self.temp_k + heat_j / loop.content_j_k
         above_j = loop.content_j_k * (temp_k - loop.recool_temp_k)
-        self.temp_k = temp_k - min(max(above_j, 0.0), loop.recool_w * dt_s) / loop.content_j_k
+        recooled_j = min(max(above_j, 0.0), loop.recool_w * dt_s)
+        self.recooled_j += recooled_j
+        self.temp_k = temp_k - recooled_j / loop.content_j_k
         self._network.inputs.unit_commands[loop.unit][self._command][:] = self.temp_k
         self._warn()
 

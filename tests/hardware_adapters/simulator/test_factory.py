@@ -220,6 +220,10 @@ def test_all_slots_of_a_machine_are_stopped_or_one():
     assert all(truth.shown()[f"dairy/chillers/{k}/state"] == PackML.CLEARING for k in (1, 2, 3))
     truth.resume("chillers")
     truth.step(1.0)
+    down = [k for k in (1, 2, 3) if truth.shown()[f"dairy/chillers/{k}/state"] == PackML.CLEARING]
+    assert down == [2]  # which was stopped by itself as well
+    truth.resume("chillers-2")
+    truth.step(1.0)
     assert all(truth.shown()[f"dairy/chillers/{k}/state"] != PackML.CLEARING for k in (1, 2, 3))
     with pytest.raises(UnknownName, match="chiller-9"):
         truth.stop("chiller-9")

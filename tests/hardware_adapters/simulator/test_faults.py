@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 
@@ -75,6 +76,26 @@ def test_a_machine_stands_until_it_is_cleared(valley, faults):
     assert shown() != before
     faults.clear()
     assert shown() == before
+
+
+def test_each_of_two_stops_that_overlap_holds_by_itself(valley, faults):
+    def down():
+        valley.step(5.0)
+        faults.expire()
+        return [name for name in valley.factories["dairy"].failed() if name.startswith("chillers")]
+
+    assert down() == []
+    names = ["chillers-1", "chillers-2", "chillers-3"]
+    faults.inject("stop", "dairy/chillers")
+    faults.inject("stop", "dairy/chillers-2", for_s=10.0)
+    for _ in range(4):
+        assert down() == names
+    faults.inject("stop", "dairy/chillers-2")
+    faults.inject("stop", "dairy/chillers", for_s=10.0)  # once more: now it ends
+    down(), down()
+    assert down() == names[1:2]
+    faults.clear()
+    assert down() == []
 
 
 @pytest.mark.parametrize(
@@ -152,6 +173,38 @@ def test_a_command_that_is_not_whole_is_wrong_usage(arguments):
     with pytest.raises(SystemExit) as ended:
         inject.main(["vallee", *arguments])
     assert ended.value.code == 2
+
+
+async def asked(folder, line):
+    """The faults that there are after a line was sent."""
+    reader, writer = await asyncio.open_unix_connection(folder / SOCKET)
+    writer.write(line + b"\n")
+    said = json.loads(await reader.read())
+    writer.close()
+    return said["faults"]
+
+
+async def test_a_second_simulator_leaves_the_socket_of_the_first_alone(faults, tmp_path, caplog):
+    async with taking(faults, tmp_path):
+        async with taking(faults, tmp_path):
+            assert "another simulator takes faults there" in caplog.text
+        assert await asked(tmp_path, b'{"do": "list"}') == []
+
+
+async def test_what_a_killed_simulator_left_is_taken_over(faults, tmp_path):
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / SOCKET))
+    async with taking(faults, tmp_path):
+        assert await asked(tmp_path, b'{"do": "list"}') == []
+
+
+async def test_a_fault_waits_for_the_step_that_is_being_made(faults, valley, tmp_path):
+    async with taking(faults, tmp_path):
+        async with valley.at_rest:
+            asking = asyncio.create_task(asked(tmp_path, b'{"do": "trip", "what": "gas-1"}'))
+            await asyncio.sleep(0.2)
+            assert faults.now == ()
+        assert [fault["what"] for fault in await asking] == ["gas-1"]
 
 
 async def test_where_no_socket_can_be_made_plants_live_without(faults, tmp_path, caplog):

@@ -111,6 +111,58 @@ def test_heat_of_factories_warms_the_loops_that_the_network_cools(valley):
     assert truth.inputs.unit_commands["heat-pump"]["source_temp_k"][0] == water.temp_k
 
 
+def test_what_a_recooler_takes_is_in_the_ledger_of_its_loop(valley):
+    _, water = valley._loops
+    begin_k, before_j, given_j, taken_j = water.temp_k, water.recooled_j, 0.0, 0.0
+    for _ in range(30):
+        taken_j += valley.networks["valley"].taken_j("heat-pump", "source_heat_j")
+        valley.step(60.0)
+        given_j += 60.0 * valley.factories["chemical-site"].heat_w()["cooling-water"]
+    recooled_j = water.recooled_j - before_j
+    assert recooled_j > 0.0
+    held_j = water._loop.content_j_k * (water.temp_k - begin_k)
+    assert given_j - taken_j - recooled_j == pytest.approx(held_j, abs=1e-9 * given_j)
+
+
+async def test_plant_time_never_stands_though_a_timer_is_early(valley, monkeypatch):
+    steps, sleep = [], asyncio.sleep
+
+    async def early(seconds):
+        await sleep(0.0)
+
+    async def tell(rows):
+        if len(steps) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(living.asyncio, "sleep", early)
+    monkeypatch.setattr(valley, "step", steps.append)
+    with pytest.raises(asyncio.CancelledError):
+        await valley.run(tell)
+    assert steps == [1.0, 1.0, 1.0]
+
+
+async def test_the_event_loop_is_free_while_plants_are_stepped(valley, monkeypatch):
+    lags, loop = [], asyncio.get_running_loop()
+
+    async def watch():
+        while True:
+            begin = loop.time()
+            await asyncio.sleep(0.01)
+            lags.append(loop.time() - begin)
+
+    async def tell(rows):
+        await asyncio.sleep(0.1)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(valley, "step", lambda dt_s: time.sleep(1.0))
+    monkeypatch.setattr(valley, "rows", list)
+    watching = asyncio.create_task(watch())
+    with pytest.raises(asyncio.CancelledError):
+        await valley.run(tell)
+    watching.cancel()
+    assert max(lags) < 0.9
+
+
 async def test_time_goes_on_at_its_speed_and_is_never_lost(valley):
     valley.speed, told = 60.0, []
 
