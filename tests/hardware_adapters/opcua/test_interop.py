@@ -155,7 +155,7 @@ async def test_of_two_servers_the_other_is_passed_on_when_one_is_killed(
     node_plant, node_certificates, node_tags, tmp_path, until
 ):
     def make(endpoint, bindings):
-        return OpcUaAdapter(endpoint, bindings, node_certificates, publish_interval_ms=100.0)
+        return OpcUaAdapter(endpoint, bindings, node_certificates, publish_interval_ms=100.0, silence_s=10.0)
 
     rows = []
 
@@ -182,5 +182,8 @@ async def test_of_two_servers_the_other_is_passed_on_when_one_is_killed(
             await asyncio.gather(taking, return_exceptions=True)
     times_ns = [row[1] for row in rows]
     assert times_ns == sorted(set(times_ns))
-    # Both count every 20 ms; the one that is left was heard all the time.
-    assert max(np.diff(times_ns)) < 0.5e9
+    # Each has a count of its own, every 20 ms or as fast as the machine lets it; the one that is left was heard all
+    # the time, so it goes on where the other ended.
+    step_ns, is_switch = np.diff(times_ns), np.diff([row[2] for row in rows]) != 1
+    assert is_switch.sum() == 1
+    assert step_ns[is_switch][0] < max(0.5e9, 2 * step_ns[~is_switch].max())
