@@ -101,7 +101,7 @@ async def test_changes_within_the_deadband_of_a_tag_do_not_come(node_plant, node
     tags = [replace(wave, scale=0.5, offset=7.0, deadband=5.0), replace(level, deadband_percent=5.0), counter]
     async with (
         node_plant(counterMs=10) as plant,
-        OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=100.0) as opened,
+        OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=100.0, silence_s=10.0) as opened,
     ):
         rows = await collected(opened, 600, 60)
     values = {name: [row[2] for row in rows if row[0] == name] for name in ("Wave", "Level", "Counter")}
@@ -118,7 +118,7 @@ async def test_a_deadband_that_the_server_refuses_is_told_and_each_change_arrive
     tags = [replace(each, deadband_percent=5.0) for each in node_tags("Wave", "Level")]
     async with (
         node_plant(counterMs=10) as plant,
-        OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=100.0) as opened,
+        OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=100.0, silence_s=10.0) as opened,
     ):
         assert opened.missing == {}
         rows = await collected(opened, 200, 60)
@@ -135,7 +135,7 @@ async def test_a_queue_of_one_keeps_the_newest_and_a_long_one_all(node_plant, no
     kept, most = [], 0
     async with (
         node_plant(counterMs=20) as plant,
-        OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=500.0) as opened,
+        OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=500.0, silence_s=10.0) as opened,
         asyncio.timeout(60),
     ):
         async for samples in opened.batches():

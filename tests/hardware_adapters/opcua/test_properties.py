@@ -137,7 +137,7 @@ async def test_a_plant_that_does_not_answer_this_goes_on_to_give_samples(
     monkeypatch.setattr(properties, "_read", fails)
     async with (
         node_plant(counterMs=20) as plant,
-        OpcUaAdapter(plant.endpoint, node_tags("Counter"), node_certificates) as opened,
+        OpcUaAdapter(plant.endpoint, node_tags("Counter"), node_certificates, silence_s=10.0) as opened,
     ):
         await collected(opened, 20, 60)
         assert opened.unit_mismatches == {}
