@@ -250,9 +250,10 @@ class Opener:
         if self._policy_name == OPEN:
             return client
         if self._own is None:  # loading a key takes longer than opening a channel
+            # Read here: the library reads in a thread, and a try that is let go meanwhile would leave the file open.
             self._own = (
-                await uacrypto.load_certificate(self._certificates.certificate_path),
-                await uacrypto.load_private_key(self._certificates.key_path),
+                await uacrypto.load_certificate(self._certificates.certificate_path.read_bytes()),
+                await uacrypto.load_private_key(self._certificates.key_path.read_bytes(), extension="pem"),
             )
         client.security_policy = self._policy(parse(server_certificate), *self._own, self._mode)
         client.uaclient.set_security(client.security_policy)

@@ -1,12 +1,15 @@
 """Channels to a server: whom they are opened to, and how often when it is of no use."""
 
 import asyncio
+import gc
 import itertools
+import warnings
 from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from asyncua import ua
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from uem.hardware_adapters.opcua import channel
 from uem.hardware_adapters.opcua.certificates import CertificateStore
@@ -60,6 +63,25 @@ async def test_a_server_that_ends_each_session_at_once_is_not_tried_without_a_pa
         connection.drop()
         await asyncio.sleep(0.05)
     assert len(opened) <= 3.0 / PACE_S + 1
+
+
+async def test_a_try_that_is_let_go_while_our_key_is_loaded_leaves_no_file_open(shared_pki):
+    certificate = shared_pki.simulator.certificate.public_bytes(Encoding.DER)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for turns in range(200):
+            opener = Opener(
+                *("opc.tcp://127.0.0.1:1/x", shared_pki.gateway, "Basic256Sha256", None),
+                timeout_s=5.0,
+                session_timeout_s=60.0,
+            )
+            loading = asyncio.create_task(opener._secured_client(certificate))
+            for _ in range(turns % 30):
+                await asyncio.sleep(0)
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+        gc.collect()
+    assert [str(each.message) for each in told if each.category is ResourceWarning] == []
 
 
 class Played:
