@@ -155,7 +155,7 @@ async def test_a_plant_without_room_for_another_session_is_followed_when_one_end
         for _ in range(2):
             await others.enter_async_context(OpcUaAdapter(plant.endpoint, [TAG], certificates))
         with pytest.raises(AdapterError, match="TooManySessions"):
-            async with asyncio.timeout(30), OpcUaAdapter(plant.endpoint, [TAG], certificates):
+            async with asyncio.timeout(60), OpcUaAdapter(plant.endpoint, [TAG], certificates):
                 pass
         async with Followed(plant.endpoint, certificates) as followed:
             await asyncio.sleep(times_long(5.0, 60.0))

@@ -283,7 +283,7 @@ def open_broker(tmp_path):
         config.write_text("\n".join([*about, *(lines or ["allow_anonymous true"]), ""]))
         process = await asyncio.create_subprocess_exec(command, "-c", str(config))
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     assert process.returncode is None, "mosquitto does not start"
                     with suppress(OSError):

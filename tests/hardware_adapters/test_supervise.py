@@ -173,7 +173,7 @@ async def test_cut_after_cut_also_while_it_recovers_the_plant_comes_back(
                 shared_pki.gateway,
                 publish_interval_ms=20.0,
                 silence_s=1.0,
-                connect_timeout_s=2.0,
+                connect_timeout_s=10.0,
             )
 
         async def count():

@@ -65,7 +65,7 @@ async def test_plants_go_on_in_their_time_when_the_simulator_starts_anew(tmp_pat
     async with simulating(2.0) as endpoint:
         second = PlantTime.read(tmp_path)
         async with ModbusAdapter(endpoint, [BINDING], clock=clock) as adapter:
-            ((_, time_ns, *_),) = await collected(adapter, 1, 30.0)
+            ((_, time_ns, *_),) = await collected(adapter, 1, 60.0)
     assert second.speed == 2.0
     assert before_ns <= second.epoch_ns <= first.at(second.start_ns) + NS_PER_S
     assert second.epoch_ns <= time_ns <= second.now_ns()

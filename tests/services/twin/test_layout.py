@@ -56,7 +56,7 @@ def test_pipes_have_length_and_diameter_and_are_about_as_long_as_drawn():
 
 
 async def test_a_layout_is_asked_for_by_the_name_of_a_network_and_of_nothing_else(site):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         found = await site.stub.GetNetwork(pb.GetNetworkRequest(asset="branch"))
         assert {"1", "2"} <= {node.name for node in found.nodes}
         for wrong in ("washer", ""):
