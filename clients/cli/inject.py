@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,20 @@ def _socket(territory: str, state: Path | None) -> Path:
     else:
         its = home() / describe(territory)[0]
         found = [its / SOCKET, *sorted(its.glob(f"runs/*/{SOCKET}"))]
-    there = [path for path in found if path.is_socket()]
+    there = [path for path in found if _is_open(path)]
     if not there:
         raise ClientError(f"no simulated plant of {territory} runs here: start it with `uem up {territory}`")
     return there[-1]
+
+
+def _is_open(path: Path) -> bool:
+    """Whether somebody listens: a run that was killed leaves its socket behind."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 async def _ask(path: Path, asked: dict[str, Any]) -> dict[str, Any]:

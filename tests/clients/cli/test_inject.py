@@ -1,0 +1,39 @@
+"""Which of the runs of a territory `uem inject` reaches."""
+
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from uem.clients.cli import inject
+from uem.clients.errors import ClientError
+
+
+def listening(folder):
+    """A socket in a folder, as a simulator makes it."""
+    folder.mkdir(parents=True)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(folder / inject.SOCKET))
+    made.listen()
+    return made
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    with tempfile.TemporaryDirectory() as home:  # a socket has a short path
+        monkeypatch.setenv("UEM_STATE", home)
+        yield Path(home) / "vallee" / "runs"
+
+
+def test_the_newest_run_that_lives_is_reached_not_one_that_was_killed_since(runs):
+    with listening(runs / "20260101-120000"), listening(runs / "20260102-120000"):
+        listening(runs / "20260103-120000").close()  # leaves its file, as kill -9 does
+        assert inject._socket("vallee", None) == runs / "20260102-120000" / inject.SOCKET
+
+
+def test_runs_that_were_all_killed_are_none(runs):
+    listening(runs / "20260101-120000").close()
+    with pytest.raises(ClientError, match="no simulated plant of vallee runs here"):
+        inject._socket("vallee", None)
+    assert inject.main(["vallee", "--list"]) == 1
