@@ -16,6 +16,7 @@ from uem.twin_core.units import ZERO_CELSIUS_K
 
 MORE = b"\x1f"  # at the end of a telegram: another one follows
 NO_VALUE = -(2**31)  # of an integer record: there is none
+MOST_REQUESTS = 1000  # that are remembered
 # How a meter writes a quantity: code, SI value of one digit, SI value of zero.
 RECORDS = {
     "energy": (0x06, 3.6e6, 0.0),  # kWh
@@ -69,7 +70,7 @@ class MbusPlant:
         """The last byte of all telegrams but the last one should be MORE; port 0 takes a free one."""
         self._where = (host, port)
         self.meters = {meter: list(telegrams) for meter, telegrams in meters.items()}
-        self.requests: list[tuple[int, int]] = []  # control, meter
+        self.requests: list[tuple[int, int]] = []  # control, meter of the last
         self.silent: set[int] = set()
         self.status: dict[int, int] = {}
         self.answers: dict[int, bytes] = {}  # instead of the telegrams of a meter
@@ -114,6 +115,7 @@ class MbusPlant:
 
     def _answer(self, control: int, meter: int) -> bytes:
         self.requests.append((control, meter))
+        del self.requests[:-MOST_REQUESTS]
         if meter in self.silent or meter not in self.meters:
             return b""
         if control == 0x40:

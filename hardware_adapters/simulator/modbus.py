@@ -28,6 +28,7 @@ _FORMATS = {
     "float64": ">d",
 }
 _TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input", 5: "coil", 6: "holding", 15: "coil", 16: "holding"}
+MOST_REQUESTS = 1000  # that are remembered
 
 
 def words(value: float, data_type: str, byte_order: str) -> list[int]:
@@ -47,7 +48,7 @@ class ModbusPlant:
 
     def __init__(self, bindings: Sequence[TagBinding], *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Every value is 0 at first; port 0 takes a free one."""
-        self.requests: list[tuple[int, str, int, int]] = []  # device, table, start, count
+        self.requests: list[tuple[int, str, int, int]] = []  # device, table, start, count of the last
         self.writes: list[tuple[int, str, int, int]] = []
         self.stuck = False  # takes what is written and keeps what it has
         self.failing: dict[tuple[int, str], ExcCodes] = {}  # exception by device and table
@@ -97,6 +98,7 @@ class ModbusPlant:
         """What a request gets."""
         table = _TABLES[func_code]
         self.requests.append((device_id, table, address, count))
+        del self.requests[:-MOST_REQUESTS]
         if device_id in self.silent:
             raise NoSuchIdException  # the server then says nothing
         if (device_id, table) in self.failing:

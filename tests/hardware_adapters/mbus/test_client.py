@@ -7,6 +7,7 @@ import time
 import pytest
 
 from uem.hardware_adapters.mbus.client import MbusAdapter
+from uem.hardware_adapters.simulator import mbus as simulated
 from uem.hardware_adapters.simulator.mbus import MORE, digits, integer, long
 from uem.hardware_adapters.simulator.mbus import MbusPlant as Plant
 from uem.twin_core.errors import AdapterError, UnknownTag
@@ -208,3 +209,11 @@ async def test_the_source_time_is_when_the_meter_was_asked():
         batch = await anext(adapter.batches())
         assert before <= batch.source_time_ns[0] <= time.time_ns()
         assert len(set(batch.source_time_ns)) == 1
+
+
+async def test_a_simulated_bus_does_not_remember_all_that_it_was_ever_asked(monkeypatch):
+    monkeypatch.setattr(simulated, "MOST_REQUESTS", 5)
+    async with meters() as plant, MbusAdapter(plant.endpoint, TAGS) as adapter:
+        await first(adapter)
+        await first(adapter)
+        assert plant.requests == [(0x7B, 1), (0x40, 2), (0x7B, 2), (0x5B, 2), (0x7B, 2)]

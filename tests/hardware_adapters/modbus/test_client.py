@@ -8,6 +8,7 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from uem.hardware_adapters.modbus.client import ModbusAdapter
+from uem.hardware_adapters.simulator import modbus as simulated
 from uem.hardware_adapters.simulator.modbus import ModbusPlant
 from uem.twin_core.errors import AdapterError, UnknownTag
 from uem.twin_core.measurements import (
@@ -187,3 +188,11 @@ async def test_the_source_time_is_when_the_poll_began():
         batch = await anext(adapter.batches())
         assert len(set(batch.source_time_ns.tolist())) == 1
         assert before <= batch.source_time_ns[0] <= time.time_ns()
+
+
+async def test_a_simulated_device_does_not_remember_all_that_it_was_ever_asked(monkeypatch):
+    monkeypatch.setattr(simulated, "MOST_REQUESTS", 2)
+    tags = [binding(f"t{i}", i) for i in range(300)]
+    async with ModbusPlant(tags) as plant, ModbusAdapter(plant.endpoint, tags) as adapter:
+        await first(adapter)
+        assert [(start, count) for _, _, start, count in plant.requests] == [(125, 125), (250, 50)]
