@@ -1,7 +1,8 @@
 """What a twin reads of the past when it starts or is estimated again, in order of time: no more than it makes use of.
 
 A twin that is followed each second goes through its past in longer steps (`past_step_s`). Of its gauges and meters the
-newest sample of each such step is enough; states and counters are read as they are. The last step is read as it is.
+newest sample of each such step is enough, and the first of all; states and counters are read as they are. The last step
+is read as it is.
 """
 
 import numpy as np
@@ -32,9 +33,11 @@ def by_time(samples: Samples) -> Samples:
 
 
 def _newest_of_each(rows: Samples, every_ns: int, until_ns: int) -> Samples:
-    """Of rows tag by tag in order of time, the newest of each interval up to a time, and all after it."""
+    """Of rows tag by tag in order of time, the first, the newest of each interval up to a time, and all after it."""
     if not len(rows):
         return rows
     interval, tag = rows.source_time_ns // every_ns, rows.tag
-    is_last = np.append((interval[1:] != interval[:-1]) | (tag[1:] != tag[:-1]), True)
-    return rows.take(is_last | (rows.source_time_ns >= until_ns))
+    is_other = tag[1:] != tag[:-1]
+    is_last = np.append((interval[1:] != interval[:-1]) | is_other, True)
+    is_first = np.append(True, is_other)  # or the twin would begin up to a step later
+    return rows.take(is_first | is_last | (rows.source_time_ns >= until_ns))

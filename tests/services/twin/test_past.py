@@ -34,10 +34,10 @@ def seconds(samples, tag):
     return (times // NS_PER_S).tolist()
 
 
-def test_of_a_meter_the_newest_sample_of_each_step_is_read_and_the_last_step_whole(store):
+def test_of_a_meter_the_first_and_the_newest_sample_of_each_step_are_read_and_the_last_step_whole(store):
     twin = SimpleNamespace(tags=("heat", "state"), meter_tags={"heat"}, past_step_s=60.0)
     found = read_past(store, twin, 0, 290 * NS_PER_S)
-    assert seconds(found, "heat") == [59, 119, 179, *range(230, 290)]
+    assert seconds(found, "heat") == [0, 59, 119, 179, *range(230, 290)]
     assert seconds(found, "state") == [*range(290)]
     assert (np.diff(found.source_time_ns) >= 0).all()
 
