@@ -213,6 +213,12 @@ async def test_a_unit_that_trips_is_an_alarm_in_the_terminal_and_on_the_page_unt
     await asked("inject", "vallee", "clear", "--state", str(console.state))
     await until("normal", "high")
     await browser.until(f"!{shown}.includes({json.dumps(said)})")
+    # A plant that says nothing any more raises no alarm: that it is silent stands beside.
+    await asked("inject", "vallee", "silence", "machining-shop", "--state", str(console.state))
+    health = "[...document.querySelectorAll('#health li.bad')].map((each) => each.textContent).join()"
+    await browser.until(f"/machining-shop [^,]*silent for/.test({health})")
+    await asked("inject", "vallee", "clear", "--state", str(console.state))
+    await browser.until(f"!{health}.includes('machining-shop')")
     assert not browser.complaints
 
 
