@@ -1,20 +1,23 @@
 """What a followed network will do: a copy of its state goes on, and units dispatch themselves as they always do.
 
 Customers take what is expected of them: by a forecast of their group, else what they usually take at the present
-load. The stream of a factory brings what its forecast says, else what it brings now. Boilers hold their set points,
-those that do not answer stand. Weather and all else stay as they are.
+load. The stream of a factory brings what its forecast says, else what it brings now. Outdoor temperature is that of
+the demand forecast, else that of now. Supply temperatures follow it by the heating curve that was learned; boilers that
+do not answer stand. All else stays as it is.
 """
 
 import heapq
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uem.twin_core.follow.customers import Customers
 from uem.twin_core.follow.follower import ForecastSignal
+from uem.twin_core.follow.heating_curve import HeatingCurve
 from uem.twin_core.follow.network import LOSS_CLASS
 from uem.twin_core.follow.setpoints import SetPoints
 from uem.twin_core.follow.told import Told
@@ -29,10 +32,11 @@ from uem.twin_core.thermal.network import NetworkInputs, NetworkPlan, NetworkSta
 FADES_S = 3 * 3600.0  # what a demand forecast is off by at first
 INNER_STEP_S = 60.0  # as long as changes nothing: docs/models/forecast.md
 STATIONS = 12  # of which temperatures are told: those that are hardest to reach
+WEATHER_S = 6 * 3600.0  # ahead from where on supply temperatures are mostly off by the weather
 PRIOR_TEMP_SD_K, PRIOR_PART = 2.0, 0.2  # until past forecasts tell: of temperatures, of a unit's nominal heat
 
 Array = NDArray[np.float64]
-Course = tuple[NDArray[np.int64], Array]  # valid times in ns, W
+Course = tuple[NDArray[np.int64], Array]  # valid times in ns, W or K
 
 
 class Ahead:
@@ -57,7 +61,8 @@ class Ahead:
         self._members = _members(network, demands, sensors)
         exchangers = {unit.name: unit for unit in network.units if isinstance(unit, WasteHeatExchanger)}
         self._exchangers = {key: exchangers[unit] for key, unit in streams.items() if unit in exchangers}
-        self.heard_of = {*self._members, *self._exchangers}
+        self._outdoor = f"{network.name}/demand", "outdoor/temperature"
+        self.heard_of = {*self._members, *self._exchangers, self._outdoor}
         named = {signal.name: signal for signal in signals}
         nodes = _places(network, named)
         self._rows = np.array([self._plan.nodes.index(node) for node in nodes], np.intp)
@@ -66,7 +71,10 @@ class Ahead:
         most_w = sum(unit.nominal_heat_w for unit in network.units if isinstance(unit, Substation))
         prior_w = {unit.name: PRIOR_PART * _nominal_w(unit, most_w) for unit in network.units}
         self.signals = (
-            *(ForecastSignal(signal=named[name], prior_sd=PRIOR_TEMP_SD_K) for name in self.temperatures),
+            *(
+                ForecastSignal(signal=named[name], prior_sd=PRIOR_TEMP_SD_K, weather_s=WEATHER_S)
+                for name in self.temperatures
+            ),
             *(ForecastSignal(signal=named[f"unit/{name}/heat"], prior_sd=prior_w[name]) for name in self.units),
             ForecastSignal(signal=named["heat_loss"], prior_sd=LOSS_CLASS * most_w, low=0.0),
         )
@@ -88,18 +96,32 @@ class Ahead:
         `heard_of`, by asset and signal.
         """
         inputs = self._commanded(now, set_points)
+        weather = self._weather(set_points.curve, expected, time_ns, step_s, count)
         heat_w = self._demand_w(customers, expected, time_ns, step_s, count)
         flows = self._stream_flows(expected, time_ns, step_s, count)
-        return partial(self._run, state.copy(), inputs, heat_w, flows, step_s)
+        return partial(self._run, state.copy(), inputs, weather, heat_w, flows, step_s)
 
     def _run(
-        self, state: NetworkState, inputs: NetworkInputs, heat_w: Array, flows: Mapping[str, Array], step_s: float
+        self,
+        state: NetworkState,
+        inputs: NetworkInputs,
+        weather: "_Weather | None",
+        heat_w: Array,
+        flows: Mapping[str, Array],
+        step_s: float,
     ) -> Array:
         plan, count = self._plan, len(heat_w)
         parts_s = (step_s - INNER_STEP_S, INNER_STEP_S) if step_s > INNER_STEP_S else (step_s,)
         out = np.empty((count, len(self.signals)))
+        held_k = {
+            unit: float(commands["supply_temp_k"][0])
+            for unit, commands in inputs.unit_commands.items()
+            if "supply_temp_k" in commands
+        }
         with self._one_at_a_time:
             for k in range(count):
+                if weather is not None:
+                    weather.drive(inputs, held_k, k)
                 for told, taken_w in zip(self._demands, heat_w[k].tolist(), strict=True):
                     inputs.unit_commands[told.unit][told.command][:] = taken_w
                 for unit, flow_kg_s in flows.items():
@@ -122,6 +144,22 @@ class Ahead:
             inputs.unit_commands[boiler]["supply_temp_k"][:] = set_points.supply_k[boiler]
             inputs.unit_commands[boiler]["on"][:] = float(set_points.answers(boiler))
         return inputs
+
+    def _weather(
+        self,
+        curve: HeatingCurve,
+        expected: Mapping[tuple[str, str], Course],
+        time_ns: int,
+        step_s: float,
+        count: int,
+    ) -> "_Weather | None":
+        """None where no sensor tells how it is."""
+        if curve.outdoor_k is None:
+            return None
+        ahead_k = np.full(count, curve.outdoor_k[0])
+        if self._outdoor in expected:
+            ahead_k = _during(expected[self._outdoor], time_ns, step_s, count)
+        return _Weather(ahead_k, curve.change_k(ahead_k, step_s))
 
     def _demand_w(
         self,
@@ -160,6 +198,20 @@ class Ahead:
                 flow_kg_s = _during(expected[key], time_ns, step_s, count) / carried_j_kg
                 found[unit.name] = np.clip(flow_kg_s, 0.0, unit.nominal_stream_flow_kg_s)
         return found
+
+
+class _Weather(NamedTuple):
+    """Of each step, (count,): outdoor temperature, and by how much supply temperatures differ from now."""
+
+    outdoor_k: Array
+    change_k: Array
+
+    def drive(self, inputs: NetworkInputs, held_k: Mapping[str, float], step: int) -> None:
+        """Set what it is in a step; `held_k`: supply temperatures now, by unit."""
+        if "outdoor_temp_k" in inputs.units_with:
+            inputs.set_commands("outdoor_temp_k", float(self.outdoor_k[step]))
+        for unit, supply_k in held_k.items():
+            inputs.unit_commands[unit]["supply_temp_k"][:] = supply_k + self.change_k[step]
 
 
 def _during(course: Course, time_ns: int, step_s: float, count: int) -> Array:

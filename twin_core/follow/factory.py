@@ -384,7 +384,7 @@ class FactoryFollower:
 
     # ---- forecasts ----
 
-    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], heat_w: Array) -> None:
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> None:
         """Nothing of others is of interest here."""
 
     def project(self, intake: Intake, time_ns: int, step_s: float, count: int) -> NDArray[np.float64]:

@@ -20,6 +20,8 @@ class ForecastSignal:
     signal: Signal
     prior_sd: float
     low: float = -np.inf  # no quantile lies below
+    # From so far ahead on it is mostly off by weather, as forecasts before and after are: bands learn less from each.
+    weather_s: float = np.inf
 
 
 class Follower(Protocol):
@@ -98,8 +100,8 @@ class ForkingFollower(Follower, Protocol):
     forecast_band: str  # how quantiles come about, in one sentence without its full stop
     forecast_fresh_s: float  # a forecast that is not older is given again
 
-    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], heat_w: Array) -> None:
-        """What is expected of another asset: W at its valid times. Most need not know."""
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> None:
+        """What is expected of another asset: SI values at its valid times. Most need not know."""
         ...
 
     def fork(self, intake: Intake, time_ns: int, step_s: float, count: int) -> Callable[[], tuple[Array, Array]]:

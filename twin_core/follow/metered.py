@@ -334,6 +334,7 @@ class MeteredFollower:
                 for (name, row, start), heat_w in zip(self._producers, given_w, strict=True)
             },
             self._dt_s,
+            self._shown("outdoor/temperature", intake, end_ns),
         )
         if (begin_ns - self._origin_ns) % round(self.forecast_step_s * NS_PER_S) == 0:
             self._metered_j = np.zeros_like(self._metered_j)
@@ -494,15 +495,18 @@ class MeteredFollower:
         told = (
             f"what forecasts of {heard} say" if heard else "what they usually take, and waste heat, at the present load"
         )
+        told_of = {signal for _, signal in self._expected}
+        weather = "as the demand forecast has it" if "outdoor/temperature" in told_of else "as now"
         return (
             f"A copy of the twin goes on in steps of {INNER_STEP_S:.0f} s and its units dispatch themselves; customers "
-            f"and waste heat: {told}; weather, set points and what stands as now"
+            f"and waste heat: {told}; outdoor temperature: {weather}; supply temperatures follow it by the heating "
+            "curve that was learned; all else as now"
         )
 
-    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], heat_w: Array) -> None:
-        """What is expected of customers or of a factory, as far as it matters here."""
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> None:
+        """What is expected of customers, of the weather or of a factory, as far as it matters here."""
         if (asset, signal) in self._ahead.heard_of:
-            self._expected[asset, signal] = valid_ns, heat_w
+            self._expected[asset, signal] = valid_ns, values
 
     def project(self, intake: Intake, time_ns: int, step_s: float, count: int) -> Array:
         """See Ahead; temperatures where sensors are with what the model is off by there now."""

@@ -2,13 +2,16 @@
 
 While one stands, its outlet shows what comes in, and while it gives all that it can, what it reaches: no set points.
 One that runs and could give more shows its own; the others have the highest of those. One that stands though the water
-that comes in lacks more heat than the least that it can give does not answer, after a while.
+that comes in lacks more heat than the least that it can give does not answer, after a while. Ahead all follow the
+weather as set points were seen to (`heating_curve.py`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import NamedTuple, Self, TypeAlias
 
+from uem.twin_core.follow.heating_curve import HeatingCurve
 from uem.twin_core.follow.told import RUNS_FROM
 from uem.twin_core.plant.units import Chp, HeatOnlyBoiler, Unit, WasteIncinerator
 from uem.twin_core.thermal.pipes import HEAT_CAPACITY_J_KGK
@@ -37,6 +40,7 @@ class SetPoints:
         self._others = [unit.name for unit in units if isinstance(unit, WasteIncinerator)]
         self._lacking_s = {boiler.name: 0.0 for boiler in self._boilers}
         self.supply_k = {boiler.name: boiler.supply_temp_k for boiler in self._boilers}
+        self.curve = HeatingCurve()
 
     @property
     def boilers(self) -> list[str]:
@@ -57,8 +61,8 @@ class SetPoints:
         """The same, to go back to."""
         return copy(self)
 
-    def see(self, now: Mapping[str, Now], dt_s: float) -> None:
-        """How producers were for `dt_s`."""
+    def see(self, now: Mapping[str, Now], dt_s: float, outdoor_k: float = math.nan) -> None:
+        """How producers were for `dt_s`, and the weather, NaN if nobody tells."""
         boilers = {boiler.name: boiler for boiler in self._boilers}
         runs = [name for name, boiler in boilers.items() if now[name].heat_w > RUNS_FROM * boiler.nominal_heat_w]
         free = {
@@ -68,6 +72,8 @@ class SetPoints:
         shown_k = max([*free.values()] or [now[name].outlet_k for name in runs] or others_k, default=0.0)
         if shown_k:
             self.supply_k = {name: free.get(name, shown_k) for name in boilers}
+        if math.isfinite(outdoor_k):
+            self.curve = self.curve.see(outdoor_k, max(free.values(), default=math.nan), dt_s)
         self._lacking_s = {
             name: self._lacking_s[name] + dt_s if name not in runs and self._lacks(boiler, now[name]) else 0.0
             for name, boiler in boilers.items()

@@ -29,20 +29,24 @@ Array = NDArray[np.float64]
 class AdaptiveBands:
     """Quantiles around central forecasts of n signals: factors (leads, n, levels) of scales (leads, n)."""
 
-    def __init__(self, leads: int, prior_sd: Array, *, gain: float = GAIN, levels: tuple[float, ...] = LEVELS) -> None:
+    def __init__(
+        self, leads: int, prior_sd: Array, *, gain: float | Array = GAIN, levels: tuple[float, ...] = LEVELS
+    ) -> None:
         """`prior_sd` of shape (n,): a wide guess at the standard deviation of a residual, at any lead.
+
+        `gain`: one, or that of each lead and signal, (leads, n).
 
         Raises:
             InvalidInput: a prior, the gain or a level that cannot be.
         """
         if not (np.isfinite(prior_sd).all() and (prior_sd > 0.0).all()):
             raise InvalidInput("standard deviations before any forecast is judged must be positive")
-        if not 0.0 < gain < 1.0:
+        self._gain = np.broadcast_to(np.asarray(gain, np.float64), (leads, len(prior_sd)))
+        if not ((self._gain > 0.0) & (self._gain < 1.0)).all():
             raise InvalidInput(f"gain {gain} of a quantile tracker; it must lie between 0 and 1")
         if list(levels) != sorted(set(levels)) or not all(0.0 < level < 1.0 for level in levels):
             raise InvalidInput(f"levels {levels} must rise, between 0 and 1")
         self.levels = levels
-        self._gain = gain
         self._level = np.array(levels)
         normal = NORMAL * np.array([NormalDist().inv_cdf(level) for level in levels])
         self._factor = np.broadcast_to(normal, (leads, len(prior_sd), len(levels))).copy()
@@ -75,7 +79,7 @@ class AdaptiveBands:
         known = np.isfinite(residual) & (spread > 0.0)
         residual = np.where(known, residual, 0.0) / np.where(known, spread, 1.0)
         count = self._count[leads] + known
-        gain = np.maximum(self._gain, FIRST_GAIN / (FIRST_GAIN + 1.0 + count)) * known
+        gain = np.maximum(self._gain[leads], FIRST_GAIN / (FIRST_GAIN + 1.0 + count)) * known
         scale, factor = self._scale[leads], self._factor[leads]
         below = residual[..., None] < factor * scale[..., None]
         factor = np.sort(factor + gain[..., None] * (self._level - below), axis=-1)

@@ -2,8 +2,8 @@
 
 Takes the mean of each quarter hour as it ends. The model of `demand.py` is fitted anew each day, from two days of
 history on; before, the mean of the same quarter of the day is all that can be told. Outdoor temperature ahead is the
-mean day of the last week and what it is off by now, fading (`demand.persisted`). Issued and judged each hour, the bands
-are those of `adaptive.py`. Days and hours are UTC. Times int64 ns, W, degC.
+mean day of the last week and what it is off by now, fading (`demand.persisted`); where it is measured it is told too.
+Issued and judged each hour, the bands are those of `adaptive.py`. Days and hours are UTC. Times int64 ns, W, degC.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ from uem.twin_core.forecast.adaptive import AdaptiveBands
 from uem.twin_core.forecast.bands import Forecast, ForecastSeries
 from uem.twin_core.forecast.hold import step_count
 from uem.twin_core.measurements import GOOD, NS_PER_S, UNCERTAIN
+from uem.twin_core.state import DISPLAY_UNITS
+from uem.twin_core.units import ZERO_CELSIUS_K
 
 STEP_S = 900.0
 STEP_NS = round(STEP_S * NS_PER_S)
@@ -29,6 +31,7 @@ WEATHER_ROWS, ANOMALY_ROWS = 7 * LEADS, 12
 GAP_NS = 7 * LEADS * STEP_NS  # after which it begins anew
 LEAST_PART = 0.5  # of a group's nominal heat that must be measured
 PRIOR_PART, LEAST_PRIOR_PART = 0.5, 0.01  # of the load, of the nominal heat
+OUTDOOR, OUTDOOR_PRIOR_K = "outdoor/temperature", 4.0
 NO_WEATHER_C = 10.0
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 MODEL = (
@@ -62,6 +65,8 @@ class DayAhead:
         self._lagged: list[Array] = []
         self._model: demand.DemandModel | None = None
         self._fitted_day = -1
+        self._outdoor_k = np.nan  # measured in the newest quarter hour
+        self._tells_weather = False
         if self._bands is not None:
             self._bands.forget_waiting()
 
@@ -79,15 +84,16 @@ class DayAhead:
                 self._append(np.full(len(self.signals), np.nan), np.nan)
         load = self._summed(load_w)
         self._append(load, outdoor_c)
-        self._time_ns = end_ns
+        self._time_ns, self._outdoor_k = end_ns, outdoor_c + ZERO_CELSIUS_K
+        self._tells_weather |= bool(np.isfinite(outdoor_c))
         if self._bands is None and np.isfinite(load).any():
             prior = np.fmax(PRIOR_PART * load, LEAST_PRIOR_PART * self._members @ self._nominal_w)
-            self._bands = AdaptiveBands(LEADS, prior, levels=LEVELS)
+            self._bands = AdaptiveBands(LEADS, np.append(prior, OUTDOOR_PRIOR_K), levels=LEVELS)
         self._fit()
         if self._bands is not None:
-            self._bands.judge(end_ns, load)
+            self._bands.judge(end_ns, np.append(load, self._outdoor_k))
             if end_ns % ISSUE_NS == 0:
-                self._bands.remember(self._valid_ns(LEADS), self._central())
+                self._bands.remember(self._valid_ns(LEADS), self._ahead())
 
     def _summed(self, load_w: Array) -> Array:
         """By signal; what is missing counts as the measured part of the nominal heat tells."""
@@ -130,6 +136,10 @@ class DayAhead:
         assert self._time_ns is not None
         return self._time_ns + STEP_NS * np.arange(1, count + 1, dtype=np.int64)
 
+    def _ahead(self) -> Array:
+        """(LEADS, signals and outdoor temperature in K)."""
+        return np.column_stack([self._central(), self._weather() + ZERO_CELSIUS_K])
+
     def _central(self) -> Array:
         """(LEADS, signals)."""
         if self._model is None:
@@ -150,7 +160,9 @@ class DayAhead:
         return np.nan_to_num(np.where(np.isfinite(same), same, last), nan=0.0)
 
     def _weather(self) -> Array:
-        """Outdoor temperature of the next day: no weather forecast is delivered."""
+        """Outdoor temperature of the next day: no weather forecast is delivered. As now until a day is known."""
+        if len(self._outdoor) < LEADS:
+            return np.full(LEADS, self._outdoor[-1])
         past = np.array(self._outdoor[-WEATHER_ROWS:])
         past = past[len(past) % LEADS :]
         typical_c = past.reshape(-1, LEADS).mean(axis=0)
@@ -167,22 +179,25 @@ class DayAhead:
         count = LEADS if horizon_s is None else step_count(horizon_s, STEP_NS)
         if self._bands is None or self._time_ns is None:
             raise NotReady(f"asset {self.name}: no quarter hour of heat was measured yet")
-        values = self._central()[:count]
+        values = self._ahead()[:count]
         quantiles = self._bands.quantiles(values, 0.0)
         learned = self._bands.count[:count].min(axis=0)
-        is_good = (learned >= ENOUGH) & np.isfinite(self._load[-1]) & (self._model is not None)
+        measured = np.isfinite(np.append(self._load[-1], self._outdoor_k))
+        is_good = (learned >= ENOUGH) & measured & (self._model is not None)
+        told = [(signal, "W", "kW") for signal in self.signals]
+        told += [(OUTDOOR, "K", DISPLAY_UNITS["K"])] if self._tells_weather else []
         series = tuple(
             ForecastSeries(
                 signal=signal,
-                unit="W",
-                display_unit="kW",
+                unit=unit,
+                display_unit=display_unit,
                 valid_time_ns=self._valid_ns(count),
                 value=values[:, i],
                 quantile=quantiles[:, i],
                 residual_count=int(learned[i]),
                 quality=GOOD if is_good[i] else UNCERTAIN,
             )
-            for i, signal in enumerate(self.signals)
+            for i, (signal, unit, display_unit) in enumerate(told)
         )
         method = SIMPLE if self._model is None else MODEL
         return Forecast(self.name, self._time_ns, f"{method}; {BAND}", LEVELS, series)

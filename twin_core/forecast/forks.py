@@ -42,7 +42,9 @@ class ForkForecaster:
         self._leads = max(1, int(follower.forecast_horizon_s / follower.forecast_step_s))
         prior = np.full(len(follower.forecast_signals), PRIOR)
         # Gains are those of an hourly issue, so that a band forgets in as many days however often it learns.
-        gain = min(GAIN * self._every * self._step_ns / (3600 * NS_PER_S), MOST_GAIN)
+        hourly = min(GAIN * self._every * self._step_ns / (3600 * NS_PER_S), MOST_GAIN)
+        lead_s = follower.forecast_step_s * np.arange(1.0, self._leads + 1.0)
+        gain = hourly / (1.0 + lead_s[:, None] / [signal.weather_s for signal in follower.forecast_signals])
         self._bands = AdaptiveBands(self._leads, prior, gain=gain, levels=LEVELS)
         self._given: _Future | None = None  # the newest that was asked for, and when it was issued
 

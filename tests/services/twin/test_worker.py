@@ -221,7 +221,7 @@ class Foreseeing(MachineFollower):
     forecast_band, forecast_fresh_s = "band: none", 0.0
     asked, go_on = threading.Event(), threading.Event()
 
-    def hear(self, asset, signal, valid_ns, heat_w):
+    def hear(self, asset, signal, valid_ns, values):
         """Nothing matters to it."""
 
     def fork(self, intake, time_ns, step_s, count):

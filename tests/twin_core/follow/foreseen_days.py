@@ -22,11 +22,16 @@ STEP_S, LEADS, EVERY_S = 900.0, 96, 3 * 3600.0
 STEP_NS = round(STEP_S * NS_PER_S)
 SETTLE = 48  # steps before the first
 LEVELS = (0.1, 0.9)
-SHOWN = {"all": slice(0, 96), "1 h": slice(0, 4), "6 h": slice(20, 28), "12 h": slice(44, 52), "24 h": slice(88, 96)}
+SHOWN = {"all": slice(0, 96), "1 h": slice(0, 4)} | {
+    f"{k} to {k + 4} h": slice(4 * k, 4 * k + 16) for k in range(0, 24, 4)
+}
 
 
-def lived(days, seed):
-    """The follower, what was observed of its forecast signals by time, and the forecasts issued on the way."""
+def lived(days, seed, begin_day=0):
+    """The follower, what was observed of its forecast signals by time, and the forecasts issued on the way.
+
+    `begin_day`: counted from the epoch of the territory.
+    """
     territory = load("vallee")
     network = territory.networks[0]
     sensors = {binding.column: binding.tag.name for binding in territory.tags if binding.column}
@@ -39,7 +44,7 @@ def lived(days, seed):
     follower = MeteredFollower(network, sensors)
     forecaster = ForkForecaster(follower, EVERY_S)
     intake = Intake(follower.required_tags, follower.optional_tags, follower.patience)
-    time_ns = territory.simulation.epoch_ns // STEP_NS * STEP_NS - SETTLE * STEP_NS
+    time_ns = territory.simulation.epoch_ns // STEP_NS * STEP_NS + (begin_day * LEADS - SETTLE) * STEP_NS
     truth.fill(343.15)  # and stays with the longer inner steps of settling, or days would take hours
     before_ns, observed, issued = None, {}, []
     for number in range(SETTLE + days * LEADS):
@@ -89,8 +94,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=24, help="the first half is for learning")
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--begin", type=int, default=0, help="days after the epoch, or before it")
     asked = parser.parse_args()
-    follower, observed, issued = lived(asked.days, asked.seed)
+    follower, observed, issued = lived(asked.days, asked.seed, asked.begin)
     issued = issued[len(issued) // 2 :]
     names = [each.signal.name for each in follower.forecast_signals]
     supply = [k for k, name in enumerate(names) if name.startswith("node/") and "-" in name and name[5].islower()]

@@ -9,6 +9,7 @@ import pytest
 from uem.hardware_adapters.simulator.truth import NetworkTruth
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, ModelFailure
+from uem.twin_core.follow.heating_curve import HeatingCurve
 from uem.twin_core.follow.metered import PRIOR_SD_K, SENSOR_SD_K, MeteredFollower
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, GOOD, NS_PER_S, Samples
 from uem.twin_core.twin import AssetTwin
@@ -325,6 +326,43 @@ def test_what_is_expected_of_customers_and_factories_is_in_it(foreseen, recorded
     assert told[-1, column("unit/graphite-fumes/heat")] < 0.01 * as_now[-1, column("unit/graphite-fumes/heat")]
     assert "what they usually take" in known.forecast_method
     assert "what forecasts of valley/demand, works say" in follower.forecast_method
+
+
+def test_supply_temperatures_follow_the_weather_that_is_expected(foreseen):
+    twin, found = foreseen
+    known = twin._follower
+    ahead_ns, outdoor_k = found.series[0].valid_time_ns, known._set_points.curve.outdoor_k[0]
+    points, rng = known._set_points.copy(), np.random.default_rng(1)
+    points.curve = HeatingCurve()
+    for now_k in rng.normal(outdoor_k, 5.0, 400).tolist():
+        points.curve = points.curve.see(now_k, 640.0 - now_k, 900.0)
+    points.curve = points.curve.see(outdoor_k, np.nan, 1e9)
+    key = "valley/demand", "outdoor/temperature"
+    expected = {"as now": {}, "colder": {key: (ahead_ns, np.full(len(ahead_ns), outdoor_k - 10.0))}}
+    after = MeteredFollower(NETWORK, SENSORS)
+    for signal, series in [("outdoor/temperature", expected["colder"][key]), ("price", expected["colder"][key])]:
+        after.hear("valley/demand", signal, *series)
+    assert [*after._expected] == [key]
+    assert "outdoor temperature: as now" in known.forecast_method
+    assert "outdoor temperature: as the demand forecast has it" in after.forecast_method
+    told = {
+        name: known._ahead.fork(
+            known._state, known._inputs, known._customers, points, some, found.issue_time_ns, 900.0, 4
+        )()
+        for name, some in expected.items()
+    }
+    weather = known._ahead._weather(points.curve, expected["colder"], found.issue_time_ns, 900.0, 4)
+    np.testing.assert_allclose(weather.outdoor_k, outdoor_k - 10.0)
+    np.testing.assert_allclose(weather.change_k, 10.0, rtol=0.05)
+    inputs = known._ahead._commanded(known._inputs, points)
+    weather.drive(inputs, {"gas-1": 360.0}, 3)
+    assert inputs.unit_commands["gas-1"]["supply_temp_k"][0] == 360.0 + weather.change_k[3]
+    assert (inputs.unit_commands["school-01"]["outdoor_temp_k"] == outdoor_k - 10.0).all()
+    warmer_k = told["colder"] - told["as now"]
+    signals = [each.signal.name for each in known.forecast_signals]
+    supply, loss = signals.index("node/plant/temperature/twin"), signals.index("heat_loss")
+    assert 9.0 < warmer_k[-1, supply] < 11.0
+    assert warmer_k[-1, loss] > 0.0
 
 
 def test_a_step_that_fails_leaves_it_as_it_was(recorded, monkeypatch):

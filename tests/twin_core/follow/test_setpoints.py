@@ -53,3 +53,16 @@ def test_one_that_stands_in_cold_water_does_not_answer_after_a_while_and_does_ag
 def test_one_that_is_not_needed_may_stand(inlet_k):
     cool = {"wood_1": Now(350.0, 371.0, 40.0, 3.5e6), "gas_1": Now(inlet_k, inlet_k, 60.0, 0.0)}
     assert seen(times=100, **cool).answers("gas-1")
+
+
+def test_boilers_that_could_give_more_teach_the_heating_curve_and_others_do_not():
+    points = SetPoints(UNITS)
+    now = dict.fromkeys(PRODUCERS, Now(370.0, 370.0, 20.0, 0.0))
+    points.see(now | {"wood-1": Now(350.0, 363.0, 150.0, 8e6)}, 60.0, 275.0)
+    assert points.curve.seen is None
+    kept = points.copy()
+    points.see(now | {"wood-1": Now(350.0, 371.0, 40.0, 3.5e6)}, 60.0)  # nobody tells the weather
+    assert points.curve.seen is None
+    points.see(now | {"wood-1": Now(350.0, 371.0, 40.0, 3.5e6)}, 60.0, 275.0)
+    assert points.curve.seen[0, -1] == 60.0 * 371.0
+    assert kept.curve.seen is None

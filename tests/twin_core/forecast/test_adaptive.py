@@ -34,6 +34,23 @@ def test_the_band_holds_when_residuals_drift_and_grow():
     assert judge_each(AdaptiveBands(1, np.array([5.0])), residuals)[500:].mean() == pytest.approx(0.8, abs=0.02)
 
 
+def test_each_lead_learns_by_its_own_gain():
+    bands = AdaptiveBands(2, np.array([1.0]), gain=np.array([[0.1], [0.01]]))
+    rng = np.random.default_rng(7)
+
+    def width_after(residuals):
+        for k, residual in enumerate(residuals):
+            bands.remember(np.array([k, k]), np.zeros((2, 1)))
+            bands.judge(k, np.array([residual]))
+        low, _, high = np.moveaxis(bands.quantiles(np.zeros((2, 1)))[:, 0], -1, 0)
+        return high - low
+
+    calm = width_after(rng.normal(size=2000))
+    stormy = width_after(5.0 * rng.normal(size=10))
+    assert stormy[0] / calm[0] > 1.5
+    assert stormy[1] / calm[1] < 1.4
+
+
 def test_quantiles_rise_with_the_level_whatever_happens():
     rng = np.random.default_rng(5)
     bands = AdaptiveBands(3, np.array([1.0, 4.0]), gain=0.5)
@@ -74,7 +91,14 @@ def test_a_measurement_teaches_the_lead_that_it_was_forecast_at_and_a_gap_teache
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"gain": 0.0}, {"levels": (0.5, 0.1)}, {"levels": (0.0, 0.5)}, {"prior_sd": np.array([0.0])}]
+    "wrong",
+    [
+        {"gain": 0.0},
+        {"gain": np.array([1.0])},
+        {"levels": (0.5, 0.1)},
+        {"levels": (0.0, 0.5)},
+        {"prior_sd": np.array([0.0])},
+    ],
 )
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(InvalidInput):

@@ -44,8 +44,8 @@ def test_after_weeks_the_next_day_is_known_by_weather_hour_and_workday(month):
     _, load, ahead = month
     found = ahead.forecast()
     assert found.method.startswith(MODEL)
-    assert [series.signal for series in found.series] == list(GROUPS)
-    for series, members in zip(found.series, GROUPS.values(), strict=True):
+    assert [series.signal for series in found.series] == [*GROUPS, "outdoor/temperature"]
+    for series, members in zip(found.series[:-1], GROUPS.values(), strict=True):
         true = load[28 * LEADS : 29 * LEADS, members].sum(axis=1)
         week_before = load[21 * LEADS : 22 * LEADS, members].sum(axis=1)
         error, naive = (np.sqrt(np.mean((true - told) ** 2)) for told in (series.value, week_before))
@@ -55,6 +55,26 @@ def test_after_weeks_the_next_day_is_known_by_weather_hour_and_workday(month):
         assert (high - low).mean() < 0.5 * true.mean()
         assert series.quality == GOOD
         assert series.valid_time_ns[0] == MONDAY_NS + (28 * LEADS + 1) * STEP_NS
+
+
+def test_the_weather_that_it_expects_is_told_as_far_as_it_is_measured(month):
+    outdoor_c, load, ahead = month
+    *_, weather = ahead.forecast().series
+    assert (weather.unit, weather.display_unit, weather.quality) == ("K", "Cel", GOOD)
+    true_k = outdoor_c[28 * LEADS :][:LEADS] + 273.15
+    assert np.abs(weather.value[:4] - true_k[:4]).max() < 2.0
+    low, high = (weather.quantile[:, LEVELS.index(level)] for level in (0.05, 0.95))
+    assert np.mean((true_k >= low) & (true_k <= high)) > 0.5
+    assert (np.diff(weather.quantile, axis=1) > 0.0).all()
+    unknown = followed(np.full(8, np.nan), load[:8]).forecast()
+    assert [series.signal for series in unknown.series] == list(GROUPS)
+
+
+def test_before_a_day_is_known_the_weather_is_expected_to_stay():
+    outdoor_c, load = demand(1)
+    *_, weather = followed(outdoor_c[:20], load[:20]).forecast().series
+    np.testing.assert_allclose(weather.value, outdoor_c[19] + 273.15)
+    assert weather.quality == UNCERTAIN
 
 
 def test_before_two_days_the_same_quarter_of_the_day_is_told_with_a_wide_band_and_said_to_be_so():
@@ -80,7 +100,7 @@ def test_stations_that_tell_nothing_are_made_up_for_while_half_of_the_heat_is_me
     outdoor_c, load = demand(3)
     ahead = DayAhead("net/demand", load.mean(axis=0), GROUPS)
     followed(outdoor_c, np.where([False, True, True], np.nan, load), ahead)
-    total, schools = ahead.forecast().series
+    total, schools, _ = ahead.forecast().series
     assert total.value.mean() == pytest.approx(load.sum(axis=1).mean(), rel=0.2)
     assert schools.quality == UNCERTAIN
 

@@ -1,10 +1,13 @@
 """Bands of forecasts by futures of a follower."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from uem.twin_core.errors import InvalidInput, ModelFailure
 from uem.twin_core.follow.follower import ForecastSignal
+from uem.twin_core.forecast.adaptive import GAIN
 from uem.twin_core.forecast.forks import LEVELS, ForkForecaster
 from uem.twin_core.measurements import GOOD, UNCERTAIN
 from uem.twin_core.state import Signal, Source
@@ -76,6 +79,15 @@ def test_futures_are_run_once_an_hour_and_the_last_ones_are_told_again():
     told = forecaster.issued(None, 8 * STEP_NS)
     assert follower.forks == 3
     assert told.series[0].valid_time_ns.tolist() == [k * STEP_NS for k in range(9, 13)]
+
+
+def test_the_further_ahead_the_slower_bands_learn_where_weather_matters():
+    follower = Drawn()
+    weathered, other = follower.forecast_signals
+    follower.forecast_signals = replace(weathered, weather_s=1800.0), other
+    gains = ForkForecaster(follower)._bands._gain
+    np.testing.assert_allclose(gains[:, 0], GAIN / (1.0 + np.arange(1, 5) / 2.0))
+    np.testing.assert_array_equal(gains[:, 1], GAIN)
 
 
 def test_one_that_is_still_fresh_is_given_again():
