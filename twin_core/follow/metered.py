@@ -38,7 +38,7 @@ from uem.twin_core.follow.writer import Writer
 from uem.twin_core.measurements import GOOD, NS_PER_S, UNCERTAIN_LAST_USABLE_VALUE, is_bad, is_good
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.sides import Side, is_consumer, sides
-from uem.twin_core.plant.units import LOWEST_WATER_K, Producer, StorageTank, Substation, Unit
+from uem.twin_core.plant.units import LOWEST_WATER_K, Producer, StorageTank, Substation, Unit, WasteIncinerator
 from uem.twin_core.state import Columns, Signal, Source
 from uem.twin_core.thermal.network import NetworkInputs, NetworkPlan
 from uem.twin_core.thermal.units.compile import RUNNING
@@ -106,6 +106,8 @@ class MeteredFollower:
         told = dict.fromkeys(signal for each in every for signal in each.signals)
         self._tag = {signal: sensors[signal] for signal in told}
         self._tag |= {signal: sensors[signal] for signal in self._node if signal in sensors}
+        burns = {unit.name: f"unit/{unit.name}/fuel" for unit in network.units if isinstance(unit, WasteIncinerator)}
+        self._fires = {name: signal for name, signal in burns.items() if signal in self._tag}
         self._tanks = [unit for unit in network.units if isinstance(unit, StorageTank)]
         places = (tank.signal(unit, place) for unit in self._tanks for place in ("top", "bottom", "mean"))
         self._tag |= {signal: sensors[signal] for signal in places if signal in sensors}
@@ -222,6 +224,13 @@ class MeteredFollower:
                 for name, value in burner.items():
                     numbers[unit.name][name][:] = value
 
+    def _set_fires(self, intake: Intake, time_ns: int) -> None:
+        """An incinerator burns what its meter shows: a fire that followed that as its feed would lag behind twice."""
+        numbers = self._plan.unit_states(self._state)
+        for name, signal in self._fires.items():
+            if math.isfinite(fuel_w := self._shown(signal, intake, time_ns)):
+                numbers[name]["fire_w"][:] = max(fuel_w, 0.0)
+
     def _fill_tanks(self, intake: Intake, time_ns: int) -> None:
         """Tanks as warm as their sensors say, else as their file does."""
         numbers = self._plan.unit_states(self._state)
@@ -297,6 +306,7 @@ class MeteredFollower:
         self._keep()
         self._dt_s = (end_ns - begin_ns) / NS_PER_S
         self._fill(self._inputs, intake, end_ns, self._dt_s)
+        self._set_fires(intake, end_ns)
         self._plan.step(self._state, self._dt_s, self._inputs)
         if not np.isfinite(self._state.node_temp_k).all():
             raise ModelFailure(f"network {self.name}: temperatures are not finite after a step")

@@ -186,6 +186,18 @@ def test_a_trip_of_the_wood_boilers_is_seen_in_the_units_that_stand_and_step_in(
     assert (expected["unit/gas-1/heat"] + expected["unit/gas-2/heat"] > 3e6).all()
 
 
+def test_an_incinerator_whose_feed_stops_gives_what_its_fire_still_gives():
+    told, true = true_run(
+        SETTLED_S / 3600 + 0.3, change=lambda truth: "incinerator" in truth.tripped or truth.trip("incinerator")
+    )
+    twin, snapshots = followed(told)
+    late = [s for s in snapshots if (row(s) + 1) * PERIOD_S > SETTLED_S - 300.0]
+    true_w = np.array([true[row(s)]["unit/incinerator/heat"] for s in late])
+    given_w = column(twin, late, "unit/incinerator/heat")
+    assert true_w[-1] < 0.3 * true_w[0]
+    assert np.abs(given_w - true_w).max() < 0.1 * true_w[0]
+
+
 def without(told, *tags, from_row=0, bad=True):
     """The rows with these tags Bad from one row on, or silent."""
     for k, rows in enumerate(told):
