@@ -30,12 +30,20 @@ from uem.twin_core.follow.energy import energy_signals, write_energy
 from uem.twin_core.follow.factory import METER_CLASS
 from uem.twin_core.follow.follower import ForecastSignal
 from uem.twin_core.follow.ledger import LedgerTime
-from uem.twin_core.follow.network import LOSS_CLASS
+from uem.twin_core.follow.network import LOSS_CLASS, UNFLUSHED_SD_K
 from uem.twin_core.follow.setpoints import Now, SetPoints
-from uem.twin_core.follow.told import RUNS_FROM, Told, tell, told_by
+from uem.twin_core.follow.standing import Standing
+from uem.twin_core.follow.told import RUNS_FROM, Told, most_w, tell, told_by
 from uem.twin_core.follow.unit_ledger import UnitLedger
 from uem.twin_core.follow.writer import Writer
-from uem.twin_core.measurements import GOOD, NS_PER_S, UNCERTAIN_LAST_USABLE_VALUE, is_bad, is_good
+from uem.twin_core.measurements import (
+    GOOD,
+    NS_PER_S,
+    UNCERTAIN_LAST_USABLE_VALUE,
+    UNCERTAIN_SENSOR_NOT_ACCURATE,
+    is_bad,
+    is_good,
+)
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.sides import Side, is_consumer, sides
 from uem.twin_core.plant.units import LOWEST_WATER_K, Producer, StorageTank, Substation, Unit, WasteIncinerator
@@ -53,11 +61,15 @@ MOST_FOULING = 1.0
 PRIOR_SD_K = 2.0  # of a node's temperature until residuals tell
 SENSOR_SD_K = 0.3  # by which a sensor may stand off for good: EN 60751 class B allows 0.7 K at 80 degC
 BIAS_S = 600.0  # a bias follows within
+DOUBT_S = 60.0  # the same, where the sensor is right and the model is in doubt
+MOST_OFF_K = 5.0  # two prior sd of the model and 0.8 K of class B at 100 degC: further off no sensor is believed
+LONGEST_S = 600.0  # for which a sample speaks: it shows one moment, and what was before it nobody saw
 JUDGED_EVERY_S = 60.0  # residuals nearer to each other tell the same
 SETTLE_S = 3600.0  # what filled the pipes at the start has left by then
 LEAST_MEASURED_K, MOST_MEASURED_K = 273.15, 473.15  # a network begins with no other temperatures
 UNTOLD_PART = 0.1  # of the heat of customers, or of producers: if more of it is not told, nothing is Good
 HELD_CLASS = 0.3  # part of a producer's heat that may be wrong while it is not told
+HOLD_S = 3600.0  # for which what was told last says something of what a producer does
 WEATHER_S = 3600.0  # for which an outdoor temperature is good enough
 DEMANDS = ("heating_w", "hot_water_w")
 OF_UNITS = ("heat", "running")  # of producers and tanks, that are compared or passed on
@@ -119,8 +131,10 @@ class MeteredFollower:
         self._runs = [signal for signal in own if signal.endswith("/running") and signal in sensors]
         self._sensed = [signal for signal in self._node if signal in self._tag]
         self._sensed_row = np.array([self._node[signal] for signal in self._sensed], np.intp)
+        self._return_rows = {self._sensed.index(signal): name for name, signal in self._returns.items()}
         self._meters = [self._tag[signal] for told in self._demands for signal in told.signals]
         self._tags_of = self._tags_by_unit(every)
+        self._most_w = {unit.name: most_w(unit) for unit in network.units if unit.name in self._tags_of}
         self.required_tags: Sequence[str] = ()  # none is so dear that without it nothing were known
         self.optional_tags: Sequence[str] = (*dict.fromkeys(self._tag.values()),)
         self.step_s = network.step_s
@@ -186,11 +200,16 @@ class MeteredFollower:
                 f"meters of {LEAST_PART:.0%} of what the customers take; {self._customers.told_part:.0%} have spoken"
             )
         self._errors = {signal: RunningResiduals(PRIOR_SD_K) for signal in self._sensed}
+        self._standing = Standing(self._network, self._plan.nodes)
         self._bias_k = np.zeros(len(self._sensed))
+        self._far = np.zeros(len(self._sensed), np.bool_)  # further off than a model may be
+        self._seen_ns = np.full(len(self._sensed), time_ns)  # of each sensor: its newest sample
+        self._judged_ns = self._seen_ns  # and when its residual was last judged
         self._state = self._plan.initial_state(self._measured_k(intake, time_ns))
         self._fill_tanks(intake, time_ns)
         self._light_units(intake, time_ns)
         self._corrected_j = 0.0
+        self._unclear: list[str] = []  # tanks whose foot shows warmer than their top
         self._times, self._dt_s = LedgerTime(), self.step_s
         self._units = UnitLedger(self._network.units)
         self._untold_j = dict.fromkeys(self._tags_of, 0.0)
@@ -208,8 +227,9 @@ class MeteredFollower:
         fouling = self._inputs.unit_commands
         learnt = {name: float(fouling[name]["fouling"][0]) for name in self._returns}
         books = self._times, self._units.copy(), self._untold_j, self._corrected_j
-        believed = self._customers.copy(), self._set_points.copy(), self._metered_j
-        self._before = self._state.copy(), books, learnt, self._bias_k, believed
+        believed = self._customers.copy(), self._set_points.copy(), self._metered_j, self._standing.copy()
+        compared = self._bias_k, self._far, self._seen_ns, self._judged_ns
+        self._before = self._state.copy(), books, learnt, compared, believed
         self._judged = []
 
     def _light_units(self, intake: Intake, time_ns: int) -> None:
@@ -236,15 +256,25 @@ class MeteredFollower:
         numbers = self._plan.unit_states(self._state)
         for unit in self._tanks:
             bottom_k, top_k, mean_k = self._tank_k(unit, intake, 0, time_ns)
+            if tank.contradict(bottom_k, top_k):
+                bottom_k = top_k = mean_k = math.nan
             top_k = unit.top_temp_k if math.isnan(top_k) else top_k
             bottom_k = min(unit.bottom_temp_k if math.isnan(bottom_k) else bottom_k, top_k)
             tank.fill(unit, numbers[unit.name], bottom_k, top_k, mean_k)
 
     def _set_tanks_right(self, intake: Intake, begin_ns: int, end_ns: int) -> None:
-        numbers = self._plan.unit_states(self._state)
+        """As far as their sensors agree about which end is the warm one; else what they give is Uncertain."""
+        now_k = {
+            unit.name: [self._shown(tank.signal(unit, place), intake, end_ns) for place in ("bottom", "top")]
+            for unit in self._tanks
+        }
+        self._unclear = [name for name, shown_k in now_k.items() if tank.contradict(*shown_k)]
+        self.contradiction_count += bool(self._unclear)
+        numbers = self._plan.unit_states(self._state) if self._tanks else {}
         for unit in self._tanks:
-            bottom_k, top_k, _ = self._tank_k(unit, intake, begin_ns, end_ns)
-            self._corrected_j += tank.hold_between(unit, numbers[unit.name], bottom_k, top_k)
+            if unit.name not in self._unclear:
+                bottom_k, top_k, _ = self._tank_k(unit, intake, begin_ns, end_ns)
+                self._corrected_j += tank.hold_between(unit, numbers[unit.name], bottom_k, top_k)
 
     def _tank_k(self, unit: StorageTank, intake: Intake, begin_ns: int, end_ns: int) -> Iterator[float]:
         """Of its sensors at the bottom, at the top, and of the mean; NaN without a believable sample in that time."""
@@ -317,15 +347,21 @@ class MeteredFollower:
         self._watch(intake, begin_ns, end_ns)
         self._untold_w = self._untold(intake, end_ns)
         self._untold_j = {unit: j + self._dt_s * self._untold_w[unit] for unit, j in self._untold_j.items()}
-        before_s = self._times.total_s
         self._is_enough = self._is_told(intake, end_ns)
         self._times = self._times.plus(self._dt_s, measured=self._is_enough)
-        warmer_k = self._warmer_k(intake, begin_ns, end_ns)
-        self._learn(warmer_k)
-        if self._is_settled and before_s // JUDGED_EVERY_S != self._times.total_s // JUDGED_EVERY_S:
-            self._judge(warmer_k - self._bias_k)
-        off_k = np.where(np.isnan(warmer_k), 0.0, warmer_k - self._bias_k)
-        self._bias_k = self._bias_k + min(self._dt_s / BIAS_S, 1.0) * off_k
+        self._standing.see(self._state.edge_flow_kg_s[:, 0], self._dt_s)
+        warmer_k, since_s = self._warmer_k(intake, begin_ns, end_ns)
+        in_doubt = self._standing.in_doubt[self._sensed_row]
+        self._far = np.where(np.isnan(warmer_k), self._far, self._is_far(warmer_k)) & ~in_doubt
+        self._learn(np.where(in_doubt | self._far, math.nan, warmer_k), since_s)
+        off_k = warmer_k - self._bias_k
+        if self._is_settled:
+            self._judge(np.where(in_doubt | self._far, math.nan, off_k), end_ns)
+        # What is not believed is followed no more: its bias fades. In standing water it stays.
+        follows_k = np.where(self._far, -self._bias_k, off_k)
+        stays = np.isnan(off_k) | self._standing.stands[self._sensed_row]
+        gain = _gain(since_s, np.where(in_doubt, DOUBT_S, BIAS_S))
+        self._bias_k = self._bias_k + np.where(stays, 0.0, gain * follows_k)
 
     def _watch(self, intake: Intake, begin_ns: int, end_ns: int) -> None:
         """What producers do: their set points, and the means that their forecasts are held against."""
@@ -365,12 +401,19 @@ class MeteredFollower:
         found = {
             unit: 0.0
             if unit in metered or all(is_good(intake.before(tag, time_ns).quality) for tag in tags)
-            else HELD_CLASS * abs(self._heat_w[unit])
+            else self._may_be_off_w(unit, intake, time_ns, HELD_CLASS)
             for unit, tags in self._tags_of.items()
         }
         for told, sd_w in zip(self._demands, self._customers.standard_deviation_w.tolist(), strict=True):
             found[told.unit] = math.hypot(found[told.unit], sd_w)
         return found
+
+    def _may_be_off_w(self, unit: str, intake: Intake, time_ns: int, part: float) -> float:
+        """Of a unit whose commands are held: `part` of its heat; after `HOLD_S`, whatever it can do or not do."""
+        heat_w = abs(self._heat_w[unit])
+        if all(_is_recent(intake.before(tag, time_ns), time_ns, HOLD_S) for tag in self._tags_of[unit]):
+            return part * heat_w
+        return max(heat_w, self._most_w[unit] - heat_w)
 
     def _is_told(self, intake: Intake, time_ns: int) -> bool:
         """Whether enough is told for what is computed from all of it to be Good."""
@@ -381,36 +424,55 @@ class MeteredFollower:
 
         metered = {told.unit for told in self._demands}
         producers_w = {unit: abs(self._heat_w[unit]) for unit in self._tags_of if unit not in metered}
-        held_w = sum(w for unit, w in producers_w.items() if not all(map(is_recent, self._tags_of[unit])))
+        held_w = sum(
+            self._may_be_off_w(unit, intake, time_ns, 1.0)
+            for unit in producers_w
+            if not all(map(is_recent, self._tags_of[unit]))
+        )
         return (
             self._customers.told_part >= 1.0 - UNTOLD_PART
             and held_w <= UNTOLD_PART * sum(producers_w.values())
             and _is_recent(self._weather("outdoor", intake, time_ns), time_ns, WEATHER_S)
         )
 
-    def _warmer_k(self, intake: Intake, begin_ns: int, end_ns: int) -> Array:
-        """Measured minus modelled at each sensor; NaN without a new sample."""
-        warmer_k = np.full(len(self._sensed), math.nan)
+    def _warmer_k(self, intake: Intake, begin_ns: int, end_ns: int) -> tuple[Array, Array]:
+        """Measured minus modelled at each sensor, NaN without a new sample; for how long that one speaks, s."""
+        warmer_k, seen_ns = np.full(len(self._sensed), math.nan), self._seen_ns.copy()
         for k, signal in enumerate(self._sensed):
             reading = intake.before(self._tag[signal], end_ns)
             if reading.measured_ns > begin_ns:
-                warmer_k[k] = reading.value
+                warmer_k[k], seen_ns[k] = reading.value, reading.measured_ns
+        since_s = np.minimum((seen_ns - self._seen_ns) / NS_PER_S, LONGEST_S)
+        self._seen_ns = seen_ns
         own_k: Array = self._state.node_temp_k[self._sensed_row, 0]
-        return warmer_k - own_k
+        return warmer_k - own_k, since_s
 
-    def _learn(self, warmer_k: Array) -> None:
+    def _is_far(self, warmer_k: Array) -> NDArray[np.bool_]:
+        """Whether a sensor is further off than a model may be; a return may also be off by what fouling explains."""
+        far = np.abs(warmer_k) > MOST_OFF_K
+        for k in np.flatnonzero(far).tolist():
+            if name := self._return_rows.get(k):
+                fouling = float(self._inputs.unit_commands[name]["fouling"][0])
+                least_k, most_k = (RETURN_K_PER_FOULING * (bound - fouling) for bound in (0.0, MOST_FOULING))
+                far[k] = not least_k - MOST_OFF_K <= warmer_k[k] <= most_k + MOST_OFF_K
+        return far
+
+    def _learn(self, warmer_k: Array, since_s: Array) -> None:
         """Fouling, from returns that gave a new sample."""
-        gain = min(self._dt_s / LEARNING_S, 1.0) / RETURN_K_PER_FOULING
-        by_signal = dict(zip(self._sensed, warmer_k.tolist(), strict=True))
-        for name, signal in self._returns.items():
-            if not math.isnan(by_signal[signal]):
+        step = _gain(since_s, LEARNING_S) / RETURN_K_PER_FOULING * warmer_k
+        for k, name in self._return_rows.items():
+            if not math.isnan(step[k]):
                 fouling = self._inputs.unit_commands[name]["fouling"]
-                fouling[:] = min(max(float(fouling[0]) + gain * by_signal[signal], 0.0), MOST_FOULING)
+                fouling[:] = min(max(float(fouling[0] + step[k]), 0.0), MOST_FOULING)
 
-    def _judge(self, off_k: Array) -> None:
-        """Take in what the corrected model is off by, before it is corrected anew."""
-        for error, residual_k in zip(self._errors.values(), off_k.tolist(), strict=True):
-            if not math.isnan(residual_k):
+    def _judge(self, off_k: Array, end_ns: int) -> None:
+        """Take in what the corrected model is off by, before it is corrected anew; each sensor in its own time."""
+        is_due = ~np.isnan(off_k) & (end_ns - self._judged_ns >= JUDGED_EVERY_S * NS_PER_S)
+        if not is_due.any():
+            return
+        self._judged_ns = np.where(is_due, end_ns, self._judged_ns)
+        for error, residual_k, due in zip(self._errors.values(), off_k.tolist(), is_due.tolist(), strict=True):
+            if due:
                 error.add(residual_k)
                 self._judged.append(error)
 
@@ -420,8 +482,9 @@ class MeteredFollower:
 
     def roll_back(self, dt_s: float) -> None:
         """Undo the last step; its time is booked as not lived through."""
-        self._state, books, learnt, self._bias_k, believed = self._before
-        self._customers, self._set_points, self._metered_j = believed
+        self._state, books, learnt, compared, believed = self._before
+        self._bias_k, self._far, self._seen_ns, self._judged_ns = compared
+        self._customers, self._set_points, self._metered_j, self._standing = believed
         times, self._units, self._untold_j, self._corrected_j = books
         for name, fouling in learnt.items():
             self._inputs.unit_commands[name]["fouling"][:] = fouling
@@ -437,10 +500,12 @@ class MeteredFollower:
         readings = {tag: intake.before(tag, time_ns) for tag in self._tag.values()}
         told = {unit: [readings[tag] for tag in tags] for unit, tags in self._tags_of.items()}
         living = [reading for some in told.values() for reading in some if is_good(reading.quality)]
-        writer = Writer(columns, time_ns, living or readings.values(), consistent=self._is_enough)
+        every = living or readings.values()
+        writer = Writer(columns, time_ns, every, consistent=self._is_enough)
         # What the sensors of a unit do not tell makes its own signals Uncertain.
         writers = dict.fromkeys((unit.name for unit in self._network.units), writer)
         unsure = {unit: some for unit, some in told.items() if not all(is_good(r.quality) for r in some)}
+        writers |= {unit: Writer(columns, time_ns, every, consistent=False) for unit in self._unclear}
         writers |= {unit: Writer(columns, time_ns, some) for unit, some in unsure.items()}
         for name in ("ambient/temperature", "outdoor/temperature"):
             if name in self._tag:
@@ -482,17 +547,26 @@ class MeteredFollower:
         `others`: writers of nodes beside units whose sensors are dead.
         """
         sds_k = np.array([math.hypot(error.standard_deviation, SENSOR_SD_K) for error in self._errors.values()])
-        model_sd_k = float(np.sqrt(np.mean(np.square(np.hypot(self._bias_k, sds_k))))) if len(sds_k) else PRIOR_SD_K
+        in_doubt = self._standing.in_doubt
+        known = ~(in_doubt[self._sensed_row] | self._far)
+        offs_k = np.hypot(self._bias_k, sds_k)[known]
+        model_sd_k = float(np.sqrt(np.mean(np.square(offs_k)))) if len(offs_k) else PRIOR_SD_K
         model_sd_k = model_sd_k if self._is_settled else max(model_sd_k, PRIOR_SD_K)
-        settled = self._is_settled
         sensed = {name: k for k, name in enumerate(self._sensed)}
-        for name, temp_k in zip(self._node, self._state.node_temp_k[:, 0].tolist(), strict=True):
-            k, own = sensed.get(name), others.get(name, writer)
+        of_nodes = (self._state.node_temp_k[:, 0], in_doubt, self._standing.shows_room)
+        columns = (column.tolist() for column in of_nodes)
+        for name, temp_k, is_doubtful, shows_room in zip(self._node, *columns, strict=True):
+            k, own, settled = sensed.get(name), others.get(name, writer), self._is_settled and not is_doubtful
             if k is None:
-                own.own(f"{name}/twin", temp_k, model_sd_k, settled=settled)
+                own.own(f"{name}/twin", temp_k, UNFLUSHED_SD_K if is_doubtful else model_sd_k, settled=settled)
                 continue
-            bias_k, sd_k = float(self._bias_k[k]), float(sds_k[k])
-            own.measured(name, readings[self._tag[name]])
+            bias_k, is_far = float(self._bias_k[k]), bool(self._far[k])
+            sd_k = UNFLUSHED_SD_K if is_doubtful else model_sd_k if is_far else float(sds_k[k])
+            settled = settled and not is_far
+            reading = readings[self._tag[name]]
+            if shows_room and is_good(reading.quality):
+                reading = reading._replace(quality=UNCERTAIN_SENSOR_NOT_ACCURATE)
+            own.measured(name, reading)
             own.own(f"{name}/twin", temp_k + bias_k, sd_k, settled=settled)
             own.own(f"{name}/bias", bias_k, sd_k, settled=settled)
 
@@ -544,6 +618,12 @@ class MeteredFollower:
         metered_j, told_s = self._metered_j
         mean_w = np.divide(metered_j, told_s, out=np.full(len(told_s), math.nan), where=told_s > 0.0)
         return np.array([*temps_k, *mean_w, math.nan])
+
+
+def _gain(since_s: Array, within_s: float | Array) -> Array:
+    """Of a lag that is followed by samples: the same in the end, however often they come."""
+    gain: Array = -np.expm1(-since_s / within_s)
+    return gain
 
 
 def _living(reading: Reading) -> float:

@@ -2,7 +2,9 @@
 
 How far the warm water reaches down is not measured by two sensors, so a tank may be filled otherwise than its twin
 believes. When the border passes a sensor it shows, and the water that cannot be there is set right; the energy of that
-is told. It is no part of the balance of the network's water, of which a tank is a customer or a source.
+is told. It is no part of the balance of the network's water, of which a tank is a customer or a source. A foot that
+shows warmer than the top cannot be: warm water rises. One of the two is wrong, nobody knows which, so neither sets
+anything right.
 """
 
 import math
@@ -37,14 +39,25 @@ def fill(tank: StorageTank, numbers: Mapping[str, Array], bottom_k: float, top_k
         numbers[_plug(k)][:] = bottom_k + share * (top_k - bottom_k)
 
 
+def contradict(bottom_k: float, top_k: float) -> bool:
+    """Whether the foot shows warmer than the top, by more than both may be off; what cannot be contradicts nothing."""
+    are_possible = all(LEAST_K < shown_k < MOST_K for shown_k in (bottom_k, top_k))
+    return are_possible and bottom_k - SLACK_K > top_k + SLACK_K
+
+
 def hold_between(tank: StorageTank, numbers: Mapping[str, Array], bottom_k: float, top_k: float) -> float:
-    """Set what is warmer than the top or colder than the bottom to those; a NaN bounds nothing. The energy added, J."""
+    """Set what is warmer than the top or colder than the bottom to those; a NaN bounds nothing. The energy added, J.
+
+    Sensors that contradict each other bound nothing either.
+    """
+    if contradict(bottom_k, top_k):
+        return 0.0
     low_k = bottom_k - SLACK_K if LEAST_K < bottom_k < MOST_K else -math.inf
     high_k = top_k + SLACK_K if LEAST_K < top_k < MOST_K else math.inf
     added = 0.0  # K times layers
     for k in range(tank.layers + 1):
         plug = numbers[_plug(k)]
-        held_k = min(max(float(plug[0]), low_k), max(low_k, high_k))
+        held_k = min(max(float(plug[0]), low_k), high_k)
         part = float(numbers["fill"][0])
         added += (held_k - float(plug[0])) * (part if k == 0 else 1.0 - part if k == tank.layers else 1.0)
         plug[:] = held_k

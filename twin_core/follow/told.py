@@ -2,7 +2,8 @@
 
 A signal is named as `uem run` names its columns, such as unit/school-01/heating. A command keeps its last value while
 one of its signals has none that can be used, or while they tell nothing: what a unit gave is no set point while it
-stands.
+stands. What the file says would be further off: it is of the design day. How wrong a command that is held may be the
+follower tells, at first a part of what the unit gives, after a while all that it can (`most_w`).
 """
 
 import math
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import (
+    LOWEST_WATER_K,
     DumpCooler,
     HeatDemand,
     HeatPump,
@@ -49,6 +51,19 @@ def tell(inputs: NetworkInputs, every: tuple[Told, ...], read: Callable[[str], f
         value = told.worked_out(*values) if all(map(math.isfinite, values)) else math.nan
         if math.isfinite(value):
             inputs.unit_commands[told.unit][told.command][:] = value
+
+
+def most_w(unit: Unit) -> float:
+    """No more heat than this can go between a unit and the water, W; 0 where its file does not tell."""
+    match unit:
+        case WasteIncinerator():
+            return unit.nominal_waste_kg_s * unit.heating_value_j_kg
+        case WasteHeatExchanger():
+            capacity_w_k = unit.nominal_stream_flow_kg_s * unit.stream_heat_capacity_j_kgk
+            return capacity_w_k * (unit.stream_temp_k - LOWEST_WATER_K)
+        case DumpCooler() | Producer():
+            return unit.nominal_heat_w
+    return 0.0
 
 
 def _of_unit(unit: Unit) -> Iterator[Told]:

@@ -11,7 +11,16 @@ from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, ModelFailure
 from uem.twin_core.follow.heating_curve import HeatingCurve
 from uem.twin_core.follow.metered import PRIOR_SD_K, SENSOR_SD_K, MeteredFollower
-from uem.twin_core.measurements import BAD_SENSOR_FAILURE, GOOD, NS_PER_S, Samples
+from uem.twin_core.follow.network import UNFLUSHED_SD_K
+from uem.twin_core.follow.standing import Standing
+from uem.twin_core.measurements import (
+    BAD_SENSOR_FAILURE,
+    GOOD,
+    NS_PER_S,
+    UNCERTAIN,
+    UNCERTAIN_SENSOR_NOT_ACCURATE,
+    Samples,
+)
 from uem.twin_core.twin import AssetTwin
 
 VALLEE = load("vallee")
@@ -393,6 +402,139 @@ def test_a_step_that_fails_leaves_it_as_it_was(recorded, monkeypatch):
     assert twin.failure is not None
     assert follower._state.to_bytes() == before[0]
     np.testing.assert_array_equal(follower._units.total_j, before[1])
+
+
+def meddled(told, from_row=60, **change):
+    """The rows with the values that tags of these signals show changed from one row on."""
+    changes = {SENSORS[signal]: by for signal, by in change.items()}
+    for k, rows in enumerate(told):
+        yield [
+            (tag, time_ns, changes[tag](value) if tag in changes and k >= from_row else value, *rest)
+            for tag, time_ns, value, *rest in rows
+        ]
+
+
+def polled(told, tags, every=8, before_s=30):
+    """The rows with these tags only in each `every`th, read half a minute before the others."""
+    for k, rows in enumerate(told):
+        for_long = [(tag, time_ns - before_s * NS_PER_S, *rest) for tag, time_ns, *rest in rows if tag in tags]
+        yield (for_long if k % every == 0 else []) + [row for row in rows if row[0] not in tags]
+
+
+def test_a_sensor_that_is_seldom_read_corrects_and_teaches_as_much_as_one_that_is_always_read(recorded):
+    supply, back = "node/residence-01/temperature", "node/school-01-return/temperature"
+    off = {supply: lambda k: k + 2.0, back: lambda k: k + 4.0}
+    often = [*meddled(recorded[0][:125], **off)]
+    found = []
+    for rows in (often, [*polled(often, {SENSORS[supply], SENSORS[back]})]):
+        twin = AssetTwin(MeteredFollower(NETWORK, SENSORS), 1.0, pause_s=60.0)
+        for some in rows:
+            twin.take(Samples.from_rows(some))
+            twin.advance()
+        now = dict(zip((signal.name for signal in twin.signals), twin.snapshot.value.tolist(), strict=True))
+        found.append([now[f"{supply}/bias"], now["unit/school-01/fouling"]])
+        assert twin._follower._errors[supply].count >= 7
+    assert found[0][0] > 1.5
+    assert found[0][1] > 0.15
+    np.testing.assert_allclose(found[1], found[0], atol=0.2)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=0.2)
+
+
+def near(quality, name):
+    return quality[name], quality[f"{name}/twin"]
+
+
+def test_where_water_stands_a_sensor_shows_the_room_and_is_neither_judged_nor_followed(recorded, monkeypatch):
+    name = "node/residence-01/temperature"
+    told = [*meddled(recorded[0], from_row=70, **{name: lambda _: 290.0})]
+    follower = MeteredFollower(NETWORK, SENSORS)
+    row, k = follower._node[name], follower._sensed.index(name)
+
+    def see(standing, flow_kg_s, dt_s):
+        standing.stands = np.arange(len(follower._node)) == row
+        standing._known_s = standing._moved_s = np.where(standing.stands, 0.0, 1e6)
+
+    twin = AssetTwin(follower)
+    for rows in told[:70]:
+        twin.take(Samples.from_rows(rows))
+        twin.advance()
+    before_k, count = follower._bias_k[k], follower._errors[name].count
+    assert near(qualities(twin, twin.snapshot), name) == (GOOD, GOOD)
+    assert count > 5
+    monkeypatch.setattr(Standing, "see", see)
+    for rows in told[70:90]:
+        twin.take(Samples.from_rows(rows))
+        twin.advance()
+    quality = qualities(twin, twin.snapshot)
+    assert near(quality, name) == (UNCERTAIN_SENSOR_NOT_ACCURATE, UNCERTAIN)
+    assert near(quality, "node/school-01/temperature")[1] == GOOD
+    assert (follower._bias_k[k], follower._errors[name].count) == (before_k, count)
+    sd = dict(zip((s.name for s in twin.signals), twin.snapshot.standard_deviation.tolist(), strict=True))
+    assert sd[f"{name}/twin"] == UNFLUSHED_SD_K
+    assert sd["node/school-01/temperature/twin"] < 1.0
+
+
+def test_a_stuck_sensor_is_followed_no_more_and_does_not_make_itself_look_good(recorded):
+    supply, back = "node/residence-01/temperature", "node/school-01-return/temperature"
+    wrong = {supply: lambda _: 340.0, back: lambda _: 290.0}
+    twin, snapshots = followed([*meddled(recorded[0], from_row=70, **wrong)])
+    last, true = snapshots[-1], recorded[1][row(snapshots[-1])]
+    names = [signal.name for signal in twin.signals]
+    for name in wrong:
+        i, measured = names.index(f"{name}/twin"), names.index(name)
+        assert last.value[i] == pytest.approx(true[name], abs=2.5)
+        assert (last.quality[measured], last.quality[i]) == (GOOD, UNCERTAIN)
+        assert abs(last.value[measured] - last.value[i]) > 4.0 * last.standard_deviation[i]
+        assert abs(last.value[names.index(f"{name}/bias")]) < 0.1
+    sensed = [last.quality[names.index(f"{name}/twin")] for name in twin._follower._sensed]
+    assert sum(q == UNCERTAIN for q in sensed) < 8
+
+
+def test_a_step_that_is_undone_has_taught_nothing(recorded):
+    follower = MeteredFollower(NETWORK, SENSORS)
+    twin = AssetTwin(follower)
+    for rows in recorded[0][:80]:
+        twin.take(Samples.from_rows(rows))
+        twin.advance()
+
+    def learnt():
+        standing = follower._standing
+        arrays = follower._bias_k, follower._far, follower._seen_ns, follower._judged_ns
+        counts = [error.count for error in follower._errors.values()]
+        return [array.copy() for array in (*arrays, standing._known_s, standing._moved_s, np.array(counts))]
+
+    before = learnt()
+    now_ns = twin.snapshot.plant_time_ns
+    twin.take(Samples.from_rows(recorded[0][80]))
+    follower.step(twin._intake, now_ns, now_ns + round(PERIOD_S) * NS_PER_S)
+    assert not all(np.array_equal(one, other) for one, other in zip(learnt(), before, strict=True))
+    follower.roll_back(PERIOD_S)
+    for one, other in zip(learnt(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_producer_that_was_told_of_long_ago_may_do_whatever_it_can(recorded):
+    dead = [SENSORS[f"unit/heat-pump/{what}"] for what in ("heat", "outlet_temperature")]
+    twin, snapshots = followed([*without(recorded[0][:140], *dead, from_row=70, bad=False)])
+    k = [signal.name for signal in twin.signals].index("unit/heat-pump/heat")
+    heat_w, sd_w = (np.array([getattr(s, what)[k] for s in snapshots]) for what in ("value", "standard_deviation"))
+    heat_w, since = np.abs(heat_w), np.array([row(s) for s in snapshots]) - 69
+    within, after = (since > 10) & (since < 55), since > 65
+    np.testing.assert_allclose(sd_w[within], np.hypot(0.3, 0.02) * heat_w[within], rtol=0.02)
+    assert (sd_w[after] >= np.maximum(heat_w, 4.5e6 - heat_w)[after]).all()
+    assert all(s.quality[k] != GOOD for s in snapshots[-5:])
+
+
+def test_a_tank_whose_foot_shows_warmer_than_its_top_keeps_its_layers_and_is_uncertain(recorded):
+    bottom, top = (f"unit/tank/{place}_temperature" for place in ("bottom", "top"))
+    twin, snapshots = followed([*meddled(recorded[0][:45], from_row=40, **{bottom: lambda _: 400.0, top: float})])
+    corrected_j = column(twin, snapshots, "energy/correction")
+    ended = [row(s) >= 40 for s in snapshots].index(True)
+    assert twin.contradiction_count == len(snapshots) - ended
+    np.testing.assert_array_equal(corrected_j[ended:], corrected_j[ended - 1])
+    assert qualities(twin, snapshots[ended - 1])["unit/tank/heat"] == GOOD or not twin._follower._is_settled
+    assert qualities(twin, snapshots[-1])["unit/tank/heat"] == UNCERTAIN
+    assert column(twin, snapshots, "energy/imbalance")[-1] == pytest.approx(0.0, abs=1e-9 * 1e12)
 
 
 def test_a_network_whose_sensors_tell_nothing_is_refused():

@@ -68,3 +68,17 @@ def test_a_sensor_that_shows_nothing_that_can_be_changes_nothing(numbers, shown)
     before = plugs(numbers)
     assert tank.hold_between(TANK, numbers, shown, shown) == 0.0
     np.testing.assert_array_equal(plugs(numbers), before)
+
+
+@pytest.mark.parametrize(("bottom_k", "top_k"), [(372.0, 370.0), (420.0, 290.0)])
+def test_sensors_of_which_the_foot_shows_warmer_set_nothing_right(numbers, bottom_k, top_k):
+    tank.fill(TANK, numbers, 330.0, 370.0, 350.0)
+    before = plugs(numbers)
+    assert tank.contradict(bottom_k, top_k)
+    assert tank.hold_between(TANK, numbers, bottom_k, top_k) == 0.0
+    np.testing.assert_array_equal(plugs(numbers), before)
+
+
+@pytest.mark.parametrize("bottom_k", [math.nan, 1e4, 370.0 + 2 * tank.SLACK_K])
+def test_a_foot_that_is_not_known_or_as_warm_as_sensors_allow_contradicts_nothing(bottom_k):
+    assert not tank.contradict(bottom_k, 370.0)
