@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -15,8 +15,12 @@ class Lines:
 
     def __init__(self, process):
         self.all = []
-        self._thread = threading.Thread(target=lambda: self.all.extend(process.stdout), daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
         self._thread.start()
+
+    def _read(self, stdout):
+        with suppress(ValueError):  # closed when the process is no longer needed
+            self.all.extend(stdout)
 
     def acknowledged(self):
         return max((int(line.split()[0]) for line in self.all if line.endswith("acknowledged\n")), default=0)

@@ -306,21 +306,24 @@ def second_notification(monkeypatch):
     return made
 
 
-async def test_notifications_that_are_lost_are_a_break_and_counted(open_hall, adapter, second_notification, caplog):
+async def test_notifications_that_are_lost_are_a_break_and_counted(
+    open_hall, adapter, second_notification, until, caplog
+):
     def five_later(found):
         found.sequence += 5
 
     second_notification(five_later)
     async with open_hall() as hall, adapter(hall.server.endpoint) as opened:
         await hall.start()
-        found = []
+        await until(lambda: opened.outages and opened.connected)
+        found, later = [], asyncio.create_task(_write_on(hall))
         async with asyncio.timeout(60):
             async for each in opened.batches():
                 found.append(each)
-                if opened.outages and opened.connected and len(found) > 10:
+                if Break(GapReason.LINK_DOWN) in found and len(found) > 10:
                     break
+        later.cancel()
         assert opened.dropped == 4  # of the five, the server still has the one whose number was raised
-    assert Break(GapReason.LINK_DOWN) in found
     assert any("4 notifications before number 7 are lost" in record.message for record in caplog.records)
 
 
