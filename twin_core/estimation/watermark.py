@@ -7,8 +7,7 @@ Two rules, by what a value is between two samples:
   value is held, as far behind the newest sample of all as that;
 - *held*: it counts until the next one. So a tag holds nothing back until its next sample is due, a usual interval after
   the last; then it is waited for until `LATENESS` of such an interval has passed, then let go until it tells again. A
-  tag that tells less often than most samples come (a meter that is polled, a state that tells of changes only) holds
-  nothing back.
+  tag that tells less often than most (a meter that is polled) holds nothing back.
 
 A usual interval is the shortest of the last four. Nothing depends on a clock, nor on how samples were cut into batches.
 """
@@ -36,7 +35,7 @@ class Watermark:
         self._known_ns = np.full(count, NEVER_NS, np.int64)  # the newest sample; never: holds nothing back
         self._usual_ns = np.zeros(count, np.int64)  # 0: not known yet
         self._patience_ns = np.zeros(count, np.int64)
-        self._most_usual_ns = 0  # what most samples keep to, looked at anew once in `count` samples
+        self._most_usual_ns = 0  # what most tags keep to, looked at anew once in `count` samples
         self._seen = 0
         self._slowest = 0  # the tag that held the watermark back when it was last worked out
 
@@ -50,7 +49,8 @@ class Watermark:
         if usual_ns is not None:
             self._usual_ns[tag] = usual_ns
         if self._holds and self._seen == 0:
-            self._most_usual_ns = _of_most_samples(self._usual_ns[self._usual_ns > 0])
+            told = self._usual_ns[self._usual_ns > 0]
+            self._most_usual_ns = int(np.median(told)) if len(told) else 0
         self._seen = (self._seen + 1) % len(self._known_ns)
         self._patience_ns[tag] = self._patience_of(usual_ns)
 
@@ -97,14 +97,3 @@ class Watermark:
         if not self._holds:
             return max(known_ns, self.newest_ns - patience_ns)
         return known_ns if int(self._usual_ns[tag]) <= self.newest_ns - known_ns <= patience_ns else NEVER_NS
-
-
-def _of_most_samples(usual_ns: NDArray[np.int64]) -> int:
-    """Half of all samples come in this interval or less; 0 without any. Tags of shorter intervals have more samples."""
-    if not len(usual_ns):
-        return 0
-    order = np.sort(usual_ns)
-    samples = np.cumsum(1.0 / order)
-    return int(
-        order[np.searchsorted(samples, (0.5 - 1e-9) * samples[-1])]
-    )  # exactly half counts, however it is rounded

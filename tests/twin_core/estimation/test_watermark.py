@@ -1,7 +1,7 @@
 """Where values count until the next sample: who is waited for, for how long, and what becomes of what comes late."""
 
+import statistics
 from dataclasses import replace
-from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -96,18 +96,6 @@ def test_a_meter_that_is_polled_less_often_than_most_is_not_waited_for():
         assert watermark_s(intake) == t
 
 
-def test_tags_that_tell_of_changes_hold_nothing_back_however_many_they_are():
-    meters = "abcdefghi"
-    rng = np.random.default_rng(3)
-    changes = [(f"s{k}", float(t), 1.0) for k in range(20) for t in np.cumsum(rng.integers(3, 10, 12)) if t < 40]
-    samples = sorted([*rows(0, 40, meters), *changes], key=lambda row: row[1])
-    intake, behind = Intake((), (*meters, *(f"s{k}" for k in range(20))), PATIENCE), []
-    for t in range(40):
-        intake.take(batch(*(row for row in samples if row[1] == t)))
-        behind.append(t - watermark_s(intake) if intake.watermark_ns else 0.0)
-    assert max(behind[20:]) == 0.0
-
-
 @pytest.mark.parametrize("speed", [1, 60, 900])
 def test_at_any_speed_a_row_is_waited_for_and_a_tag_that_is_silent_is_not(speed):
     intake = Intake("abc", (), PATIENCE)
@@ -199,7 +187,7 @@ class Plain:
     def take(self, tag, time_s):
         self.times[tag].append(time_s)
         if (sum(map(len, self.times.values())) - 1) % len(self.times) == 0:
-            self.most_s = self.of_most_samples([s for t in self.times if (s := self.usual_s(t))])
+            self.most_s = statistics.median([s for t in self.times if (s := self.usual_s(t))] or [0.0])
         usual_s = self.usual_s(tag)
         is_slow = usual_s > LATENESS * self.most_s > 0.0
         self.patience_s[tag] = 0.0 if is_slow else LATENESS * usual_s if usual_s else PATIENCE.wait_s
@@ -209,12 +197,6 @@ class Plain:
             waited_for = [t for t, silent in silent_s.items() if self.usual_s(t) <= silent <= self.patience_s[t]]
             reached_s = min([now_s, *(self.times[tag][-1] for tag in waited_for)])
             self.watermark_s = max(reached_s, self.watermark_s or 0.0)
-
-    @staticmethod
-    def of_most_samples(usual_s):
-        """The shortest interval such that tags which tell no less often send half of all samples."""
-        rates = {s: sum(Fraction(1) / Fraction(t) for t in usual_s if t <= s) for s in usual_s}
-        return min((s for s, rate in rates.items() if 2 * rate >= max(rates.values())), default=0.0)
 
     def usual_s(self, tag):
         return min([after - before for before, after in pairwise(self.times[tag])][-4:], default=0.0)
