@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.clients.records import Asset, Floats, Layout, LinkKind, Side, Source, State
+from uem.twin_core.measurements import UNCERTAIN_SENSOR_NOT_ACCURATE
 
 TAKES_W = 500.0  # a customer that takes less stands
 SILENT_S = 300.0  # of the plant: meters on a bus are read out once a minute
@@ -213,10 +214,14 @@ def _pairs(asset: Asset) -> NDArray[np.intp]:
 
 
 def deviations(state: State, pairs: NDArray[np.intp] | None = None) -> Floats:
-    """How many standard deviations each measured value is from the twin's; 0 where that is not known or is bad."""
+    """How many standard deviations each measured value is from the twin's.
+
+    0 where that is not known or is bad, or where the sensor stands in water that does not pass: it shows the room.
+    """
     twin, measured = (_pairs(state.asset) if pairs is None else pairs).T
     sigma = state.standard_deviation[twin]
     bad = (_severity(state)[twin] >= _BAD) | (_severity(state)[measured] >= _BAD) | ~(sigma > 0)
+    bad |= state.quality[measured] == UNCERTAIN_SENSOR_NOT_ACCURATE
     away = np.abs(state.value[measured] - state.value[twin]) / np.where(bad, 1.0, sigma)
     return np.where(bad, 0.0, np.nan_to_num(away))
 

@@ -9,6 +9,7 @@ import { word } from "./words.js";
 export const SIGNS = { high: "▲", medium: "◆", low: "●" };
 const OFF_BY = 4; // standard deviations of a twin, from which a measurement is told
 const MOST = 40;
+const SHOWS_THE_ROOM = 0x40930000; // UncertainSensorNotAccurate: no water passes the sensor, or has for less than an hour
 
 /**
  * What the state of an asset tells of: alarms of loops, producers that do not answer, machines that are down, a twin that is out of
@@ -42,6 +43,7 @@ export function deviations(asset) {
     }
     if (!signal.compared_with || Object.keys(signal.state_names).length > 0) return;
     found.compared += 1;
+    if (asset.quality[asset.index.get(signal.compared_with)] === SHOWS_THE_ROOM) return;
     const by = Math.abs(asset.value[row] - value(asset, signal.compared_with)) / asset.sd[row];
     if (by > OFF_BY) found.off.push({ name: signal.name, by });
   });

@@ -24,7 +24,7 @@ from uem.clients.records import (
     Source,
     State,
 )
-from uem.twin_core.measurements import GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE_VALUE
+from uem.twin_core.measurements import GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE_VALUE, UNCERTAIN_SENSOR_NOT_ACCURATE
 
 CUSTOMERS = 120
 HEAT_W = {"wood": 4e6, "gas": 2.1e6, "fumes": 3e6, "idle": 2e4, "tank": -0.5e6}
@@ -133,18 +133,19 @@ def test_water_that_flows_backwards_leaves_the_plant_at_the_other_end(valley):
     assert (found.supply_k, found.return_k) == (371.15, 328.15)
 
 
-def test_the_sensor_that_is_furthest_from_its_twin_is_named_unless_its_value_is_bad(valley):
+@pytest.mark.parametrize("quality_of_it", [0x80000000, UNCERTAIN_SENSOR_NOT_ACCURATE], ids=["bad", "shows the room"])
+def test_the_sensor_that_is_furthest_from_its_twin_is_named_unless_its_value_tells_nothing(valley, quality_of_it):
     state, layout = valley
     found = NetworkReader(state.asset, layout).summary(state)
     assert (found.sensors, found.beyond) == (120, 1)
     assert (found.worst.signal, found.worst.value) == ("node/station-3/temperature", pytest.approx(4.0))
     assert worst_signals(state, 2)[0] == "node/station-3/temperature/twin"
     quality = state.quality.copy()
-    quality[state.index("node/station-3/temperature")] = 0x80000000
+    quality[state.index("node/station-3/temperature")] = quality_of_it
     found = NetworkReader(state.asset, layout).summary(replace(state, quality=quality))
     assert found.beyond == 0
     assert found.worst.value == pytest.approx(0.1)
-    assert (found.quality.bad, found.quality.uncertain) == (1, 0)
+    assert found.quality.bad + found.quality.uncertain == 1
 
 
 def test_nothing_is_judged_as_long_as_no_uncertainty_is_known(valley, scene):

@@ -221,6 +221,8 @@ test("what wants to be looked at is found in the states", () => {
   asset.value[asset.index.get("node/t/temperature")] = 390;
   asset.quality[asset.index.get("node/t/temperature")] = 0x40000000;
   assert.deepEqual([deviations(asset).off.map(({ name }) => name), deviations(asset).doubtful], [["node/t/temperature/twin"], 1]);
+  asset.quality[asset.index.get("node/t/temperature")] = 0x40930000; // no water passes it
+  assert.deepEqual([deviations(asset).off, deviations(asset).doubtful], [[], 1]);
   assert.deepEqual(search([asset], "Q temp", false), [{ asset: "ring", name: "node/q/temperature/twin" }]);
   assert.deepEqual(search([asset], "ring", true).map(({ name }) => name), ["node/t/temperature"]);
   assert.deepEqual([machines(asset)[0].name, doing(asset, "machine/press/state").kind], ["press", "down"]);

@@ -9,6 +9,7 @@ import pytest
 from uem.hardware_adapters.simulator.truth import NetworkTruth
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, ModelFailure
+from uem.twin_core.follow.factory import METER_CLASS
 from uem.twin_core.follow.heating_curve import HeatingCurve
 from uem.twin_core.follow.metered import PRIOR_SD_K, SENSOR_SD_K, MeteredFollower
 from uem.twin_core.follow.network import UNFLUSHED_SD_K
@@ -520,7 +521,7 @@ def test_a_producer_that_was_told_of_long_ago_may_do_whatever_it_can(recorded):
     heat_w, sd_w = (np.array([getattr(s, what)[k] for s in snapshots]) for what in ("value", "standard_deviation"))
     heat_w, since = np.abs(heat_w), np.array([row(s) for s in snapshots]) - 69
     within, after = (since > 10) & (since < 55), since > 65
-    np.testing.assert_allclose(sd_w[within], np.hypot(0.3, 0.02) * heat_w[within], rtol=0.02)
+    np.testing.assert_allclose(sd_w[within], np.hypot(0.3, METER_CLASS) * heat_w[within], rtol=0.02)
     assert (sd_w[after] >= np.maximum(heat_w, 4.5e6 - heat_w)[after]).all()
     assert all(s.quality[k] != GOOD for s in snapshots[-5:])
 
