@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uem.clients.records import Asset, Floats, Layout, LinkKind, Side, Source, State
-from uem.twin_core.measurements import UNCERTAIN_SENSOR_NOT_ACCURATE
 
 TAKES_W = 500.0  # a customer that takes less stands
 SILENT_S = 300.0  # of the plant: meters on a bus are read out once a minute
+_SHOWS_THE_ROOM = 0x40930000  # UncertainSensorNotAccurate: no water passes the sensor, or has for less than an hour
 _BAD = 2  # severities of an OPC UA StatusCode
 _UNITS = (LinkKind.PRODUCER, LinkKind.STORAGE)
 # PackML states that are neither running nor waiting for something.
@@ -221,7 +221,7 @@ def deviations(state: State, pairs: NDArray[np.intp] | None = None) -> Floats:
     twin, measured = (_pairs(state.asset) if pairs is None else pairs).T
     sigma = state.standard_deviation[twin]
     bad = (_severity(state)[twin] >= _BAD) | (_severity(state)[measured] >= _BAD) | ~(sigma > 0)
-    bad |= state.quality[measured] == UNCERTAIN_SENSOR_NOT_ACCURATE
+    bad |= state.quality[measured] == _SHOWS_THE_ROOM
     away = np.abs(state.value[measured] - state.value[twin]) / np.where(bad, 1.0, sigma)
     return np.where(bad, 0.0, np.nan_to_num(away))
 
