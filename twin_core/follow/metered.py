@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotReady
 from uem.twin_core.estimation.intake import Intake, Patience
-from uem.twin_core.estimation.residuals import RunningResiduals
 from uem.twin_core.estimation.timeline import Reading
 from uem.twin_core.follow import tank
 from uem.twin_core.follow.ahead import INNER_STEP_S, Ahead
+from uem.twin_core.follow.compared import PRIOR_SD_K, Compared, follows
 from uem.twin_core.follow.customers import LEAST_PART, Customers
 from uem.twin_core.follow.energy import energy_signals, write_energy
 from uem.twin_core.follow.factory import METER_CLASS
@@ -58,13 +58,6 @@ Array = NDArray[np.float64]
 RETURN_K_PER_FOULING = 15.0
 LEARNING_S = 1800.0
 MOST_FOULING = 1.0
-PRIOR_SD_K = 2.0  # of a node's temperature until residuals tell
-SENSOR_SD_K = 0.3  # by which a sensor may stand off for good: EN 60751 class B allows 0.7 K at 80 degC
-BIAS_S = 600.0  # a bias follows within
-DOUBT_S = 60.0  # the same, where the sensor is right and the model is in doubt
-MOST_OFF_K = 5.0  # two prior sd of the model and 0.8 K of class B at 100 degC: further off no sensor is believed
-LONGEST_S = 600.0  # for which a sample speaks: it shows one moment, and what was before it nobody saw
-JUDGED_EVERY_S = 60.0  # residuals nearer to each other tell the same
 SETTLE_S = 3600.0  # what filled the pipes at the start has left by then
 LEAST_MEASURED_K, MOST_MEASURED_K = 273.15, 473.15  # a network begins with no other temperatures
 UNTOLD_PART = 0.1  # of the heat of customers, or of producers: if more of it is not told, nothing is Good
@@ -110,11 +103,6 @@ class MeteredFollower:
             )
         self._demands = tuple(told for told in every if told.command in DEMANDS)
         self._told = tuple(told for told in every if told.command not in DEMANDS)
-        self._returns = {
-            unit.name: f"node/{unit.end}/temperature"
-            for unit in network.units
-            if isinstance(unit, Substation) and f"node/{unit.end}/temperature" in sensors
-        }
         told = dict.fromkeys(signal for each in every for signal in each.signals)
         self._tag = {signal: sensors[signal] for signal in told}
         self._tag |= {signal: sensors[signal] for signal in self._node if signal in sensors}
@@ -131,7 +119,8 @@ class MeteredFollower:
         self._runs = [signal for signal in own if signal.endswith("/running") and signal in sensors]
         self._sensed = [signal for signal in self._node if signal in self._tag]
         self._sensed_row = np.array([self._node[signal] for signal in self._sensed], np.intp)
-        self._return_rows = {self._sensed.index(signal): name for name, signal in self._returns.items()}
+        returns = {f"node/{unit.end}/temperature": unit.name for unit in network.units if isinstance(unit, Substation)}
+        self._returns = {k: returns[signal] for k, signal in enumerate(self._sensed) if signal in returns}
         self._meters = [self._tag[signal] for told in self._demands for signal in told.signals]
         self._tags_of = self._tags_by_unit(every)
         self._most_w = {unit.name: most_w(unit) for unit in network.units if unit.name in self._tags_of}
@@ -171,7 +160,7 @@ class MeteredFollower:
             if compared:
                 found.append(Signal(f"{name}/bias", "K", Source.ESTIMATED, is_difference=True))
         found += [Signal(f"pipe/{pipe.name}/flow", "kg/s", Source.ESTIMATED) for pipe in network.pipes]
-        found += [Signal(f"unit/{name}/fouling", "1", Source.ESTIMATED) for name in self._returns]
+        found += [Signal(f"unit/{name}/fouling", "1", Source.ESTIMATED) for name in self._returns.values()]
         found += [Signal(f"unit/{unit.name}/heat", "W", Source.ESTIMATED) for unit in network.units]
         found += [Signal(name, "1", Source.MEASURED, state_names={0: "stands", 1: "runs"}) for name in self._runs]
         answers = {0: "does not answer", 1: "answers"}
@@ -199,12 +188,8 @@ class MeteredFollower:
             raise NotReady(
                 f"meters of {LEAST_PART:.0%} of what the customers take; {self._customers.told_part:.0%} have spoken"
             )
-        self._errors = {signal: RunningResiduals(PRIOR_SD_K) for signal in self._sensed}
         self._standing = Standing(self._network, self._plan.nodes)
-        self._bias_k = np.zeros(len(self._sensed))
-        self._far = np.zeros(len(self._sensed), np.bool_)  # further off than a model may be
-        self._seen_ns = np.full(len(self._sensed), time_ns)  # of each sensor: its newest sample
-        self._judged_ns = self._seen_ns  # and when its residual was last judged
+        self._compared = Compared(self._sensed, time_ns)
         self._state = self._plan.initial_state(self._measured_k(intake, time_ns))
         self._fill_tanks(intake, time_ns)
         self._light_units(intake, time_ns)
@@ -215,22 +200,19 @@ class MeteredFollower:
         self._untold_j = dict.fromkeys(self._tags_of, 0.0)
         self._heat_w = {unit.name: 0.0 for unit in self._network.units}  # in the last step
         self._origin_ns = time_ns
-        self._metered_j = np.zeros(
-            (2, len(self._ahead.units))
-        )  # what meters showed in this forecast step, and for how long
+        # What meters showed in this forecast step, and for how long.
+        self._metered_j = np.zeros((2, len(self._ahead.units)))
         self._untold_w = self._untold(intake, time_ns)
         self._is_enough = self._is_told(intake, time_ns)
-        self._judged: list[RunningResiduals] = []
         self._keep()
 
     def _keep(self) -> None:
         fouling = self._inputs.unit_commands
-        learnt = {name: float(fouling[name]["fouling"][0]) for name in self._returns}
+        learnt = {name: float(fouling[name]["fouling"][0]) for name in self._returns.values()}
         books = self._times, self._units.copy(), self._untold_j, self._corrected_j
         believed = self._customers.copy(), self._set_points.copy(), self._metered_j, self._standing.copy()
-        compared = self._bias_k, self._far, self._seen_ns, self._judged_ns
-        self._before = self._state.copy(), books, learnt, compared, believed
-        self._judged = []
+        self._before = self._state.copy(), books, learnt, believed
+        self._compared.keep()
 
     def _light_units(self, intake: Intake, time_ns: int) -> None:
         """Producers give what their meters show: a ramp that began at nothing would take many minutes to get there."""
@@ -350,18 +332,7 @@ class MeteredFollower:
         self._is_enough = self._is_told(intake, end_ns)
         self._times = self._times.plus(self._dt_s, measured=self._is_enough)
         self._standing.see(self._state.edge_flow_kg_s[:, 0], self._dt_s)
-        warmer_k, since_s = self._warmer_k(intake, begin_ns, end_ns)
-        in_doubt = self._standing.in_doubt[self._sensed_row]
-        self._far = np.where(np.isnan(warmer_k), self._far, self._is_far(warmer_k)) & ~in_doubt
-        self._learn(np.where(in_doubt | self._far, math.nan, warmer_k), since_s)
-        off_k = warmer_k - self._bias_k
-        if self._is_settled:
-            self._judge(np.where(in_doubt | self._far, math.nan, off_k), end_ns)
-        # What is not believed is followed no more: its bias fades. In standing water it stays.
-        follows_k = np.where(self._far, -self._bias_k, off_k)
-        stays = np.isnan(off_k) | self._standing.stands[self._sensed_row]
-        gain = _gain(since_s, np.where(in_doubt, DOUBT_S, BIAS_S))
-        self._bias_k = self._bias_k + np.where(stays, 0.0, gain * follows_k)
+        self._learn(*self._compare(intake, begin_ns, end_ns))
 
     def _watch(self, intake: Intake, begin_ns: int, end_ns: int) -> None:
         """What producers do: their set points, and the means that their forecasts are held against."""
@@ -435,46 +406,38 @@ class MeteredFollower:
             and _is_recent(self._weather("outdoor", intake, time_ns), time_ns, WEATHER_S)
         )
 
-    def _warmer_k(self, intake: Intake, begin_ns: int, end_ns: int) -> tuple[Array, Array]:
-        """Measured minus modelled at each sensor, NaN without a new sample; for how long that one speaks, s."""
-        warmer_k, seen_ns = np.full(len(self._sensed), math.nan), self._seen_ns.copy()
+    def _compare(self, intake: Intake, begin_ns: int, end_ns: int) -> tuple[Array, Array]:
+        """See Compared.take, of the sensors that have a new sample."""
+        warmer_k, measured_ns = np.full(len(self._sensed), math.nan), np.zeros(len(self._sensed), np.int64)
         for k, signal in enumerate(self._sensed):
             reading = intake.before(self._tag[signal], end_ns)
             if reading.measured_ns > begin_ns:
-                warmer_k[k], seen_ns[k] = reading.value, reading.measured_ns
-        since_s = np.minimum((seen_ns - self._seen_ns) / NS_PER_S, LONGEST_S)
-        self._seen_ns = seen_ns
-        own_k: Array = self._state.node_temp_k[self._sensed_row, 0]
-        return warmer_k - own_k, since_s
+                warmer_k[k], measured_ns[k] = reading.value, reading.measured_ns
+        rows = self._sensed_row
+        return self._compared.take(
+            warmer_k - self._state.node_temp_k[rows, 0],
+            measured_ns,
+            explained_k=self._fouling_explains_k(),
+            in_doubt=self._standing.in_doubt[rows],
+            stands=self._standing.stands[rows],
+            judged_at_ns=end_ns if self._is_settled else None,
+        )
 
-    def _is_far(self, warmer_k: Array) -> NDArray[np.bool_]:
-        """Whether a sensor is further off than a model may be; a return may also be off by what fouling explains."""
-        far = np.abs(warmer_k) > MOST_OFF_K
-        for k in np.flatnonzero(far).tolist():
-            if name := self._return_rows.get(k):
-                fouling = float(self._inputs.unit_commands[name]["fouling"][0])
-                least_k, most_k = (RETURN_K_PER_FOULING * (bound - fouling) for bound in (0.0, MOST_FOULING))
-                far[k] = not least_k - MOST_OFF_K <= warmer_k[k] <= most_k + MOST_OFF_K
-        return far
+    def _fouling_explains_k(self) -> tuple[Array, Array]:
+        """From where to where another fouling would move the temperature at each sensor; 0 but at returns."""
+        least_k, most_k = np.zeros(len(self._sensed)), np.zeros(len(self._sensed))
+        for k, name in self._returns.items():
+            fouling = float(self._inputs.unit_commands[name]["fouling"][0])
+            least_k[k], most_k[k] = (RETURN_K_PER_FOULING * (bound - fouling) for bound in (0.0, MOST_FOULING))
+        return least_k, most_k
 
     def _learn(self, warmer_k: Array, since_s: Array) -> None:
         """Fouling, from returns that gave a new sample."""
-        step = _gain(since_s, LEARNING_S) / RETURN_K_PER_FOULING * warmer_k
-        for k, name in self._return_rows.items():
+        step = follows(since_s, LEARNING_S) / RETURN_K_PER_FOULING * warmer_k
+        for k, name in self._returns.items():
             if not math.isnan(step[k]):
                 fouling = self._inputs.unit_commands[name]["fouling"]
                 fouling[:] = min(max(float(fouling[0] + step[k]), 0.0), MOST_FOULING)
-
-    def _judge(self, off_k: Array, end_ns: int) -> None:
-        """Take in what the corrected model is off by, before it is corrected anew; each sensor in its own time."""
-        is_due = ~np.isnan(off_k) & (end_ns - self._judged_ns >= JUDGED_EVERY_S * NS_PER_S)
-        if not is_due.any():
-            return
-        self._judged_ns = np.where(is_due, end_ns, self._judged_ns)
-        for error, residual_k, due in zip(self._errors.values(), off_k.tolist(), is_due.tolist(), strict=True):
-            if due:
-                error.add(residual_k)
-                self._judged.append(error)
 
     @property
     def _is_settled(self) -> bool:
@@ -482,15 +445,13 @@ class MeteredFollower:
 
     def roll_back(self, dt_s: float) -> None:
         """Undo the last step; its time is booked as not lived through."""
-        self._state, books, learnt, compared, believed = self._before
-        self._bias_k, self._far, self._seen_ns, self._judged_ns = compared
+        self._state, books, learnt, believed = self._before
+        self._compared.roll_back()
         self._customers, self._set_points, self._metered_j, self._standing = believed
         times, self._units, self._untold_j, self._corrected_j = books
         for name, fouling in learnt.items():
             self._inputs.unit_commands[name]["fouling"][:] = fouling
         self._times = times.plus(dt_s, measured=False)
-        for error in self._judged:
-            error.undo()
         self._keep()
 
     # ---- what is published ----
@@ -514,8 +475,8 @@ class MeteredFollower:
         self._write_nodes(writer, ends, readings)
         for pipe, flow in zip(self._network.pipes, self._state.pipe_flow_kg_s[:, 0].tolist(), strict=True):
             writer.own(f"pipe/{pipe.name}/flow", flow, METER_CLASS * abs(flow))
-        for name, signal in self._returns.items():
-            sd = self._errors[signal].standard_deviation / RETURN_K_PER_FOULING
+        for k, name in self._returns.items():
+            sd = self._compared.errors[k].standard_deviation / RETURN_K_PER_FOULING
             fouling = float(self._inputs.unit_commands[name]["fouling"][0])
             writers[name].own(f"unit/{name}/fouling", fouling, sd, settled=self._is_settled)
         for name, heat_w in self._heat_w.items():
@@ -546,11 +507,8 @@ class MeteredFollower:
 
         `others`: writers of nodes beside units whose sensors are dead.
         """
-        sds_k = np.array([math.hypot(error.standard_deviation, SENSOR_SD_K) for error in self._errors.values()])
-        in_doubt = self._standing.in_doubt
-        known = ~(in_doubt[self._sensed_row] | self._far)
-        offs_k = np.hypot(self._bias_k, sds_k)[known]
-        model_sd_k = float(np.sqrt(np.mean(np.square(offs_k)))) if len(offs_k) else PRIOR_SD_K
+        compared, in_doubt = self._compared, self._standing.in_doubt
+        sds_k, model_sd_k = compared.standard_deviation_k, compared.model_sd_k(in_doubt[self._sensed_row])
         model_sd_k = model_sd_k if self._is_settled else max(model_sd_k, PRIOR_SD_K)
         sensed = {name: k for k, name in enumerate(self._sensed)}
         of_nodes = (self._state.node_temp_k[:, 0], in_doubt, self._standing.shows_room)
@@ -560,7 +518,7 @@ class MeteredFollower:
             if k is None:
                 own.own(f"{name}/twin", temp_k, UNFLUSHED_SD_K if is_doubtful else model_sd_k, settled=settled)
                 continue
-            bias_k, is_far = float(self._bias_k[k]), bool(self._far[k])
+            bias_k, is_far = float(compared.bias_k[k]), bool(compared.is_far[k])
             sd_k = UNFLUSHED_SD_K if is_doubtful else model_sd_k if is_far else float(sds_k[k])
             settled = settled and not is_far
             reading = readings[self._tag[name]]
@@ -600,7 +558,7 @@ class MeteredFollower:
         """One future; how wrong it may be past forecasts must tell."""
         given = self._customers, self._set_points, self._expected
         run = self._ahead.fork(self._state, self._inputs, *given, time_ns, step_s, count)
-        bias_k = dict(zip(self._sensed, self._bias_k.tolist(), strict=True))
+        bias_k = dict(zip(self._sensed, self._compared.bias_k.tolist(), strict=True))
         biases_k = [bias_k.get(name, 0.0) for name in self._ahead.temperatures]
 
         def futures() -> tuple[Array, Array]:
@@ -618,12 +576,6 @@ class MeteredFollower:
         metered_j, told_s = self._metered_j
         mean_w = np.divide(metered_j, told_s, out=np.full(len(told_s), math.nan), where=told_s > 0.0)
         return np.array([*temps_k, *mean_w, math.nan])
-
-
-def _gain(since_s: Array, within_s: float | Array) -> Array:
-    """Of a lag that is followed by samples: the same in the end, however often they come."""
-    gain: Array = -np.expm1(-since_s / within_s)
-    return gain
 
 
 def _living(reading: Reading) -> float:

@@ -9,9 +9,10 @@ import pytest
 from uem.hardware_adapters.simulator.truth import NetworkTruth
 from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, ModelFailure
+from uem.twin_core.follow.compared import PRIOR_SD_K, SENSOR_SD_K
 from uem.twin_core.follow.factory import METER_CLASS
 from uem.twin_core.follow.heating_curve import HeatingCurve
-from uem.twin_core.follow.metered import PRIOR_SD_K, SENSOR_SD_K, MeteredFollower
+from uem.twin_core.follow.metered import MeteredFollower
 from uem.twin_core.follow.network import UNFLUSHED_SD_K
 from uem.twin_core.follow.standing import Standing
 from uem.twin_core.measurements import (
@@ -415,6 +416,10 @@ def meddled(told, from_row=60, **change):
         ]
 
 
+def errors_of(follower):
+    return dict(zip(follower._compared.names, follower._compared.errors, strict=True))
+
+
 def polled(told, tags, every=8, before_s=30):
     """The rows with these tags only in each `every`th, read half a minute before the others."""
     for k, rows in enumerate(told):
@@ -434,7 +439,7 @@ def test_a_sensor_that_is_seldom_read_corrects_and_teaches_as_much_as_one_that_i
             twin.advance()
         now = dict(zip((signal.name for signal in twin.signals), twin.snapshot.value.tolist(), strict=True))
         found.append([now[f"{supply}/bias"], now["unit/school-01/fouling"]])
-        assert twin._follower._errors[supply].count >= 7
+        assert errors_of(twin._follower)[supply].count >= 7
     assert found[0][0] > 1.5
     assert found[0][1] > 0.15
     np.testing.assert_allclose(found[1], found[0], atol=0.2)
@@ -459,7 +464,7 @@ def test_where_water_stands_a_sensor_shows_the_room_and_is_neither_judged_nor_fo
     for rows in told[:70]:
         twin.take(Samples.from_rows(rows))
         twin.advance()
-    before_k, count = follower._bias_k[k], follower._errors[name].count
+    before_k, count = follower._compared.bias_k[k], errors_of(follower)[name].count
     assert near(qualities(twin, twin.snapshot), name) == (GOOD, GOOD)
     assert count > 5
     monkeypatch.setattr(Standing, "see", see)
@@ -469,7 +474,7 @@ def test_where_water_stands_a_sensor_shows_the_room_and_is_neither_judged_nor_fo
     quality = qualities(twin, twin.snapshot)
     assert near(quality, name) == (UNCERTAIN_SENSOR_NOT_ACCURATE, UNCERTAIN)
     assert near(quality, "node/school-01/temperature")[1] == GOOD
-    assert (follower._bias_k[k], follower._errors[name].count) == (before_k, count)
+    assert (follower._compared.bias_k[k], errors_of(follower)[name].count) == (before_k, count)
     sd = dict(zip((s.name for s in twin.signals), twin.snapshot.standard_deviation.tolist(), strict=True))
     assert sd[f"{name}/twin"] == UNFLUSHED_SD_K
     assert sd["node/school-01/temperature/twin"] < 1.0
@@ -500,8 +505,9 @@ def test_a_step_that_is_undone_has_taught_nothing(recorded):
 
     def learnt():
         standing = follower._standing
-        arrays = follower._bias_k, follower._far, follower._seen_ns, follower._judged_ns
-        counts = [error.count for error in follower._errors.values()]
+        compared = follower._compared
+        arrays = compared.bias_k, compared.is_far, compared.seen_ns, compared.judged_ns
+        counts = [error.count for error in compared.errors]
         return [array.copy() for array in (*arrays, standing._known_s, standing._moved_s, np.array(counts))]
 
     before = learnt()
