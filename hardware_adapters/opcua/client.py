@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -90,16 +91,11 @@ class OpcUaAdapter:
         self._tags = TagTable(bindings)
         self._connect_timeout_s = connect_timeout_s
         self._silence_s = max(1.5 * publish_interval_ms / 1000, 0.6) if silence_s is None else silence_s
-        opener = Opener(
-            endpoint,
-            certificates,
-            security_policy,
-            identity,
-            timeout_s=min(10.0, connect_timeout_s),
-            session_timeout_s=max(300.0, 4 * self._silence_s),
-        )
+        timeout_s = min(10.0, connect_timeout_s)
+        opener = partial(Opener, endpoint, certificates, security_policy, identity, timeout_s=timeout_s)
         services = Services(self._tags.bindings, publish_interval_ms, self._silence_s)
-        self._connection = Connection(opener, Desired(len(bindings)), services, connect_timeout_s)
+        lasting = opener(session_timeout_s=max(300.0, 4 * self._silence_s))
+        self._connection = Connection(lasting, Desired(len(bindings)), services, connect_timeout_s)
         self._queue = SampleQueue(most_queued_rows)
         self._bridge = Bridge(self._tags, self._queue, services, endpoint)
         self._writer = Writer(self._tags)
@@ -109,15 +105,7 @@ class OpcUaAdapter:
         self._counts = Counts()
         self.alarms: AlarmWatch | None = None
         if alarms:
-            opener = Opener(
-                endpoint,
-                certificates,
-                security_policy,
-                identity,
-                timeout_s=min(10.0, connect_timeout_s),
-                session_timeout_s=SESSION_TIMEOUT_S,
-            )
-            self.alarms = AlarmWatch(opener, self._queue.put)
+            self.alarms = AlarmWatch(opener(session_timeout_s=SESSION_TIMEOUT_S), self._queue.put)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
