@@ -4,8 +4,7 @@
 plants are a process of their own and do not count. The simulator tells when its plant time began by our clock, so the
 delay is from the moment that a value is the plant's until a client has the state that follows from it, the simulator's
 own step included. Figures are medians of several windows; processor time is fair on a machine that others use as well,
-delays are not. Last, how near the twin comes to the meters of its stations:
-a run of its own that is quicker than time.
+delays are not. Last, in a run of its own that is quicker than time, how near the twin comes to the meters of stations.
 """
 
 import asyncio

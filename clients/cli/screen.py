@@ -54,12 +54,13 @@ def screen(scene: Scene, width: int, height: int, notes: Sequence[str] = ()) -> 
     states = sorted(scene.states.values(), key=_order)
     summed = [state for state in states if _is_summed(scene, state)]
     told = {(alarm.plant, alarm.source) for alarm in scene.alarms}  # by the plants themselves
+    sources = {source for _, source in told}
     down: list[str] = []
     for state in summed:
         if state.asset.kind is not Kind.FACTORY:
             parts += _network(scene, state, width)
             mute = scene.readers[state.asset.name].mute(state)
-            down += [f"{unit} (does not answer)" for unit in mute if unit not in {source for _, source in told}]
+            down += [f"{unit} (does not answer)" for unit in mute if unit not in sources]
     factories = [state for state in summed if state.asset.kind is Kind.FACTORY]
     if factories:
         parts.append(dashboard.factory_head(width))
