@@ -27,7 +27,7 @@ from uem.twin_core.forecast.bands import Forecast
 from uem.twin_core.forecast.forks import ForkForecaster
 from uem.twin_core.forecast.hold import HoldForecaster
 from uem.twin_core.measurements import NS_PER_S, Samples
-from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.factory import FactorySite, given_heat
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.territory import Asset, Territory
@@ -370,10 +370,8 @@ def make_twins(territory: Territory) -> list[AssetTwin]:
     sensors = {binding.column: binding.tag.name for binding in territory.tags if binding.column}
     closed = [network for network in territory.networks if not network.flows_are_imposed]
     streams = {
-        (site.name, f"heat/{stream.name}"): (stream.loop.network, stream.loop.unit)
-        for site in territory.factories
-        for stream in site.heat
-        if stream.loop is not None
+        (site.name, f"heat/{stream.name}"): (loop.network, loop.unit)
+        for site, stream, loop in given_heat(territory.factories)
     }
     metered = {
         network.name: MeteredFollower(

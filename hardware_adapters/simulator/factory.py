@@ -25,6 +25,7 @@ from uem.twin_core.production import engine
 from uem.twin_core.production.heat import HeatMeter
 from uem.twin_core.production.indicators import PACKML
 from uem.twin_core.production.plan import STATES, FactoryPlan
+from uem.twin_core.units import ZERO_CELSIUS_K
 
 SCAN_S = 1.0  # of the controllers
 SETTLE_S = 14 * 86_400.0
@@ -251,7 +252,7 @@ class FactoryTruth:
             yield tag, time_ns, _rounded(shown_w, how.digit_w), GOOD
         temps_k = self._spent.furnaces.temperature_k[0, :, 0].tolist()
         for (tag, f), (gain, noise) in zip(self._thermocouples, wrong, strict=True):
-            off_k = how.thermocouple * (temps_k[f] - 273.15) * gain + how.thermocouple_noise_k * noise
+            off_k = how.thermocouple * (temps_k[f] - ZERO_CELSIUS_K) * gain + how.thermocouple_noise_k * noise
             yield tag, time_ns, _rounded(temps_k[f] + off_k, how.thermocouple_digit_k), GOOD
 
     def _of_controllers(self) -> list[tuple[str, str, int]]:

@@ -21,6 +21,7 @@ from uem.twin_core.measurements import BAD, NS_PER_S, Samples
 from uem.twin_core.plant.groups import alike
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.units import Substation
+from uem.twin_core.units import ZERO_CELSIUS_K
 
 READ_DAYS = 28  # of history at the start
 READ_SHARE = 0.2  # of a core while it is read
@@ -31,7 +32,6 @@ HELD = 4  # quarter hours after the one it was told in for which a value counts 
 CLOCK_NS = 4 * STEP_NS  # by which the clock of a tag may be off
 SILENT = 10  # times as many samples as there are tags: one that tells nothing meanwhile is waited for no more
 LONG_AGO_NS = -(2**62)
-ZERO_C_K = 273.15
 _LOG = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
@@ -212,7 +212,7 @@ class DemandWorker:
 
     async def _take(self, end_ns: int, means: Array) -> None:
         stations = self.stations
-        outdoor_c = float(means[stations]) - ZERO_C_K if len(means) > stations else np.nan
+        outdoor_c = float(means[stations]) - ZERO_CELSIUS_K if len(means) > stations else np.nan
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._ahead.take, end_ns, -means[:stations], outdoor_c)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from uem.territories.schema_units import unit_kinds
-from uem.twin_core.plant.factory import FactorySite
+from uem.twin_core.plant.factory import FactorySite, given_heat
 from uem.twin_core.plant.layout import positions
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.sides import Side, is_consumer, sides
@@ -24,20 +24,12 @@ def layout(network: Network, factories: Iterable[FactorySite] = ()) -> pb.GetNet
         pb.NetworkNode(name=name, east_m=places[name][0], north_m=places[name][1], side=_SIDES[side[name]])
         for name in (node.name for node in network.nodes)
     ]
-    return pb.GetNetworkResponse(nodes=nodes, links=list(_links(network, _givers(network, factories))))
+    # An exchanger finds one loop, so a unit has one factory at most.
+    givers = {loop.unit: site.name for site, _, loop in given_heat(factories) if loop.network == network.name}
+    return pb.GetNetworkResponse(nodes=nodes, links=list(_links(network, givers)))
 
 
-def _givers(network: Network, factories: Iterable[FactorySite]) -> Mapping[str, list[str]]:
-    """By unit, the factories that warm its loop."""
-    found: dict[str, list[str]] = {}
-    for site in factories:
-        loops = [stream.loop for stream in site.heat if stream.loop is not None]
-        for unit in dict.fromkeys(loop.unit for loop in loops if loop.network == network.name):
-            found.setdefault(unit, []).append(site.name)
-    return found
-
-
-def _links(network: Network, givers: Mapping[str, list[str]]) -> Iterator[pb.NetworkLink]:
+def _links(network: Network, givers: Mapping[str, str]) -> Iterator[pb.NetworkLink]:
     for pipe in network.pipes:
         yield pb.NetworkLink(
             name=pipe.name,
@@ -62,5 +54,5 @@ def _links(network: Network, givers: Mapping[str, list[str]]) -> Iterator[pb.Net
             start=unit.start,
             end=unit.end,
             unit_type=types[type(unit)],
-            heat_from=givers.get(unit.name, ()),
+            heat_from=[givers[unit.name]] if unit.name in givers else [],
         )

@@ -218,20 +218,25 @@ def _slot_names(machine: Machine) -> tuple[str, ...]:
     return tuple(f"{machine.name}-{k}" for k in range(1, machine.slots + 1)) if machine.slots > 1 else (machine.name,)
 
 
+def given_heat(sites: Iterable[FactorySite]) -> Iterator[tuple[FactorySite, HeatStream, HeatLoop]]:
+    """The streams that a network takes heat of, each with its factory and its loop."""
+    for site in sites:
+        for stream in site.heat:
+            if stream.loop is not None:
+                yield site, stream, stream.loop
+
+
 def shared_exchangers(sites: Iterable[FactorySite]) -> Iterator[str]:
     """Heat that goes where other heat goes already: an exchanger finds one loop."""
     taken: dict[tuple[str, str], str] = {}
-    for site in sites:
-        for stream in site.heat:
-            if stream.loop is None:
-                continue
-            place = stream.loop.network, stream.loop.unit
-            if place in taken:
-                yield (
-                    f"factory {site.name}, heat {stream.name}: unit {stream.loop.unit} takes heat {taken[place]} "
-                    f"already; give it an exchanger of its own"
-                )
-            taken[place] = f"{stream.name} of {site.name}"
+    for site, stream, loop in given_heat(sites):
+        place = loop.network, loop.unit
+        if place in taken:
+            yield (
+                f"factory {site.name}, heat {stream.name}: unit {loop.unit} takes heat {taken[place]} "
+                f"already; give it an exchanger of its own"
+            )
+        taken[place] = f"{stream.name} of {site.name}"
 
 
 def _under(key: str, problem: str) -> str:

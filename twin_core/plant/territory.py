@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uem.twin_core.errors import InvalidTerritory, UnknownName
 from uem.twin_core.measurements import Tag
 from uem.twin_core.plant.addresses import Address
-from uem.twin_core.plant.factory import FactorySite, shared_exchangers, slots_apart
+from uem.twin_core.plant.factory import FactorySite, given_heat, shared_exchangers, slots_apart
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.simulation import Simulation
@@ -136,20 +136,17 @@ class Territory:
         """Heat that goes where there is no exchanger, or where other heat goes already."""
         yield from shared_exchangers(self.factories)
         networks = {network.name: network for network in self.networks}
-        for site in self.factories:
-            for stream in site.heat:
-                loop, where = stream.loop, f"factory {site.name}, heat {stream.name}"
-                if loop is None:
-                    continue
-                if loop.network not in networks:
-                    yield f"{where}: network {loop.network!r} does not exist; there are {', '.join(networks) or 'none'}"
-                    continue
-                units = networks[loop.network].units
-                fitting = [unit.name for unit in units if isinstance(unit, (WasteHeatExchanger, HeatPump))]
-                if loop.unit not in fitting:
-                    known = ", ".join(fitting) or "none"
-                    what = f"no waste-heat exchanger or heat pump of {loop.network}"
-                    yield f"{where}: {loop.unit!r} is {what}; there are {known}"
+        for site, stream, loop in given_heat(self.factories):
+            where = f"factory {site.name}, heat {stream.name}"
+            if loop.network not in networks:
+                yield f"{where}: network {loop.network!r} does not exist; there are {', '.join(networks) or 'none'}"
+                continue
+            units = networks[loop.network].units
+            fitting = [unit.name for unit in units if isinstance(unit, (WasteHeatExchanger, HeatPump))]
+            if loop.unit not in fitting:
+                known = ", ".join(fitting) or "none"
+                what = f"no waste-heat exchanger or heat pump of {loop.network}"
+                yield f"{where}: {loop.unit!r} is {what}; there are {known}"
 
     def _used_tags(self) -> Iterator[tuple[str, str, str]]:
         for network in self.networks:
