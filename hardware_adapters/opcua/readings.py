@@ -1,35 +1,19 @@
 """ReadResponse of OPC UA -> columns: values read in bulk, by the same kernel as notifications."""
 
-from dataclasses import dataclass
-
-import numpy as np
 from asyncua import ua
-from numpy.typing import NDArray
 
 from uem.hardware_adapters.opcua.binary import Columns, read_response
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import is_bad
 
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """What one ReadResponse says; a row per node and attribute, in the order of the request.
-
-    Columns and `others` are as in `Notification`: views of the `Columns` they were decoded into.
-    """
-
-    value: NDArray[np.float64]
-    quality: NDArray[np.uint32]
-    source_time_ns: NDArray[np.int64]
-    server_time_ns: NDArray[np.int64]
-    others: dict[int, bytes]
-
-
 MOST_ROWS = 65_536  # of one call, for who does not say how many were asked
 
 
-def decode(body: bytes, columns: Columns | None = None, *, most_rows: int = MOST_ROWS) -> Readings:
+def decode(body: bytes, columns: Columns | None = None, *, most_rows: int = MOST_ROWS) -> Columns:
     """Decode the body of a ReadResponse message, into columns of its own or into those of the message before.
+
+    Returns:
+        The columns; a row per node and attribute, in the order of the request.
 
     Raises:
         AdapterError: it is not one, or it is cut short or malformed, or has more rows, or the server refuses to read.
@@ -39,4 +23,4 @@ def decode(body: bytes, columns: Columns | None = None, *, most_rows: int = MOST
     result = read_response(body, columns, most_rows)
     if is_bad(result):
         raise AdapterError(f"the server refuses to read: {ua.StatusCode(result).name}")
-    return Readings(columns.value, columns.quality, columns.source_time_ns, columns.server_time_ns, columns.others)
+    return columns
