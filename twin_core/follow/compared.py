@@ -17,8 +17,7 @@ from uem.twin_core.measurements import NS_PER_S
 
 PRIOR_SD_K = 2.0  # of a node's temperature until residuals tell
 SENSOR_SD_K = 0.3  # by which a sensor may stand off for good: EN 60751 class B allows 0.7 K at 80 degC
-BIAS_S = 600.0  # a bias follows within
-DOUBT_S = 60.0  # the same, where the sensor is right and the model is in doubt
+BIAS_S = 60.0  # a bias follows within: slower ones were further from the truth (docs/models/truth.md)
 MOST_OFF_K = 5.0  # two prior sd of the model and 0.8 K of class B at 100 degC: further off no sensor is believed
 LONGEST_S = 600.0  # for which a sample speaks: it shows one moment, and what was before it nobody saw
 JUDGED_EVERY_S = 60.0  # residuals nearer to each other tell the same
@@ -87,8 +86,7 @@ class Compared:
             self._judge(np.where(tells, off_k, math.nan), judged_at_ns)
         # What is not believed is followed no more: its bias fades. In standing water it stays.
         follows_k = np.where(self.is_far, -self.bias_k, off_k)
-        within_s = np.where(in_doubt, DOUBT_S, BIAS_S)
-        self.bias_k = self.bias_k + np.where(is_new & ~stands, follows(since_s, within_s) * follows_k, 0.0)
+        self.bias_k = self.bias_k + np.where(is_new & ~stands, follows(since_s, BIAS_S) * follows_k, 0.0)
         return np.where(tells, warmer_k, math.nan), since_s
 
     def _judge(self, off_k: Array, now_ns: int) -> None:
@@ -111,7 +109,7 @@ class Compared:
         return float(np.sqrt(np.mean(np.square(offs_k)))) if len(offs_k) else PRIOR_SD_K
 
 
-def follows(since_s: Array, within_s: float | Array) -> Array:
+def follows(since_s: Array, within_s: float) -> Array:
     """Gain of a lag that is followed by samples: the same in the end, however often they come."""
     gain: Array = -np.expm1(-since_s / within_s)
     return gain

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from uem.twin_core.follow.compared import BIAS_S, DOUBT_S, LONGEST_S, MOST_OFF_K, PRIOR_SD_K, Compared
+from uem.twin_core.follow.compared import BIAS_S, LONGEST_S, MOST_OFF_K, PRIOR_SD_K, Compared
 from uem.twin_core.measurements import NS_PER_S
 
 
@@ -29,8 +29,7 @@ def test_a_bias_comes_as_near_however_often_a_sensor_is_read(every_s, in_doubt):
     compared = Compared(["a"], 0)
     for time_s in range(every_s, 601, every_s):
         take(compared, time_s, 2.0, in_doubt=in_doubt)
-    within_s = DOUBT_S if in_doubt else BIAS_S
-    assert compared.bias_k[0] == pytest.approx(2.0 * -math.expm1(-600.0 / within_s), rel=1e-9)
+    assert compared.bias_k[0] == pytest.approx(2.0 * -math.expm1(-600.0 / BIAS_S), rel=1e-9)
 
 
 def test_a_sample_after_a_long_silence_speaks_for_ten_minutes_only():
