@@ -1,7 +1,6 @@
 """`uem import`: what other tools wrote becomes a territory file, with a list of what could not be carried over."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,10 +117,7 @@ def _format(options: argparse.Namespace) -> str:
         return found
     if path.suffix.lower() != ".json":
         raise InvalidInput(f"{path}: no format known by this ending; say --format, one of {', '.join(FORMATS)}")
-    try:
-        data = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    data = geojson.parsed(path)
     return "geojson" if isinstance(data, dict) and data.get("type") == "FeatureCollection" else "pandapipes"
 
 

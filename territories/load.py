@@ -117,8 +117,10 @@ def _read(name_or_path: str | Path) -> _Source:
         raw = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InvalidTerritory(str(path), [f"cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also of bytes that are no text, and of numbers with thousands of digits
         raise InvalidTerritory(str(path), [f"not a TOML file: {error}"]) from None
+    except RecursionError:
+        raise InvalidTerritory(str(path), ["not a TOML file of a territory: nested too deep"]) from None
     problems: list[str] = []
     checked = _check(schema.Territory, raw, problems)
     table = raw.get("tags")

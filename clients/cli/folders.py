@@ -91,7 +91,7 @@ def describe(territory: str) -> tuple[str, bool]:
         path = path / "territory.toml"
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raw = {}
     plants = raw.get("plants")
     recorded = not isinstance(plants, list) or any(

@@ -102,6 +102,6 @@ async def _ask(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
             line = await reader.readline()
             writer.close()
         said: dict[str, Any] = json.loads(line)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, RecursionError) as error:
         raise ClientError(f"the simulator at {path} does not answer: {error}") from None
     return said

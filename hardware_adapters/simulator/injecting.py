@@ -62,13 +62,15 @@ def _bound(path: Path) -> socket.socket:
 
 
 async def _serve(faults: Faults, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError, TimeoutError, ValueError):  # the last one: a line that is far too long
-        line = await asyncio.wait_for(reader.readline(), WAIT_S)
-        async with faults.at_rest:
-            said = answer(faults, line)
-        writer.write(json.dumps(said).encode() + b"\n")
-        await writer.drain()
-    writer.close()
+    try:
+        with suppress(OSError, TimeoutError, ValueError):  # the last one: a line that is far too long
+            line = await asyncio.wait_for(reader.readline(), WAIT_S)
+            async with faults.at_rest:
+                said = answer(faults, line)
+            writer.write(json.dumps(said).encode() + b"\n")
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 def answer(faults: Faults, line: bytes) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def answer(faults: Faults, line: bytes) -> dict[str, Any]:
             faults.inject(str(kind), str(asked["what"]), value, None if for_s is None else float(for_s))
     except TwinError as error:
         return {"error": str(error)}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return {"error": "not a line of JSON that says what to do"}
     _log.info("asked for: %s", line.decode("utf-8", "replace").strip())
     return {"kinds": KINDS, "faults": [asdict(fault) for fault in faults.now]}

@@ -18,18 +18,29 @@ def read(path: Path, options: survey.Options, *, metres: bool | None = None) -> 
     Raises:
         InvalidInput: the file is no GeoJSON, has no lines, or a value in it is wrong.
     """
+    return draft(parsed(path), path.stem, options, metres=metres)
+
+
+def parsed(path: Path) -> Any:
+    """What a JSON file holds; InvalidInput when it cannot be read or is not JSON."""
     try:
-        data = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    return draft(data, path.stem, options, metres=metres)
+        return json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:  # also of bytes that are no text, and of numbers with thousands of digits
+        raise InvalidInput(f"{path}: {error}") from None
+    except RecursionError:
+        raise InvalidInput(f"{path}: nested too deep") from None
 
 
 def draft(data: Any, name: str, options: survey.Options, *, metres: bool | None = None) -> Draft:
     """The network of a GeoJSON object that is already parsed."""
     if not isinstance(data, dict) or data.get("type") != "FeatureCollection":
         raise InvalidInput(f"{name}: not a GeoJSON FeatureCollection")
-    shapes = list(_shapes(data.get("features") or []))
+    features = data.get("features") or []
+    if not isinstance(features, list):
+        raise InvalidInput(f"{name}: features are no list")
+    shapes = list(_shapes(features))
     points = [point for _, _, _, line in shapes for point in line]
     flat = are_degrees(points) if metres is None else not metres
     project: Project = projection(points) if flat and points else lambda x, y: (x, y)
@@ -53,6 +64,8 @@ def draft(data: Any, name: str, options: survey.Options, *, metres: bool | None 
 def _shapes(features: list[Any]) -> Iterator[tuple[str, dict[str, Any], str, list[survey.Point]]]:
     """(where, properties, Point or LineString or another kind, positions) of every part of every feature."""
     for i, feature in enumerate(features):
+        if not _is_feature(feature):
+            raise InvalidInput(f"feature {i}: no GeoJSON feature")
         keys = dict(feature.get("properties") or {})
         if "id" in feature:
             keys.setdefault("id", feature["id"])
@@ -72,6 +85,10 @@ def _shapes(features: list[Any]) -> Iterator[tuple[str, dict[str, Any], str, lis
                 yield where, keys, str(kind), []
         except (TypeError, ValueError, IndexError):
             raise InvalidInput(f"{where}: coordinates cannot be read") from None
+
+
+def _is_feature(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(k) or {}, dict) for k in ("properties", "geometry"))
 
 
 def _position(found: Any) -> survey.Point:

@@ -138,6 +138,17 @@ def test_values_that_cannot_be_meant_are_refused(pongau, old, new, key):
     assert len(told(problems, key)) == 1, problems
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("[" * 20_000 + "]" * 20_000, "nested too deep"), ("1" * 5_000, "not a TOML file: "), ("[", "not a TOML file: ")],
+    ids=["deep", "long", "broken"],
+)
+def test_what_no_toml_reader_takes_is_told_as_a_problem(pongau, value, why):
+    pongau.change("territory.toml", "step_s = 60.0", f"step_s = {value}")
+    (problem,) = pongau.problems()
+    assert why in problem
+
+
 def test_a_territory_of_the_core_refuses_two_plants_of_one_name():
     with pytest.raises(InvalidTerritory, match='plants: name "a" is defined 2 times'):
         Territory(name="t", plants=(Plant(name="a", endpoint="opc.tcp://x"),) * 2)

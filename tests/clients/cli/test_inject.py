@@ -1,5 +1,6 @@
 """Which of the runs of a territory `uem inject` reaches."""
 
+import asyncio
 import socket
 import tempfile
 from pathlib import Path
@@ -30,6 +31,20 @@ def test_the_newest_run_that_lives_is_reached_not_one_that_was_killed_since(runs
     with listening(runs / "20260101-120000"), listening(runs / "20260102-120000"):
         listening(runs / "20260103-120000").close()  # leaves its file, as kill -9 does
         assert inject._socket("vallee", None) == runs / "20260102-120000" / inject.SOCKET
+
+
+@pytest.mark.parametrize("line", [b"[" * 20_000 + b"]" * 20_000, b"nonsense", b""])
+async def test_a_simulator_that_answers_nonsense_is_told(runs, line):
+    async def answer(reader, writer):
+        await reader.readline()
+        writer.write(line + b"\n")
+        writer.close()
+
+    path = runs.parent / "s"
+    path.parent.mkdir(parents=True)
+    async with await asyncio.start_unix_server(answer, path):
+        with pytest.raises(ClientError, match="does not answer"):
+            await inject._ask(path, {"do": "list"})
 
 
 def test_runs_that_were_all_killed_are_none(runs):

@@ -405,7 +405,9 @@ def test_two_runs_of_one_second_get_two_folders(tmp_path, monkeypatch):
         ('name = "site"\n[[plants]]\nname = "a"\nendpoint = "opc.tcp://x"\n', ("site", False)),
         ('name = "site"\n[[plants]]\nname = "a"\n[plants.recording]\nfile = "x.csv"\n', ("site", True)),
         ("name = [broken", ("folder", True)),
+        ("name = " + "[" * 20_000, ("folder", True)),
     ],
+    ids=lambda found: str(found)[:30],
 )
 def test_a_territory_is_only_looked_at(tmp_path, text, expected):
     folder = tmp_path / "folder"

@@ -133,8 +133,22 @@ def test_without_a_network_nothing_can_trip(valley):
     assert faults.now == ()
 
 
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
+
 @pytest.mark.parametrize(
-    "line", [b"", b"{}", b"[]", b"nonsense", b"\xff", b'{"do": "offset", "what": "x", "value": "much"}']
+    "line",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"nonsense",
+        b"\xff",
+        b'{"do": "offset", "what": "x", "value": "much"}',
+        b'{"do": "offset", "what": "x", "value": 1%s}' % (b"0" * 400),
+        DEEP,
+    ],
+    ids=lambda line: line[:60],
 )
 def test_a_line_that_says_nothing_is_refused(faults, line):
     assert answer(faults, line) == {"error": "not a line of JSON that says what to do"}
@@ -182,6 +196,16 @@ async def asked(folder, line):
     said = json.loads(await reader.read())
     writer.close()
     return said["faults"]
+
+
+async def test_a_line_that_is_nested_too_deep_is_refused_and_the_next_one_answered(faults, tmp_path):
+    async with taking(faults, tmp_path):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET)
+        writer.write(DEEP[20_000:-20_000] + b"\n")
+        async with asyncio.timeout(5.0):
+            assert json.loads(await reader.read()) == {"error": "not a line of JSON that says what to do"}
+        writer.close()
+        assert await asked(tmp_path, b'{"do": "list"}') == []
 
 
 async def test_a_second_simulator_leaves_the_socket_of_the_first_alone(faults, tmp_path, caplog):

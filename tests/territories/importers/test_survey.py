@@ -118,6 +118,25 @@ def test_what_is_missing_or_wrong_is_told_with_its_feature(features, said, impor
     assert said in imported(features)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 20_000 + "]" * 20_000, "nested too deep"),
+        ("1" * 5_000, "Exceeds the limit"),
+        ('{"type": "FeatureCollection", "features": 1}', "features are no list"),
+        ('{"type": "FeatureCollection", "features": [1]}', "feature 0: no GeoJSON feature"),
+        ('{"type": "FeatureCollection", "features": [{"geometry": "x"}]}', "feature 0: no GeoJSON feature"),
+    ],
+    ids=["deep", "long", "number", "numbers", "text"],
+)
+@pytest.mark.parametrize("ending", ["json", "geojson"])
+def test_a_file_that_is_no_geojson_is_told(text, said, ending, tmp_path, capsys):
+    path = tmp_path / f"district.{ending}"
+    path.write_text(text)
+    assert main([str(path)]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_tables_of_another_office_are_read_by_the_names_of_their_columns(tmp_path, capsys):
     (tmp_path / "pipes.csv").write_text("Name;von;nach;Nennweite;Laenge\nL1;A;B;65;120,5\nL2;B;C;40;30\n")
     (tmp_path / "places.csv").write_text("name;kind;x;y;heat_kw\nA;plant;0;0;\nC;building;150;0;80\n")
