@@ -82,13 +82,9 @@ def claim_port(port: int) -> IO[str] | None:
 def describe(territory: str) -> tuple[str, bool]:
     """Name of a territory and whether it has plants that we are: that play recordings or are simulated.
 
-    Only looks: a file that is wrong is told by the processes, which check it as a whole.
+    Only looks: a file that is wrong is told by the processes, which check it as a whole; ClientError without one.
     """
-    path = Path(territory)
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises when a name is too long
-        path = Path(str(files("uem.examples"))) / territory
-    if path.is_dir():
-        path = path / "territory.toml"
+    path = _file(territory)
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -104,6 +100,20 @@ def describe(territory: str) -> tuple[str, bool]:
             "then come letters, digits, '_', '.' and '-', 200 at most"
         )
     return name, recorded
+
+
+def _file(territory: str) -> Path:
+    """The file of a path, of a folder or of a shipped name; ClientError when there is none."""
+    path = Path(territory)
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises when a name is too long
+        path = path / "territory.toml"
+    if os.path.isfile(path):  # noqa: PTH113
+        return path
+    shipped = {path.parent.name: path for path in Path(str(files("uem.examples"))).glob("*/territory.toml")}
+    if territory not in shipped:
+        known = ", ".join(sorted(shipped))
+        raise ClientError(f"unknown territory {territory!r}; known: {known}; or give the path of a territory.toml")
+    return shipped[territory]
 
 
 def home() -> Path:

@@ -52,3 +52,8 @@ def test_runs_that_were_all_killed_are_none(runs):
     with pytest.raises(ClientError, match="no simulated plant of vallee runs here"):
         inject._socket("vallee", None)
     assert inject.main(["vallee", "--list"]) == 1
+
+
+def test_a_territory_that_does_not_exist_is_told_with_the_known_ones(capsys):
+    assert inject.main(["nosuch", "--list"]) == 1
+    assert "unknown territory 'nosuch'; known: pongau, quartier, vallee" in capsys.readouterr().err

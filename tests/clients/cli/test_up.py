@@ -369,6 +369,22 @@ def test_a_name_that_would_leave_the_state_folder_is_refused(tmp_path, name):
         folders.describe(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["nosuch", "", "no/such.toml", "x" * 300])
+def test_a_territory_that_does_not_exist_is_told_with_the_known_ones_and_leaves_nothing(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    told = subprocess.run(
+        command(tmp_path, name),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(tmp_path),
+        cwd=tmp_path / "empty",
+    )
+    assert told.returncode == 1
+    assert f"unknown territory {name!r}; known: pongau, quartier, vallee; or give the path" in told.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
 def test_a_second_up_at_the_same_port_names_the_first(tmp_path):
     with started(tmp_path) as first:
         until_shown(first, "measured 88.5")
