@@ -86,7 +86,7 @@ class TrustList:
     def trust(self, certificate: x509.Certificate) -> Path:
         """Let the holder of `certificate` in from now on; the file in trusted/."""
         path = self.folder / "trusted" / _file_name(certificate)
-        path.write_bytes(certificate.public_bytes(Encoding.DER))
+        self._write(path, certificate)
         return path
 
     def _check(self, sent: list[x509.Certificate], application_uri: str | None) -> None:
@@ -226,11 +226,20 @@ class TrustList:
                 if len(list(folder.iterdir())) >= MOST_REJECTED:
                     remedy = f"it was not kept since {folder} holds {MOST_REJECTED} files: empty it and try again"
                 else:
-                    path.write_bytes(peer.public_bytes(Encoding.DER))
+                    self._write(path, peer)
         except OSError as error:
             remedy = f"it could not be kept in {folder}: {error.strerror or error}"
         text = f"certificate of {_name(peer)} {why}; {remedy.replace('{path}', str(path))}"
         raise NotTrusted(f"{self.application}: {text}")
+
+    def _write(self, path: Path, certificate: x509.Certificate) -> None:
+        """In whole or not at all, from a draft beside the lists: who looks into one meanwhile finds no half file."""
+        draft = self.folder / f"{os.getpid()}.draft"
+        try:
+            draft.write_bytes(certificate.public_bytes(Encoding.DER))
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 _Lists = list[tuple[Path, x509.CertificateRevocationList]]

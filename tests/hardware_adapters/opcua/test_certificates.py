@@ -1,6 +1,10 @@
+import errno
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -86,6 +90,43 @@ def test_an_unknown_peer_is_refused_and_the_remedy_works(store):
     assert str(kept) in str(refused.value)
     assert str(store.folder / "trusted") in str(refused.value)
     kept.rename(store.folder / "trusted" / kept.name)
+    store.check(der(peer), "urn:peer")
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which files get half of what is written to them."""
+
+    @contextmanager
+    def full():
+        def write_half(path, content):
+            with path.open("wb") as file:
+                file.write(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "write_bytes", write_half)
+            yield
+
+    return full
+
+
+def test_a_certificate_is_kept_in_whole_or_not_at_all(store, full_disk):
+    peer = certificate_of_a_peer()
+    with full_disk(), pytest.raises(NotTrusted, match=r"could not be kept in .*rejected: No space left on device"):
+        store.check(der(peer))
+    assert [path for path in store.folder.rglob("*") if path.is_file() and path.parent.name != "own"] == []
+    with pytest.raises(NotTrusted, match="copy"):
+        store.check(der(peer))
+    (kept,) = (store.folder / "rejected").iterdir()
+    assert kept.read_bytes() == der(peer)
+
+
+def test_a_trusted_certificate_outlives_a_full_disk(store, full_disk):
+    peer = certificate_of_a_peer()
+    store.trust(peer)
+    with full_disk(), pytest.raises(OSError, match="No space left"):
+        store.trust(peer)
     store.check(der(peer), "urn:peer")
 
 
