@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from sqlite3 import Connection
 
+from uem.services.history.retention import begin_ns
 from uem.twin_core.alarms import Alarm, AlarmState
 
 _COLUMNS = ", ".join(field.name for field in fields(Alarm))
@@ -42,7 +43,7 @@ def forget(writer: Connection, keep_ns: int) -> None:
     writer.executemany(
         f"DELETE FROM alarm WHERE id IN (SELECT id FROM alarm WHERE plant = ? AND time_ns < ? AND "
         f"(EXISTS ({_LATER}) OR (branch != '' AND state = 'normal')) LIMIT {_FORGOTTEN_AT_ONCE})",
-        [(plant, max(time_ns - keep_ns, -(2**63))) for plant, time_ns in newest],
+        [(plant, begin_ns(time_ns, keep_ns)) for plant, time_ns in newest],
     )
 
 

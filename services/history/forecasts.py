@@ -8,6 +8,7 @@ from sqlite3 import Connection
 
 from uem.services.history import chunks
 from uem.services.history.chunks import CorruptChunk
+from uem.services.history.retention import begin_ns
 from uem.services.history.store import KeptForecast
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def forget(writer: Connection, keep_ns: int) -> None:
     newest = writer.execute("SELECT asset, max(issue_ns) FROM forecast GROUP BY asset").fetchall()
     writer.executemany(
         "DELETE FROM forecast WHERE asset = ? AND last_ns < ?",
-        [(asset, max(issue_ns - keep_ns, -(2**63))) for asset, issue_ns in newest],
+        [(asset, begin_ns(issue_ns, keep_ns)) for asset, issue_ns in newest],
     )
 
 

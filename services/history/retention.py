@@ -1,8 +1,17 @@
 """Which samples are old enough to go: by the time of the plant, so that a replayed year is not old at once."""
 
 from sqlite3 import Connection
+from time import time_ns
 
 _NEWEST = "SELECT last_ns FROM chunk WHERE tag = ? ORDER BY first_ns DESC LIMIT 1"
+
+
+def begin_ns(newest_ns: int, keep_ns: int) -> int:
+    """The time from which on what is kept goes; ns.
+
+    No stamp counts as newer than our clock: one that a clock set ahead gave must not push out what came before it.
+    """
+    return max(min(newest_ns, time_ns()) - keep_ns, -(2**63))
 
 
 def forget(writer: Connection, tag: int, keep_ns: int) -> int:
@@ -10,8 +19,7 @@ def forget(writer: Connection, tag: int, keep_ns: int) -> int:
     newest = writer.execute(_NEWEST, (tag,)).fetchone()
     if newest is None:
         return 0
-    begin_ns = max(newest[0] - keep_ns, -(2**63))
-    old = (tag, begin_ns, begin_ns)
+    old = (tag, *[begin_ns(newest[0], keep_ns)] * 2)
     where = "WHERE tag = ? AND first_ns < ? AND last_ns < ?"
     (count,) = writer.execute(f"SELECT coalesce(sum(sample_count), 0) FROM chunk {where}", old).fetchone()
     if count:

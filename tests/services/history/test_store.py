@@ -5,8 +5,9 @@ import sqlite3
 import struct
 import threading
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
-from time import sleep
+from time import sleep, time_ns
 
 import numpy as np
 import pytest
@@ -609,6 +610,37 @@ def test_what_is_older_than_is_kept_is_deleted_by_whole_chunks_and_the_file_stop
         assert 20 <= len(told(store)) < 35
     assert metrics._metrics["uem_history_forgotten_samples_total"].get() == 200_000 - left
     assert max(sizes[60:]) < 1.3 * max(sizes[30:60])
+
+
+HOUR_NS = 3600 * 10**9
+
+
+@pytest.mark.parametrize("ahead_h", [1, 20])
+def test_a_stamp_ahead_of_our_clock_pushes_nothing_out(path, ahead_h):
+    """Of samples, gaps, alarms and forecasts of the last two hours, of which the last is kept."""
+    now_ns = time_ns()
+    keeps = Tuning(linger_s=0.0, tail_rows=20, tail_rows_per_tag=1, move_s=0.0, keep_s=3600.0, forget_every_s=0.0)
+    times_ns = now_ns + np.append(np.arange(-12_000, 0) * (2 * HOUR_NS // 12_000), ahead_h * HOUR_NS)
+    halves = [now_ns - HOUR_NS * 3 // 2, now_ns - HOUR_NS // 2, now_ns + ahead_h * HOUR_NS]
+    with closing(SqliteStore(path, Metrics(), keeps)) as store:
+        for sequence, part in enumerate(np.array_split(times_ns, 4), 1):
+            zeros = np.zeros(len(part), np.uint32)
+            put(store, "p", sequence, Samples(("a",), zeros, part, zeros.astype(float), zeros))
+        settle(store)
+        told_ = [Gap("a", at, at + 1, GapReason.LINK_DOWN) for at in halves]
+        said_ = [replace(said(0, "chatters", "normal"), time_ns=at) for at in halves]
+        store.append("p", 5, Samples.concatenate([]), told_, said_).result(60)
+        forecasts = [KeptForecast("net", at, at + 1, b"") for at in halves]
+        for forecast in forecasts:
+            store.keep_forecast(forecast).result(60)
+        for sequence in range(6, 40):  # the writer looks after what is old between its jobs
+            put(store, "p", sequence, Samples.concatenate([]))
+        left_ns = store.read(["a"], *ALL).source_time_ns
+        assert times_ns[0] < left_ns[0] <= now_ns - HOUR_NS + (time_ns() - now_ns) + 10**9
+        assert left_ns[-1] == halves[2]
+        assert told(store) == told_[1:]
+        assert [alarm for _, alarm in store.alarms("", True, 10)] == said_[1:]
+        assert store.forecasts("net", *ALL, ALL[0], 10) == forecasts[1:]
 
 
 def flip(path, sql):
