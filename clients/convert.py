@@ -264,6 +264,7 @@ def _plant_status(message: status_pb2.PlantStatus) -> PlantStatus:
         message.connected,
         message.reconnect_count,
         message.newest_sample_age_s if message.HasField("newest_sample_age_s") else math.nan,
+        message.usual_interval_s if message.HasField("usual_interval_s") else math.nan,
         dict(message.missing_tags),
         message.received_count,
         message.dropped_count,

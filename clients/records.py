@@ -264,12 +264,13 @@ class ClockStatus:
 
 @dataclass(frozen=True, slots=True)
 class PlantStatus:
-    """A plant as its gateway sees it. Counts are since the start of the gateway; an age that is not known is NaN."""
+    """A plant as its gateway sees it. Counts are since the start of the gateway; what is not known is NaN."""
 
     plant: str
     connected: bool
     reconnects: int
     newest_sample_age_s: float
+    usual_interval_s: float  # between two samples of one tag, of those that come most often
     missing_tags: Mapping[str, str]  # with the reason of each
     received: int
     dropped: int  # lost because a queue or the spool was full

@@ -64,6 +64,7 @@ def plant_status(link: PlantLink, dropped: int) -> pb.PlantStatus:
         server_clock=_clock_status(link.server_clock),
         check_count={check: count for check, count in link.checks.counts.items() if count},
         unit_mismatches=_texts(link.unit_mismatches),
+        usual_interval_s=_known(link.usual_interval_s),
     )
 
 

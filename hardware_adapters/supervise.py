@@ -26,6 +26,7 @@ from uem.hardware_adapters.clocks import ClockWatch, OurClock
 from uem.hardware_adapters.continuity import Continuity
 from uem.hardware_adapters.metrics import Distribution
 from uem.hardware_adapters.open_alarms import OpenAlarms
+from uem.hardware_adapters.rhythm import Rhythm
 from uem.twin_core.alarms import Alarm
 from uem.twin_core.errors import AdapterError, LoginRefused
 from uem.twin_core.measurements import BAD, NS_PER_S, Gap, GapReason, Samples, Tag
@@ -111,6 +112,7 @@ class PlantLink:
         self._is_open = False
         self._continuity = Continuity(kept_ns)
         self._newest: float | None = None
+        self._rhythm = Rhythm()
 
     @property
     def connected(self) -> bool:
@@ -161,6 +163,11 @@ class PlantLink:
     def newest_age_s(self) -> float:
         """Seconds since samples came in last; NaN before the first."""
         return math.nan if self._newest is None else time.monotonic() - self._newest
+
+    @property
+    def usual_interval_s(self) -> float:
+        """Seconds between two samples of one tag, of those that come most often; NaN before there are two."""
+        return self._rhythm.usual_interval_s
 
     async def run(self) -> None:
         """Go on until cancelled, or until an adapter says that the plant has no more samples."""
@@ -222,6 +229,7 @@ class PlantLink:
 
     def _pass_on(self, samples: Samples) -> None:
         self._newest = time.monotonic()
+        self._rhythm.follow(samples)
         if len(samples):
             self._look_at_clocks(int(samples.source_time_ns.max()))
         fresh, gaps = self._continuity.follow(samples)

@@ -1,7 +1,6 @@
 """What an operator has to look after: active alarms of the plants, and how server, gateways and twins are."""
 
 import asyncio
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from uem.clients.records import Alarm, PlantStatus, Status, TwinStatus
 
 MOST_ALARMS = 100
 SILENT_S = 10.0  # a gateway reports every two seconds
+MISSED = 2.5  # intervals of a plant that usually speaks more rarely: one reading may be lost, not two in a row
 _ACTIVE = ("unacknowledged", "acknowledged")
 _NS_PER_MS = 1e6
 
@@ -64,7 +64,7 @@ def _plant(plant: PlantStatus, silent: bool) -> dict[str, object]:
     says = [] if plant.connected else ["not connected"]
     says += [f"{len(plant.missing_tags)} tags missing"] if plant.missing_tags else []
     age_s = plant.newest_sample_age_s
-    if math.isfinite(age_s) and age_s > SILENT_S:
+    if age_s > SILENT_S and not age_s <= MISSED * plant.usual_interval_s:  # both may be NaN
         says.append(f"silent for {age_s:.0f} s")
     return _row(plant.plant, "plant", not says and not silent, ", ".join(says))
 

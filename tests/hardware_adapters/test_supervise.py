@@ -9,6 +9,7 @@ import pytest
 from uem.hardware_adapters import supervise
 from uem.hardware_adapters.base import Break
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
+from uem.hardware_adapters.report import plant_status
 from uem.hardware_adapters.supervise import Backoff, PlantLink
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason, Samples
@@ -200,7 +201,13 @@ async def test_cut_after_cut_also_while_it_recovers_the_plant_comes_back(
     assert counted == sorted(set(counted))
 
 
-def test_before_the_first_sample_there_is_no_age():
+async def test_a_report_tells_how_often_a_plant_usually_speaks():
+    link, _ = await played(Scripted([samples(("a", i, 1.0, 0)) for i in range(5)]))
+    assert 0.0 < plant_status(link, 0).usual_interval_s < 30.0
+
+
+def test_before_the_first_sample_there_is_no_age_and_no_usual_interval():
     link = PlantLink("hall", lambda: None, lambda plant, batch, gaps: None)
     assert math.isnan(link.newest_age_s)
+    assert not plant_status(link, 0).HasField("usual_interval_s")
     assert link.dropped == 0

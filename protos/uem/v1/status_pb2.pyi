@@ -302,6 +302,7 @@ class PlantStatus(_message.Message):
     SERVER_CLOCK_FIELD_NUMBER: _builtins.int
     CHECK_COUNT_FIELD_NUMBER: _builtins.int
     UNIT_MISMATCHES_FIELD_NUMBER: _builtins.int
+    USUAL_INTERVAL_S_FIELD_NUMBER: _builtins.int
     plant: _builtins.str
     connected: _builtins.bool
     reconnect_count: _builtins.int
@@ -314,6 +315,8 @@ class PlantStatus(_message.Message):
     """Left out since they had come before."""
     bad_quality_count: _builtins.int
     gap_count: _builtins.int
+    usual_interval_s: _builtins.float
+    """Between two samples of one tag, of those that come most often; absent before there are two."""
     @_builtins.property
     def missing_tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Tags that the plant does not have, each with the reason."""
@@ -349,14 +352,20 @@ class PlantStatus(_message.Message):
         server_clock: Global___ClockStatus | None = ...,
         check_count: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         unit_mismatches: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        usual_interval_s: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_newest_sample_age_s", b"_newest_sample_age_s", "newest_sample_age_s", b"newest_sample_age_s", "server_clock", b"server_clock", "source_clock", b"source_clock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_newest_sample_age_s", b"_newest_sample_age_s", "_usual_interval_s", b"_usual_interval_s", "newest_sample_age_s", b"newest_sample_age_s", "server_clock", b"server_clock", "source_clock", b"source_clock", "usual_interval_s", b"usual_interval_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_newest_sample_age_s", b"_newest_sample_age_s", "bad_quality_count", b"bad_quality_count", "check_count", b"check_count", "connected", b"connected", "dropped_count", b"dropped_count", "gap_count", b"gap_count", "missing_tags", b"missing_tags", "newest_sample_age_s", b"newest_sample_age_s", "plant", b"plant", "received_count", b"received_count", "reconnect_count", b"reconnect_count", "repeated_count", b"repeated_count", "server_clock", b"server_clock", "source_clock", b"source_clock", "unit_mismatches", b"unit_mismatches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_newest_sample_age_s", b"_newest_sample_age_s", "_usual_interval_s", b"_usual_interval_s", "bad_quality_count", b"bad_quality_count", "check_count", b"check_count", "connected", b"connected", "dropped_count", b"dropped_count", "gap_count", b"gap_count", "missing_tags", b"missing_tags", "newest_sample_age_s", b"newest_sample_age_s", "plant", b"plant", "received_count", b"received_count", "reconnect_count", b"reconnect_count", "repeated_count", b"repeated_count", "server_clock", b"server_clock", "source_clock", b"source_clock", "unit_mismatches", b"unit_mismatches", "usual_interval_s", b"usual_interval_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__newest_sample_age_s: _TypeAlias = _typing.Literal["newest_sample_age_s"]  # noqa: Y015
     _WhichOneofArgType__newest_sample_age_s: _TypeAlias = _typing.Literal["_newest_sample_age_s", b"_newest_sample_age_s"]  # noqa: Y015
+    _WhichOneofReturnType__usual_interval_s: _TypeAlias = _typing.Literal["usual_interval_s"]  # noqa: Y015
+    _WhichOneofArgType__usual_interval_s: _TypeAlias = _typing.Literal["_usual_interval_s", b"_usual_interval_s"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__newest_sample_age_s) -> _WhichOneofReturnType__newest_sample_age_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usual_interval_s) -> _WhichOneofReturnType__usual_interval_s | None: ...
 
 Global___PlantStatus: _TypeAlias = PlantStatus  # noqa: Y015
 
