@@ -471,7 +471,8 @@ class MeteredFollower:
         for name in ("ambient/temperature", "outdoor/temperature"):
             if name in self._tag:
                 writer.measured(name, readings[self._tag[name]])
-        ends = {end: writers[unit.name] for unit in self._network.units if unit.name in unsure for end in _ends(unit)}
+        doubted = [unit for unit in self._network.units if writers[unit.name] is not writer]
+        ends = {end: writers[unit.name] for unit in doubted for end in _ends(unit)}
         self._write_nodes(writer, ends, readings)
         for pipe, flow in zip(self._network.pipes, self._state.pipe_flow_kg_s[:, 0].tolist(), strict=True):
             writer.own(f"pipe/{pipe.name}/flow", flow, METER_CLASS * abs(flow))
@@ -505,7 +506,7 @@ class MeteredFollower:
     def _write_nodes(self, writer: Writer, others: Mapping[str, Writer], readings: Mapping[str, Reading]) -> None:
         """Where a sensor is, with what the model is off by there; elsewhere sensors tell how wrong a model may be.
 
-        `others`: writers of nodes beside units whose sensors are dead.
+        `others`: writers of nodes beside units whose sensors are dead, or contradict each other.
         """
         compared, in_doubt = self._compared, self._standing.in_doubt
         sds_k, model_sd_k = compared.standard_deviation_k, compared.model_sd_k(in_doubt[self._sensed_row])

@@ -544,6 +544,20 @@ def test_a_tank_whose_foot_shows_warmer_than_its_top_keeps_its_layers_and_is_unc
     assert column(twin, snapshots, "energy/imbalance")[-1] == pytest.approx(0.0, abs=1e-9 * 1e12)
 
 
+def test_the_nodes_at_the_ends_of_a_tank_whose_sensors_contradict_are_uncertain_and_no_others(recorded):
+    bottom, top = (f"unit/tank/{place}_temperature" for place in ("bottom", "top"))
+    twin, snapshots = followed([*meddled(recorded[0][:85], from_row=80, **{bottom: lambda _: 400.0, top: float})])
+    (unit,) = (unit for unit in NETWORK.units if unit.name == "tank")
+    ends = {f"node/{node}/temperature/twin" for node in (unit.start, unit.end)}
+    before, after = (qualities(twin, next(s for s in snapshots if row(s) == at)) for at in (79, row(snapshots[-1])))
+    assert {before[end] for end in ends} == {GOOD}
+    assert {after[end] for end in ends} == {UNCERTAIN}
+    stand = twin._follower._standing.in_doubt
+    others = {f"{name}/twin" for name, in_doubt in zip(twin._follower._node, stand, strict=True) if not in_doubt} - ends
+    assert len(others) > 100
+    assert {after[other] for other in others} == {GOOD}
+
+
 def test_a_network_whose_sensors_tell_nothing_is_refused():
     with pytest.raises(InvalidInput, match="no tag tells what a unit of it does"):
         MeteredFollower(NETWORK, {"node/A01/temperature": "somewhere"})
