@@ -1,5 +1,7 @@
 """What holds for every test."""
 
+import socket
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,20 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests first: a process that begins a long one last would keep the others waiting at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def reserved_port():
+    """Gives ports at which nobody listens so far: held until the end, so that only who names one can listen there."""
+    with ExitStack() as held:
+
+        def reserve():
+            ours = held.enter_context(socket.socket())
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lets another that sets it listen
+            ours.bind(("127.0.0.1", 0))
+            return ours.getsockname()[1]
+
+        yield reserve
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import asyncio
 import json
 import runpy
 import shutil
-import socket
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -199,10 +198,9 @@ class Changes:
         return self.seen[-1][1]
 
 
-async def test_values_are_uncertain_while_the_server_is_away_and_good_again_when_it_is_back(tmp_path):
+async def test_values_are_uncertain_while_the_server_is_away_and_good_again_when_it_is_back(tmp_path, reserved_port):
     requests = await asyncio.to_thread(_SERVE["batches"])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = reserved_port()
     arguments = ["--insecure", "--port", "0", "--metrics-port", "-1", "--state", str(tmp_path / "opcua")]
     changes = Changes()
     async with running("opcua", "--server", f"127.0.0.1:{port}", *arguments) as process:

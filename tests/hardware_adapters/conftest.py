@@ -5,7 +5,6 @@ import getpass
 import math
 import os
 import shutil
-import socket
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
@@ -265,7 +264,7 @@ def spool(tmp_path):
 
 
 @pytest.fixture
-def open_broker(tmp_path):
+def open_broker(tmp_path, reserved_port):
     """A context manager that starts an MQTT broker, given lines of its configuration, and says where it is."""
     command = shutil.which("mosquitto", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 
@@ -274,9 +273,7 @@ def open_broker(tmp_path):
         if command is None:
             assert os.environ.get("CI") != "true", "mosquitto is missing; on Debian: apt-get install mosquitto"
             pytest.skip("mosquitto is not installed; on Debian: apt-get install mosquitto")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = reserved_port()  # this broker cannot take a free one and say which
         config = tmp_path / "mosquitto.conf"
         log = tmp_path / "mosquitto.log"
         about = [f"user {getpass.getuser()}", f"log_dest file {log}", f"listener {port} 127.0.0.1"]

@@ -1,7 +1,6 @@
 """The uplink between a spool and a real gRPC service that keeps what it gets."""
 
 import asyncio
-import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -59,10 +58,10 @@ async def test_a_stream_that_breaks_before_the_acknowledgement_is_sent_again_and
     assert [row[1] for row in service.rows] == list(range(100))
 
 
-async def test_a_service_that_is_away_gets_everything_when_it_comes(spool, until, caplog, service, serving):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+async def test_a_service_that_is_away_gets_everything_when_it_comes(
+    spool, until, caplog, service, serving, reserved_port
+):
+    port = reserved_port()
     async with sending(f"127.0.0.1:{port}", spool) as uplink:
         for n in range(10):
             spool.append(batch(5 * n))

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -37,12 +36,6 @@ MUST_HAVE = {
     "age of the newest sample": ("uem_gateway_newest_sample_age_seconds",),
     "version": ("uem_gateway_info", "uem_simulator_info", "uem_server_info"),
 }
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def until(fact, process, log):
@@ -82,16 +75,20 @@ def watching(addresses, prometheus, shipped, tmp_path_factory):
         text = text.replace(f"127.0.0.1:{port}", addresses[process])
     (folder / "prometheus.yml").write_text(text.replace("interval: 15s", "interval: 1s"))
     (folder / "alerts.yml").write_text((shipped.folder / "alerts.yml").read_text("utf-8"))
-    port, log = free_port(), folder / "log"
+    log = folder / "log"
     command = [
         prometheus,
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.listen-address=127.0.0.1:0",
     ]
 
+    def its_address():
+        said = log.read_text()
+        return "Server is ready" in said and re.search(r'msg="Listening on" address=(\S+)', said)
+
     def ask(path, **arguments):
-        url = f"http://127.0.0.1:{port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
+        url = f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
                 return json.load(answer)["data"]
@@ -99,14 +96,11 @@ def watching(addresses, prometheus, shipped, tmp_path_factory):
             raise AssertionError(f"{arguments}: {error.read().decode()}") from None
 
     def has_scraped_everything():
-        try:
-            values = ask("query", query="count_over_time(up[1m]) > 2")["result"]
-        except urllib.error.URLError:
-            return False  # it does not listen yet
-        return len(values) == len(PROCESSES)
+        return len(ask("query", query="count_over_time(up[1m]) > 2")["result"]) == len(PROCESSES)
 
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
         try:
+            address = until(its_address, process, log)[1]
             until(has_scraped_everything, process, log)
             yield SimpleNamespace(ask=ask)
         finally:
