@@ -11,7 +11,7 @@ from rich.text import Text
 
 from uem.clients import display
 from uem.clients.cli.common import line
-from uem.clients.cli.summary import Deviation, FactorySummary, NetworkSummary, Quality, Unit
+from uem.clients.cli.summary import BIASED_K, Deviation, FactorySummary, NetworkSummary, Quality, Unit
 from uem.clients.records import Alarm, Forecast, Series, State
 
 _BAR = 10
@@ -27,12 +27,12 @@ def known(*parts: tuple[str, float]) -> str:
     return ", ".join(text for text, value in parts if math.isfinite(value))
 
 
-def network_lines(state: State, found: NetworkSummary, width: int) -> Iterator[Text]:
+def network_lines(state: State, found: NetworkSummary, width: int, silent_s: float = 0.0) -> Iterator[Text]:
     """A network in a block of lines: heat, water, ledger, twin against sensors, then its plant."""
     yield line(
         f"{state.asset.name}, plant time {display.plant_time(state.plant_time_ns)}"
         + (f", {state.missed} missed" if state.missed else "")
-        + data(found.quality),
+        + data(found.quality, silent_s),
         "bold",
     )
     heat = f"{_mw(found.taken_w)} MW to {found.taking} of {found.customers} customers"
@@ -49,6 +49,8 @@ def network_lines(state: State, found: NetworkSummary, width: int) -> Iterator[T
         yield line(f"  so far  {ledger}")
     if found.sensors:
         yield _twin_line(found)
+    if found.most_corrected is not None:
+        yield _bias_line(found, found.most_corrected)
     if found.units:
         yield from _plant_lines(found.units, width)
 
@@ -61,6 +63,12 @@ def _twin_line(found: NetworkSummary) -> Text:
     return line(f"  twin    {found.beyond} of {found.sensors} sensors over 3 sigma, most {_deviation(worst)}", style)
 
 
+def _bias_line(found: NetworkSummary, most: Deviation) -> Text:
+    """Where the twin follows a sensor against its own model: either may be wrong, and no deviation shows it."""
+    style = "yellow" if found.corrected else ""
+    return line(f"  bias    {found.corrected} of {found.sensors} over {BIASED_K:g} K, most {_deviation(most)}", style)
+
+
 def _deviation(worst: Deviation) -> str:
     unit = worst.display_unit
     shown = display.difference(display.shown_difference(worst.value, unit), unit, sign=True)
@@ -68,11 +76,15 @@ def _deviation(worst: Deviation) -> str:
     return f"{worst.signal.removeprefix('node/')} {shown} {name}".rstrip()
 
 
-def data(quality: Quality) -> str:
-    """The age of the newest measurement and how many values are not good, as the end of a heading."""
-    if not math.isfinite(quality.age_s):
+def data(quality: Quality, silent_s: float = 0.0) -> str:
+    """The age of the newest measurement and how many values are not good, as the end of a heading.
+
+    A twin that told nothing for `silent_s` has heard nothing since, so that no age in its state counts any more.
+    """
+    age_s = max(quality.age_s, silent_s) if silent_s > _STALE_S else quality.age_s
+    if not math.isfinite(age_s):
         return ", no data"
-    old = f"data {display.duration(quality.age_s)} old{'!' if quality.age_s > _STALE_S else ''}"
+    old = f"data {display.duration(age_s)} old{'!' if age_s > _STALE_S else ''}"
     counts = ((quality.uncertain, "uncertain"), (quality.bad, "bad"), (quality.silent, "silent"))
     return ", ".join(["", old, *(f"{count} {word}" for count, word in counts if count)])
 
@@ -109,8 +121,10 @@ def factory_head(width: int) -> Text:
     return line(head + ("heat, next 24 h" if width >= len(head) + 15 else "next"), "bold")
 
 
-def factory_line(name: str, found: FactorySummary, forecast: Forecast | None, width: int) -> Text:
-    """A factory in one line: machines by what they do, output, power, waste heat now and expected."""
+def factory_line(
+    name: str, found: FactorySummary, forecast: Forecast | None, width: int, silent_s: float = 0.0
+) -> Text:
+    """A factory in one line: machines by what they do, output, power, waste heat now and expected, or how old it is."""
     cells = _FACTORY.format(
         f"{name[:14]}{' !' if found.is_parted else ''}",
         found.running,
@@ -121,12 +135,14 @@ def factory_line(name: str, found: FactorySummary, forecast: Forecast | None, wi
         _number(found.power_w / 1e3, 0),
         _number(found.heat_w / 1e3, 0),
     )
+    if silent_s > _STALE_S:
+        return line(f"{cells}{display.duration(silent_s)} old!", "yellow")
     heat = _series(forecast, "heat/")
     course = display.sparkline(heat.value, max(width - len(cells), 0), low=0.0) if heat is not None else ""
     return line(cells + course, "yellow" if found.down or found.is_parted else "")
 
 
-def factory_text(state: State, found: FactorySummary) -> str:
+def factory_text(state: State, found: FactorySummary, silent_s: float = 0.0) -> str:
     """A factory as one plain line of a log."""
     counts = ((found.running, "run"), (found.waiting, "wait"), (found.off, "off"), (len(found.down), "down"))
     machines = ", ".join(f"{count} {word}" for count, word in counts if count)
@@ -139,7 +155,7 @@ def factory_text(state: State, found: FactorySummary) -> str:
     parted = "; its twin parted from it" if found.is_parted else ""
     time = display.plant_time(state.plant_time_ns)
     return (
-        f"{state.asset.name}, plant time {time}, step {state.tick}{data(found.quality)}: "
+        f"{state.asset.name}, plant time {time}, step {state.tick}{data(found.quality, silent_s)}: "
         f"machines {machines or 'unknown'}; {figures}{down}{parted}"
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
@@ -37,16 +38,19 @@ class LiveView:
         self.scene = Scene(header, choice)
         self.notes = notes
         self._header = header
+        self._came_s: dict[str, float] = {}  # when the state of an asset came, by the clock of the loop
         self._due: dict[str, float] = {}  # when the forecast of an asset is asked for again
         self._unknown: set[str] = set()  # assets without forecasts here
 
     def screen(self, width: int, height: int) -> Group:
         """For a terminal."""
         self.scene.header = self._header + ("" if self.scene.states else "  waiting for the first measurements")
+        self._count_silence()
         return screen.screen(self.scene, width, height, self.notes())
 
     def block(self) -> str:
         """For logs and pipes."""
+        self._count_silence()
         return screen.block(self.scene, self.notes())
 
     async def take(self, client: Client, state: State) -> None:
@@ -58,6 +62,18 @@ class LiveView:
             with suppress(ClientError):  # without a layout it is shown signal by signal
                 self.scene.readers[name] = NetworkReader(state.asset, await client.layout(name))
         self.scene.states[name] = state
+        self._came_s[name] = time.monotonic()
+        self._count_silence()
+
+    def _count_silence(self) -> None:
+        """How long each twin has told nothing; the state of a plant that is gone was old when it came.
+
+        States are published by the clock of the server, and the newest of all tells what time it is there.
+        """
+        now_s = time.monotonic()
+        published_s = {name: state.published_time_ns / 1e9 for name, state in self.scene.states.items()}
+        there_s = max((published_s[name] + now_s - came_s for name, came_s in self._came_s.items()), default=0.0)
+        self.scene.silent_s = {name: there_s - told_s for name, told_s in published_s.items()}
 
     async def follow(self, client: Client, assets: Sequence[str], count: int = 0) -> None:
         """Keep the states until `count` of them came (0: without end)."""

@@ -46,6 +46,7 @@ class Scene:
     readers: dict[str, NetworkReader] = field(default_factory=dict)
     forecasts: dict[str, Forecast | str] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
+    silent_s: dict[str, float] = field(default_factory=dict)  # for so long no state of an asset was published
 
 
 def screen(scene: Scene, width: int, height: int, notes: Sequence[str] = ()) -> Group:
@@ -68,7 +69,7 @@ def screen(scene: Scene, width: int, height: int, notes: Sequence[str] = ()) -> 
         name, found = state.asset.name, factory_summary(state)
         forecast = scene.forecasts.get(name)
         expected = forecast if isinstance(forecast, Forecast) else None
-        parts.append(dashboard.factory_line(name, found, expected, width))
+        parts.append(dashboard.factory_line(name, found, expected, width, scene.silent_s.get(name, 0.0)))
         down += [f"{name}/{machine}" for machine in found.down if (name, machine) not in told]
     details: list[Part] = []
     for state in states:
@@ -105,7 +106,8 @@ def state_lines(scene: Scene, state: State) -> Iterator[str]:
     if not _is_summed(scene, state):
         yield from view.plain_lines(state, _expected(scene, state), scene.choice.pattern or "*")
     elif state.asset.kind is Kind.FACTORY:
-        yield dashboard.factory_text(state, factory_summary(state))
+        silent_s = scene.silent_s.get(state.asset.name, 0.0)
+        yield dashboard.factory_text(state, factory_summary(state), silent_s)
     else:
         yield from (text.plain for text in _network(scene, state, _LOG_WIDTH))
 
@@ -123,7 +125,7 @@ def _is_summed(scene: Scene, state: State) -> bool:
 
 def _network(scene: Scene, state: State, width: int) -> Iterator[Text]:
     found = scene.readers[state.asset.name].summary(state)
-    yield from dashboard.network_lines(state, found, width)
+    yield from dashboard.network_lines(state, found, width, scene.silent_s.get(state.asset.name, 0.0))
     forecast = scene.forecasts.get(demand_of(state.asset.name))
     if forecast is not None:
         yield dashboard.demand_line(state.asset.name, forecast, found.taken_w, width)

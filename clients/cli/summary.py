@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from uem.clients.records import Asset, Floats, Layout, LinkKind, Side, Source, State
 
 TAKES_W = 500.0  # a customer that takes less stands
+BIASED_K = 2.0  # more than a sensor of class B may show wrong, and than the model of a settled twin mostly does
 SILENT_S = 300.0  # of the plant: meters on a bus are read out once a minute
 _SHOWS_THE_ROOM = 0x40930000  # UncertainSensorNotAccurate: no water passes the sensor, or has for less than an hour
 _BAD = 2  # severities of an OPC UA StatusCode
@@ -55,7 +56,8 @@ class Quality:
 class NetworkSummary:
     """A heat network now, and what the ledger says since it began. NaN stands for what is not known.
 
-    `beyond` counts the deviations of more than three standard deviations among those of `sensors`.
+    `beyond` counts the deviations of more than three standard deviations among those of `sensors`, `corrected` the
+    sensors where the twin is corrected by a bias that says something and is more than BIASED_K.
     """
 
     customers: int
@@ -73,6 +75,8 @@ class NetworkSummary:
     sensors: int
     beyond: int
     worst: Deviation | None
+    corrected: int
+    most_corrected: Deviation | None
     quality: Quality
 
 
@@ -111,6 +115,7 @@ class NetworkReader:
         self.givers = {link.name: link.heat_from for link in layout.links if link.heat_from}  # factories, by unit
         self._mains = [self._pipes(layout, side) for side in (Side.SUPPLY, Side.RETURN)]
         self._pairs = _pairs(asset)
+        self._biases = np.array([i for name, i in self._places.items() if name.endswith("/temperature/bias")], np.intp)
         self._measured = _measured(asset)
 
     def mute(self, state: State) -> list[str]:
@@ -132,6 +137,7 @@ class NetworkReader:
         units = tuple(Unit(name, float(state.value[i]), _severity(state)[i] == 0) for i, name in self._units)
         produced_j = self._value(state, "indicator/produced")
         score = deviations(state, self._pairs)
+        biased, clear = _biased(state, self._biases)
         return NetworkSummary(
             customers=len(taken_w),
             taking=int(np.sum(taken_w > TAKES_W)),
@@ -148,6 +154,8 @@ class NetworkReader:
             sensors=len(score),
             beyond=int(np.sum(score > 3.0)),
             worst=_worst(state, self._pairs, score),
+            corrected=int(np.sum(clear)),
+            most_corrected=_deviation(state, int(self._biases[np.argmax(biased)])) if biased.any() else None,
             quality=_quality(state, self._measured),
         )
 
@@ -240,6 +248,22 @@ def _worst(state: State, pairs: NDArray[np.intp], score: Floats) -> Deviation | 
     signal = state.asset.signals[measured]
     away = float(state.value[measured] - state.value[twin])
     return Deviation(signal.name, signal.display_unit, away, float(state.standard_deviation[twin]))
+
+
+def _biased(state: State, biases: NDArray[np.intp]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Standard deviations by which the twin is corrected at each sensor; where by more than one and than BIASED_K."""
+    sigma = state.standard_deviation[biases]
+    bad = (_severity(state)[biases] >= _BAD) | ~(sigma > 0)
+    bias_k = np.where(bad, 0.0, np.nan_to_num(np.abs(state.value[biases])))
+    score: Floats = bias_k / np.where(bad, 1.0, sigma)
+    return score, (score > 1.0) & (bias_k > BIASED_K)
+
+
+def _deviation(state: State, bias: int) -> Deviation:
+    """What the twin is corrected by at a sensor, by the place of its bias."""
+    signal = state.asset.signals[bias]
+    value, sigma = float(state.value[bias]), float(state.standard_deviation[bias])
+    return Deviation(signal.name.removesuffix("/bias"), signal.display_unit, value, sigma)
 
 
 def _measured(asset: Asset) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from uem.clients.cli.live import LiveView
 from uem.clients.cli.screen import Choice, Scene, block, screen, state_lines
 from uem.clients.cli.summary import NetworkReader, factory_summary, worst_signals
 from uem.clients.records import (
@@ -146,6 +147,43 @@ def test_the_sensor_that_is_furthest_from_its_twin_is_named_unless_its_value_tel
     assert found.beyond == 0
     assert found.worst.value == pytest.approx(0.1)
     assert found.quality.bad + found.quality.uncertain == 1
+
+
+@pytest.mark.parametrize(("bias_k", "sigma", "many"), [(2.8, 0.3, 1), (1.9, 0.3, 0), (9.0, 10.0, 0)])
+def test_where_the_twin_follows_a_sensor_against_its_model_is_told(valley, scene, bias_k, sigma, many):
+    # A sensor that stands 2.8 K off is followed: measured and twin agree, and only the bias shows it.
+    state, layout = valley
+    name = "node/station-5/temperature/bias"
+    asset = replace(state.asset, signals=(*state.asset.signals, signal(name, "K", "K")))
+    sigmas, quality = np.append(state.standard_deviation, sigma), np.append(state.quality, np.uint32(GOOD))
+    biased = replace(a_state(asset, [*state.value, bias_k]), standard_deviation=sigmas, quality=quality)
+    scene.states["valley"], scene.readers["valley"] = biased, NetworkReader(asset, layout)
+    told = f"  bias    {many} of 120 over 2 K, most station-5/temperature +{bias_k:.1f} K"
+    assert [line for line in drawn(scene) if line.startswith("  bias")] == [told]
+    scene.states["valley"] = replace(biased, quality=np.append(state.quality, np.uint32(0x80000000)))
+    assert not any(line.startswith("  bias") for line in drawn(scene))
+
+
+def test_a_twin_that_tells_nothing_any_more_looks_old(scene):
+    scene.silent_s = {"works-1": 900.0, "valley": 40.0, "works-2": 3.0}
+    lines = drawn(scene)
+    (row,) = [line for line in lines if line.startswith("works") and line.endswith("old!")]
+    assert row.startswith("works-1")
+    assert row.endswith("  15 min old!")
+    assert "data 40 s old!" in lines[1]
+    assert "data 15 min old!" in block(scene)
+
+
+async def test_how_long_a_twin_was_silent_is_known_from_the_states_of_others(valley, works):
+    class Client:
+        async def layout(self, network):
+            return valley[1]
+
+    view = LiveView()
+    await view.take(Client(), works)
+    assert view.scene.silent_s["works"] == pytest.approx(0.0, abs=1.0)
+    await view.take(Client(), replace(valley[0], published_time_ns=NOON_NS + 92 * 10**9))
+    assert view.scene.silent_s["works"] == pytest.approx(92.0, abs=1.0)
 
 
 def test_nothing_is_judged_as_long_as_no_uncertainty_is_known(valley, scene):
