@@ -8,6 +8,7 @@ import { word } from "./words.js";
 
 export const SIGNS = { high: "▲", medium: "◆", low: "●" };
 const OFF_BY = 4; // standard deviations of a twin, from which a measurement is told
+const BIASED_K = 2; // more than a sensor of class B may show wrong, and than the model of a settled twin mostly does
 const MOST = 40;
 const SHOWS_THE_ROOM = 0x40930000; // UncertainSensorNotAccurate: no water passes the sensor, or has for less than an hour
 
@@ -31,7 +32,10 @@ export function findings(asset, alarms = []) {
   return found;
 }
 
-/** How many measurements of an asset are held against its twin, how many are far off, and how many are not good. Pure. */
+/**
+ * How many measurements of an asset are held against its twin, how many are far off, and how many are not good. Those that the twin
+ * follows against its own model, so that no deviation is left, are among `off` by their bias, `biasK`. Pure.
+ */
 export function deviations(asset) {
   const found = { compared: 0, off: [], doubtful: 0, bad: 0, measured: 0 };
   asset.signals.forEach((signal, row) => {
@@ -40,6 +44,10 @@ export function deviations(asset) {
       const severity = asset.quality[row] >>> 30;
       if (severity === 1) found.doubtful += 1;
       else if (severity > 1) found.bad += 1;
+    }
+    const biasK = asset.value[row];
+    if (signal.name.endsWith("/temperature/bias") && asset.quality[row] >>> 30 < 2 && Math.abs(biasK) > Math.max(BIASED_K, asset.sd[row])) {
+      found.off.push({ name: signal.name, by: Math.abs(biasK) / asset.sd[row], biasK });
     }
     if (!signal.compared_with || Object.keys(signal.state_names).length > 0) return;
     found.compared += 1;
@@ -80,10 +88,11 @@ export class Alarms {
     const more = hidden + Math.max(rows.length - MOST, 0);
     if (more > 0) lines.push(element("li", {}, `+ ${more}`));
     if (lines.length === 0) lines.push(element("li", { className: "none" }, `✓ ${word("no_alarms")}`));
-    for (const { asset, name, by } of off.slice(0, 6)) {
+    for (const { asset, name, by, biasK } of off.slice(0, 6)) {
       const button = element("button", { type: "button" }, `${name}`);
       button.addEventListener("click", () => this.choose(asset, name));
-      lines.push(element("li", { className: "off" }, "≠ ", button, element("small", {}, ` ${by.toFixed(1)} σ`)));
+      const told = biasK === undefined ? `${by.toFixed(1)} σ` : `${biasK > 0 ? "+" : ""}${biasK.toFixed(1)} K`;
+      lines.push(element("li", { className: "off" }, "≠ ", button, element("small", {}, ` ${told}`)));
     }
     this.list.replaceChildren(...lines);
   }

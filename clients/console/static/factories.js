@@ -2,7 +2,7 @@
 
 import { dress, element, say } from "./dom.js";
 import { reading, value } from "./store.js";
-import { number, power, text } from "./units.js";
+import { number, power, span, text } from "./units.js";
 import { word } from "./words.js";
 
 // Signs tell a state, colours only repeat it.
@@ -10,6 +10,8 @@ const SIGNS = { runs: "▶", waits: "‖", off: "■", down: "✕", unknown: "?"
 const KINDS = {
   execute: "runs", completing: "runs", starting: "runs", stopped: "off", stopping: "off", aborting: "down", aborted: "down", clearing: "down",
 };
+
+const OLD_S = 30; // without a state, from which a factory no longer is as it is shown
 
 /** Machines of an asset: [{name, state}] with the name of the signal of the state. Pure. */
 export function machines(asset) {
@@ -46,6 +48,7 @@ export class Factories {
     const title = element("button", { type: "button", className: "title" }, asset.title || asset.name);
     title.addEventListener("click", () => this.open(asset.name));
     const counts = element("span", { className: "counts" });
+    const old = element("small");
     const figures = element("p", { className: "figures" });
     const told = ["power", "output", ...asset.signals.map(({ name }) => name).filter((name) => name.startsWith("heat/"))];
     const shown = told.filter((name) => asset.index.has(name)).map((name) => {
@@ -64,11 +67,11 @@ export class Factories {
       tiles.append(element("li", {}, button));
       return { name, state, button, sign, label, more };
     });
-    return { asset: asset.name, box: element("article", {}, element("h3", {}, title, counts), figures, tiles), counts, shown, made, isWhole };
+    return { asset: asset.name, box: element("article", {}, element("h3", {}, title, counts, old), figures, tiles), counts, old, shown, made, isWhole };
   }
 
-  /** Say how they are now; `asset(name)` gives the newest columns. */
-  update(asset) {
+  /** Say how they are now; `asset(name)` gives the newest columns, `silentS(asset)` for how long there were none. */
+  update(asset, silentS) {
     for (const card of this.cards) {
       const here = asset(card.asset);
       if (!here || !Number.isFinite(here.plantMs)) continue;
@@ -84,6 +87,9 @@ export class Factories {
         machine.button.title = `${machine.name}: ${state}`;
         machine.button.setAttribute("aria-label", machine.button.title);
       }
+      const oldS = silentS(here);
+      say(card.old, oldS > OLD_S ? `${word("data_age")} ${span(Math.floor(oldS))}` : "");
+      dress(card.old, oldS > OLD_S ? "old" : "");
       say(card.counts, Object.entries(count).filter(([, n]) => n > 0).map(([kind, n]) => `${SIGNS[kind]} ${n} ${word(kind)}`).join("  "));
     }
   }

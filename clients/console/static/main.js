@@ -206,10 +206,10 @@ function redraw() {
     else showColdest(asset);
   }
   keyValues.show(shown.layout ? ofNetwork(asset, shown.layout, flows) : ofAsset(asset));
-  factories.update(byName);
+  factories.update(byName, (asset) => store.silentS(asset, Date.now()));
   table.update();
   trend.redraw();
-  showAlarms(asset);
+  showAlarms();
 }
 
 /** Before anybody chooses, the customer who is worst off. */
@@ -224,15 +224,15 @@ function showBalance(flows) {
   say(at("sankey-caption"), flows ? caption(flows) : "");
 }
 
-function showAlarms(asset) {
-  const { count, worst } = alarms.update(store.assets, asset.plantMs);
+function showAlarms() {
+  const { count, worst } = alarms.update(store.assets, store.plantMs()); // also when the plant that is shown is silent
   say(at("alarm-count"), `${SIGNS[worst] ?? "✓"} ${word("alarms")} ${count}`);
   dress(at("alarm-count"), `alarm-count ${worst ?? ""}`.trim());
 }
 
-/** How old what is shown is, by the clock of the browser: a page that stands still must not look well. */
+/** How old what is shown is, also when nothing comes any more: a page that stands still must not look well. */
 function showAge(asset) {
-  const ageS = (Date.now() - asset?.arrivedMs) / 1e3;
+  const ageS = asset ? store.silentS(asset, Date.now()) : NaN;
   say(at("age"), `${word("data_age")} ${span(Math.floor(ageS))}`);
   at("age").classList.toggle("old", ageS > OLD_S);
 }

@@ -56,6 +56,21 @@ export class Store {
     });
   }
 
+  /**
+   * For how many seconds an asset told nothing; NaN before it ever did. The state of a plant that is gone was old when it came:
+   * states are published by the clock of the server, and the newest of all tells what time it is there.
+   */
+  silentS(asset, nowMs) {
+    const thereMs = Math.max(...this.assets.filter((each) => each.publishedMs > 0).map((each) => each.publishedMs + nowMs - each.arrivedMs));
+    return Math.max(thereMs - asset.publishedMs, 0) / 1e3;
+  }
+
+  /** The newest time of all plants, in ms; NaN before there is one. */
+  plantMs() {
+    const known = this.assets.map((asset) => asset.plantMs).filter(Number.isFinite);
+    return known.length > 0 ? Math.max(...known) : NaN;
+  }
+
   /** Take a frame; the asset that it belongs to, or null when it fits none. */
   take(frame) {
     const asset = this.assets[frame.asset];

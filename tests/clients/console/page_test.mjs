@@ -228,6 +228,24 @@ test("what wants to be looked at is found in the states", () => {
   assert.deepEqual([machines(asset)[0].name, doing(asset, "machine/press/state").kind], ["press", "down"]);
 });
 
+test("a sensor that the twin follows against its model is among those that are off, though no deviation is left", () => {
+  const asset = described("node/t/temperature/bias");
+  const off = (biasK, sd, quality = 0) => deviations({ ...asset, index: new Map(), value: [biasK], sd: [sd], quality: [quality] }).off;
+  assert.deepEqual(off(-2.8, 0.25).map(({ name, biasK }) => [name, biasK]), [["node/t/temperature/bias", -2.8]]);
+  assert.deepEqual([off(1.9, 0.25), off(9, 10), off(2.8, 0.25, 0x80000000)], [[], [], []]);
+});
+
+test("a plant that is gone is silent for as long as others tell, however late a page was opened", () => {
+  const store = new Store();
+  store.describe({ problem: "", assets: [described("s0", "s1", "s2"), described("s0")] });
+  const frame = (asset, publishedMs) => ({ asset, standsAlone: true, missed: 0, plantMs: publishedMs, publishedMs, row: [], value: [], measuredMs: [], sd: [], quality: [] });
+  const [living, gone] = [store.take(frame(0, 1e12 + 92e3)), store.take(frame(1, 1e12))];
+  assert.deepEqual([store.silentS(living, living.arrivedMs), store.silentS(gone, living.arrivedMs)], [0, 92]);
+  assert.equal(store.silentS(living, living.arrivedMs + 5e3), 5); // nothing comes at all
+  assert.equal(store.plantMs(), 1e12 + 92e3);
+  assert.ok(Number.isNaN(new Store().plantMs()));
+});
+
 test("what a factory makes is told when more than one part was counted, or none for long", () => {
   const made = (parts, quality) => partsPerHour({
     index: new Map([["output", 0]]), signals: [{ name: "output" }], value: [parts / 60], sd: [1 / 60], quality: [quality], plantMs: 0, measuredMs: [0],

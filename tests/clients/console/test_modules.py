@@ -51,4 +51,4 @@ def test_the_modules_of_the_page_pass_their_own_tests(frames):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "# fail 0" in result.stdout
-    assert "# pass 21" in result.stdout
+    assert "# pass 23" in result.stdout
