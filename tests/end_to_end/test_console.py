@@ -140,6 +140,17 @@ async def test_the_page_shows_the_network_live_without_a_complaint_or_a_request_
     assert "±" in told
     await browser.until("document.querySelector('#trend canvas')?.width > 100")
 
+    # On a telephone the labels of the plant stay within the map.
+    await browser.ask("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    await browser.until(
+        """(() => { const box = (each) => each.getBoundingClientRect();
+        const map = box(document.getElementById('map'));
+        const labels = [...document.querySelectorAll('.callout:not([hidden])')].map(box);
+        const isWithin = ({ left, right }) => left >= map.left && right <= map.right;
+        return innerWidth === 390 && labels.length > 0 && labels.every(isWithin); })()"""
+    )
+    await browser.ask("Emulation.clearDeviceMetricsOverride")
+
     ours = (console.page, console.page.replace("http", "ws"), "data:")
     elsewhere = [url for url in browser.requests if not url.startswith(ours)]
     assert not elsewhere
