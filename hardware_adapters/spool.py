@@ -6,6 +6,9 @@ it is sent and deleted after it is acknowledged, so kill -9 at any moment loses 
 The spool is bounded. When it is full, or the disk is, `append` refuses the new batch with StorageFull and keeps what
 it has: sequences stay without gaps, and what was refused is known to the caller, who counts it.
 
+The spool knows up to which sequence anything may have been sent: a service that knows more had it from another spool,
+of which this one is an old copy, and what has come since is not what the service has under the same numbers.
+
 A batch that the service will never take is moved to the table `refused` with the reason, for people to look at; an
 empty batch goes out under its sequence. The newest refused batches are kept, up to an eighth of the bound. A batch
 whose checksum is wrong goes the same way, and gaps in the place of its samples.
@@ -73,6 +76,8 @@ _ADDED = (
     ("batch", "first_ns", "INTEGER NOT NULL DEFAULT 0"),
     ("batch", "last_ns", "INTEGER NOT NULL DEFAULT 0"),
     ("batch", "crc", "INTEGER"),
+    ("producer", "sent", "INTEGER NOT NULL DEFAULT 0"),  # nothing newer was sent before the start
+    ("producer", "sends", "INTEGER NOT NULL DEFAULT 1"),  # whether anything may have been sent since
 )
 _NO_ROWS = "rows = 0, names = '[]', tag = x'', source_time_ns = x'', value = x'', quality = x'', crc = NULL"
 _NO_GAPS = "gaps = '[]', alarms = '[]', crc = NULL"
@@ -107,6 +112,7 @@ class Spool:
         # What is known of it without waiting for the disk.
         self.acknowledged_row_count = 0  # since the start
         self.last_sequence = 0  # given last, 0 when there was none
+        self.sent_sequence = 0  # whoever sends sets it: what is newer the receiver cannot have
         self.oldest_received_ns: int | None = None  # of the oldest batch that waits, by our clock
         self.most_bytes = most_bytes  # that may wait
         self._most_refused_rows = most_bytes // 8 // _ROW_BYTES
@@ -131,7 +137,7 @@ class Spool:
             if column not in [found[1] for found in self._db.execute(f"PRAGMA table_info({table})")]:
                 self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         self._db.execute(
-            "INSERT INTO producer SELECT ? WHERE NOT EXISTS (SELECT 1 FROM producer)", (str(uuid.uuid4()),)
+            "INSERT INTO producer (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM producer)", (str(uuid.uuid4()),)
         )
         self.producer: str = self._db.execute("SELECT id FROM producer").fetchone()[0]
         waiting = self._db.execute(f"SELECT {_SUMS} FROM batch").fetchone()
@@ -139,6 +145,7 @@ class Spool:
         self.oldest_received_ns = self._oldest()
         last = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
         self.last_sequence = int(last[0]) if last else 0
+        self.sent_sequence = self._sent_before()
         self.refused_row_count = int(self._db.execute("SELECT coalesce(sum(rows), 0) FROM refused").fetchone()[0])
         self._names_there = -1  # of `kept`, written anew with the first batch
         try:
@@ -146,6 +153,18 @@ class Spool:
         except ValueError as error:
             self.kept = LastKept()
             _log.error("spool %s: up to when samples were kept is damaged: %s", self.path, error)
+
+    def _sent_before(self) -> int:
+        sent, sends = self._db.execute("SELECT sent, sends FROM producer").fetchone()
+        if not sends:
+            return int(sent)
+        with contextlib.suppress(sqlite3.OperationalError):  # on a full disk it stays as it is, which is safe
+            self._db.execute("UPDATE producer SET sent = ?, sends = 0", (self.last_sequence,))
+        return self.last_sequence
+
+    def begin_to_send(self) -> None:
+        """Note that from here on the receiver may get what is appended; before that it does not."""
+        self._guarded(lambda: self._db.execute("UPDATE producer SET sends = 1 WHERE NOT sends"))
 
     def __enter__(self) -> Self:
         return self
@@ -234,6 +253,7 @@ class Spool:
             self._text_bytes -= text_bytes
             self.oldest_received_ns = self._oldest()
             self.acknowledged_row_count += rows
+            self.sent_sequence = max(self.sent_sequence, sequence)
 
         self._guarded(delete)
 
@@ -284,8 +304,8 @@ class Spool:
     def renew_producer(self) -> str:
         """Take a new identity: for a receiver that knows our sequences already from before a restored spool."""
         producer = str(uuid.uuid4())
-        self._guarded(lambda: self._db.execute("UPDATE producer SET id = ?", (producer,)))
-        self.producer = producer
+        self._guarded(lambda: self._db.execute("UPDATE producer SET id = ?, sent = 0", (producer,)))
+        self.producer, self.sent_sequence = producer, 0
         return self.producer
 
     def _guarded(self, act: Callable[[], R]) -> R:

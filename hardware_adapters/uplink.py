@@ -132,12 +132,13 @@ class Uplink:
             await end(tasks)
 
     async def _agree(self, stub: _Stub) -> None:
-        """Forget what the service has; when it knows more of us than we do, our spool is an old copy: be another."""
+        """Forget what the service has; when it knows more than was ever sent, our spool is an old copy: be another."""
         last = await self._last_there(stub)
-        if last <= self._spool.last_sequence:
+        if last <= self._spool.sent_sequence:
             await self._forget(last)
-            return
-        await self._renew("the spool is older than what the service has")
+        else:
+            await self._renew("the spool is older than what the service has")
+        await asyncio.to_thread(self._spool.begin_to_send)
 
     async def _last_there(self, stub: _Stub) -> int:
         request = ingestion_pb2.GetProducerRequest(producer=self._spool.producer)
@@ -188,6 +189,7 @@ class Uplink:
                     await self._set_aside(batch.sequence, f"it cannot be sent: {error}")
                     break
                 self._in_flight.append((batch.sequence, time.monotonic()))
+                self._spool.sent_sequence = max(self._spool.sent_sequence, batch.sequence)
                 try:
                     await call.write(wire)
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

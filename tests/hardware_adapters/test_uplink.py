@@ -1,13 +1,16 @@
 """The uplink between a spool and a real gRPC service that keeps what it gets."""
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from uem.hardware_adapters import uplink as uplink_module
+from uem.hardware_adapters.spool import Spool
 from uem.hardware_adapters.spooled import Batch
 from uem.hardware_adapters.uplink import Uplink, request
 from uem.twin_core.alarms import Alarm, AlarmState
@@ -110,8 +113,50 @@ async def test_an_old_copy_of_the_spool_goes_on_under_a_new_identity(spool, unti
     assert len(service.rows) == 5
 
 
+@pytest.mark.parametrize("starts", [1, 2])
+async def test_what_comes_into_an_old_copy_of_the_spool_is_not_taken_for_what_the_service_has(
+    tmp_path, until, service, serving, starts
+):
+    """Ten batches were delivered, a copy holds the first five; the service is away until it has ten of its own."""
+    async with serving(service) as server:
+        for name, first in (("spool.db", 0), ("spool.db", 5)):
+            with Spool(tmp_path / name) as spool:
+                for n in range(first, first + 5):
+                    spool.append(batch(n, 1))
+                async with sending(server.address, spool):
+                    await until(lambda: spool.batch_count == 0)
+            if not first:
+                shutil.copy(tmp_path / name, tmp_path / "old.db")
+        for part in np.array_split(np.arange(100, 110), starts):
+            with Spool(tmp_path / "old.db") as old:
+                for n in part.tolist():
+                    old.append(batch(n, 1))
+        with Spool(tmp_path / "old.db") as old:
+            async with sending(server.address, old):
+                await until(lambda: old.batch_count == 0)
+    assert [row[1] for row in service.rows] == [*range(10), *range(100, 110)]
+
+
+@pytest.mark.parametrize("is_acknowledged", [True, False])
+async def test_what_was_sent_before_a_kill_is_not_sent_again(tmp_path, until, service, serving, is_acknowledged):
+    async with serving(service) as server:
+        with Spool(tmp_path / "spool.db") as spool:
+            if not is_acknowledged:
+                spool.acknowledge = lambda sequence: None
+            spool.append(batch(0))
+            async with sending(server.address, spool):
+                await until(lambda: len(service.rows) == 5)
+        with Spool(tmp_path / "spool.db") as spool:
+            async with sending(server.address, spool):
+                spool.append(batch(5))
+                await until(lambda: spool.batch_count == 0)
+            assert spool.producer in service.last
+    assert [row[1] for row in service.rows] == list(range(10))
+    assert service.duplicates == 0
+
+
 async def test_what_was_stored_while_the_acknowledgement_was_lost_is_not_sent_again(spool, until, service, serving):
-    service.last[spool.producer] = spool.append(batch(0))
+    spool.sent_sequence = service.last[spool.producer] = spool.append(batch(0))
     async with serving(service) as server, sending(server.address, spool):
         await until(lambda: spool.batch_count == 0)
     assert service.rows == []
