@@ -22,12 +22,18 @@ class Continuity:
     """The newest sample of each tag, and for which tags something may be missing behind it."""
 
     def __init__(
-        self, kept_ns: Mapping[str, int] | None = None, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        kept_ns: Mapping[str, int] | None = None,
+        away_s: float = math.nan,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`kept_ns`: by tag the time of the last sample before the start; what came behind it nobody saw."""
+        """`kept_ns`: by tag the time of the last sample before the start; what came behind it nobody saw.
+
+        `away_s`: how long ago it was kept, by our clock; NaN if that is not known.
+        """
         before = kept_ns or {}
         self._monotonic_s = monotonic_s
-        self._heard_s = math.nan  # when samples came last, by our clock
+        self._heard_s = monotonic_s() - away_s  # when samples came last, by our clock
         self._names: tuple[str, ...] = tuple(before)
         self._time = np.array(list(before.values()), np.int64)
         self._value = np.full(len(before), np.nan)
@@ -94,7 +100,7 @@ class Continuity:
         return gaps
 
     def _set_back(self, tag: int, before_ns: int, time_ns: int, reason: GapReason) -> list[Gap]:
-        """The gaps of a tag whose clock was set back; none after a start of ours: how long it took is unknown."""
+        """The gaps of a tag whose clock was set back; none where it is not known how long."""
         away_s = self._monotonic_s() - float(self._last_s[tag])
         if not away_s > 0.0:
             return []

@@ -65,7 +65,7 @@ class Gateway:
         self.inbox = Inbox(self.lanes, self._stored)
         self.clock = OurClock()
         self.links: list[PlantLink] = []
-        kept_ns = self.lanes.kept_ns
+        kept_ns, away_s = self.lanes.kept_ns, self.lanes.away_s
         for plant in territory.plants:
             bindings = [binding for binding in territory.tags if binding.plant == plant.name]
             make = partial(_adapter, plant, endpoints[plant.name], bindings, certificates, spool.path.parent)
@@ -79,6 +79,7 @@ class Gateway:
                 tell=self.inbox.tell,
                 alarms_path=spool.path.with_name(f"alarms-{plant.name}.json") if plant.alarms else None,
                 kept_ns={b.tag.name: kept_ns[b.tag.name] for b in bindings if b.tag.name in kept_ns},
+                away_s=math.nan if plant.has_own_time else away_s,  # a recording that begins anew has missed nothing
             )
             self.links.append(link)
 

@@ -9,6 +9,7 @@ that is empty is there to be used again. How long live samples wait therefore do
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from uem.hardware_adapters.tasks import end
 from uem.hardware_adapters.uplink import MOST_IN_FLIGHT, Uplink
 from uem.twin_core.alarms import Alarm
 from uem.twin_core.errors import StorageError
-from uem.twin_core.measurements import Gap, Samples
+from uem.twin_core.measurements import NS_PER_S, Gap, Samples
 
 _log = logging.getLogger(__name__)
 
@@ -154,6 +155,12 @@ class Lanes:
     def kept_ns(self) -> dict[str, int]:
         """The source time of the last sample of each tag that is or was on disk here."""
         return self._kept.times_ns()
+
+    @property
+    def away_s(self) -> float:
+        """Seconds since a sample was kept last before the start, by our clock; NaN when that is not known."""
+        written_ns = self._kept.written_ns
+        return (time.time_ns() - written_ns) / NS_PER_S if written_ns else math.nan
 
     def append(
         self, samples: Samples, gaps: Sequence[Gap] = (), received_ns: int = 0, alarms: Sequence[Alarm] = ()

@@ -5,6 +5,7 @@ acknowledged and gone.
 """
 
 import json
+import time
 from sqlite3 import Connection
 
 import numpy as np
@@ -22,8 +23,15 @@ _NEVER = np.iinfo(np.int64).min
 class LastKept:
     """The source time of the last sample of each tag. Spools may share one, and have it as of their last batch."""
 
-    def __init__(self, number: int = 0, names: tuple[str, ...] = (), time_ns: NDArray[np.int64] | None = None) -> None:
-        """`time_ns` belongs to `names`, in their order."""
+    def __init__(
+        self,
+        number: int = 0,
+        names: tuple[str, ...] = (),
+        time_ns: NDArray[np.int64] | None = None,
+        written_ns: int = 0,
+    ) -> None:
+        """`time_ns` belongs to `names`, in their order; `written_ns`: when that was, by our clock, 0 if not known."""
+        self.written_ns = written_ns
         self.number = number  # of batches so far; of two the one with more knows better
         self._index = {name: at for at, name in enumerate(names)}
         self._time_ns = np.empty(0, np.int64) if time_ns is None else time_ns
@@ -52,7 +60,8 @@ class LastKept:
             db.execute("DELETE FROM kept_names")
             db.execute("INSERT INTO kept_names VALUES (?)", (json.dumps(list(self._index)),))
         db.execute("DELETE FROM kept")
-        db.execute("INSERT INTO kept VALUES (?, ?)", (self.number + 1, time_ns.astype("<i8").tobytes()))
+        row = (self.number + 1, time_ns.astype("<i8").tobytes(), time.time_ns())
+        db.execute("INSERT INTO kept (number, source_time_ns, written_ns) VALUES (?, ?, ?)", row)
         return len(self._index)
 
 
@@ -63,7 +72,7 @@ def read(db: Connection) -> LastKept:
         ValueError: it is damaged.
     """
     names = db.execute("SELECT names FROM kept_names").fetchone()
-    kept = db.execute("SELECT number, source_time_ns FROM kept").fetchone()
+    kept = db.execute("SELECT number, source_time_ns, written_ns FROM kept").fetchone()
     if names is None or kept is None:
         return LastKept()
-    return LastKept(kept[0], tuple(json.loads(names[0])), np.frombuffer(kept[1], "<i8"))
+    return LastKept(kept[0], tuple(json.loads(names[0])), np.frombuffer(kept[1], "<i8"), kept[2])

@@ -76,6 +76,7 @@ _ADDED = (
     ("batch", "first_ns", "INTEGER NOT NULL DEFAULT 0"),
     ("batch", "last_ns", "INTEGER NOT NULL DEFAULT 0"),
     ("batch", "crc", "INTEGER"),
+    ("kept", "written_ns", "INTEGER NOT NULL DEFAULT 0"),
     ("producer", "sent", "INTEGER NOT NULL DEFAULT 0"),  # nothing newer was sent before the start
     ("producer", "sends", "INTEGER NOT NULL DEFAULT 1"),  # whether anything may have been sent since
 )

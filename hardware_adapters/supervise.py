@@ -75,12 +75,14 @@ class PlantLink:
         tell: Tell | None = None,
         alarms_path: Path | None = None,
         kept_ns: Mapping[str, int] | None = None,
+        away_s: float = math.nan,
     ) -> None:
         """`make` gives a fresh adapter; `deliver` takes the name of the plant, its samples and the gaps they close.
 
         `tags`: those of the plant, with their limits; `is_recorded`: it plays a recording, whose time is not ours.
         `tell` takes what is new of its alarms; `alarms_path` is the file in which the open ones outlive a stop.
-        `kept_ns`: by tag the time of the last sample that was kept before the start, from which on a gap is told.
+        `kept_ns`: by tag the time of the last sample that was kept before the start, from which on a gap is told;
+        `away_s`: so long ago that was by our clock.
         """
         self.plant = plant
         self._ours = ours or OurClock()
@@ -110,7 +112,7 @@ class PlantLink:
         self._login_refused = False
         self._logins = Backoff(LONGEST_LOGIN_WAIT_S, FIRST_LOGIN_WAIT_S)
         self._is_open = False
-        self._continuity = Continuity(kept_ns)
+        self._continuity = Continuity(kept_ns, away_s)
         self._newest: float | None = None
         self._rhythm = Rhythm()
 

@@ -97,9 +97,16 @@ def test_a_tag_that_comes_long_after_the_others_has_gaps_as_long_as_its_own_sile
     assert gaps == [Gap("b", 3000 * S, 3650 * S, DOWN), Gap("b", 1190 * S, 1240 * S, DOWN)]
 
 
-def test_a_clock_that_was_set_back_while_we_were_away_ourselves_leaves_an_open_end():
+def test_a_clock_that_was_set_back_while_we_were_away_for_who_knows_how_long_leaves_an_open_end():
     continuity = Continuity({"a": 3600 * S})
     assert follow(continuity, ("a", 1200 * S, 1.0, 0)) == ([("a", 1200 * S)], [])
+
+
+def test_a_clock_that_was_set_back_while_we_were_away_leaves_gaps_as_long_as_that_was():
+    continuity = Continuity({"a": 3600 * S, "b": 3590 * S}, 60.0, lambda: 100.0)
+    _, gaps = follow(continuity, ("a", 1200 * S, 1.0, 0))
+    assert gaps == [Gap("a", 3600 * S, 3660 * S, DOWN), Gap("a", 1140 * S, 1200 * S, DOWN)]
+    assert follow(continuity, ("b", 3600 * S, 1.0, 0))[1] == [Gap("b", 3590 * S, 3600 * S, DOWN)]
 
 
 def test_names_may_change_their_places(continuity):

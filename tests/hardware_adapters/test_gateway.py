@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -147,6 +148,24 @@ async def test_what_is_on_its_way_at_the_stop_waits_for_the_next_start(open_hall
         "hall/power",
         "hall/state",
     }
+
+
+async def test_a_clock_that_is_set_back_while_the_gateway_is_stopped_leaves_gaps(
+    open_hall, territory, shared_pki, tmp_path, until
+):
+    real = replace(territory, plants=tuple(replace(plant, recording=None) for plant in territory.plants))
+    early_ns, late_ns = 1_699_996_400_000_000_000, 1_700_000_000_000_000_000
+    async with open_hall() as hall:
+        endpoints = {"hall": hall.server.endpoint}
+        for time_ns in (late_ns, early_ns):
+            await hall.server.write(time_ns, [0.0, 1.0, 2.0], [0, 0, 0])
+            with Spool(tmp_path / "spool.db") as spool:
+                async with running(real, endpoints, shared_pki.gateway, spool, "127.0.0.1:1"):
+                    await until(lambda at=time_ns: spool.kept.times_ns().get("hall/power") == at)
+                gaps = [gap for batch in spool.read(0, 100) for gap in batch.gaps if gap.tag == "hall/power"]
+    behind, before = gaps
+    assert behind.start_ns == late_ns < behind.end_ns
+    assert before.start_ns < early_ns == before.end_ns
 
 
 # --- metrics ---

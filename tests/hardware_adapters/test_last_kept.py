@@ -1,11 +1,14 @@
 """Up to when samples are on disk, through acknowledgements, restarts, other lanes and a full disk."""
 
+import math
+import time
+
 import pytest
 
 from uem.hardware_adapters.lanes import LIVE_BATCHES, Lanes
 from uem.hardware_adapters.spool import Spool
 from uem.twin_core.errors import StorageFull
-from uem.twin_core.measurements import Gap, GapReason, Samples
+from uem.twin_core.measurements import NS_PER_S, Gap, GapReason, Samples
 
 
 def rows(*found):
@@ -28,6 +31,16 @@ def test_it_outlives_the_acknowledgement_and_a_restart(path):
         spool.append(rows(), [Gap("a", 3, 8, GapReason.LINK_DOWN)])
     with Spool(path) as spool:
         assert spool.kept.times_ns() == {"a": 3, "b": 5, "c": 2, "d": 9}
+
+
+async def test_a_restart_knows_how_long_ago_that_was(path, monkeypatch):
+    with Spool(path) as spool:
+        assert math.isnan(Lanes(spool, "127.0.0.1:1").away_s)
+        monkeypatch.setattr(time, "time_ns", lambda: 1_000 * NS_PER_S)
+        spool.acknowledge(spool.append(rows(("a", 1))))
+    monkeypatch.setattr(time, "time_ns", lambda: 1_060 * NS_PER_S)
+    with Spool(path) as spool:
+        assert Lanes(spool, "127.0.0.1:1").away_s == 60.0
 
 
 def test_a_batch_that_is_refused_does_not_count(path):
