@@ -399,6 +399,9 @@ class FactoryFollower:
         plan.forget(future)
         left_s = self._left_of_batches()
         plan.inject(future, machines=dict.fromkeys(left_s, "busy"), left_s=left_s)
+        for name in left_s:
+            if self._was_found_burning(name):
+                plan.lead_on(future, name)
         plan.clear_ledger(future)
         ends = [self._shadow.now_s + step_s * (k + 1) for k in range(count)]
         before = self._totals(plan.ledger(future))  # its furnaces have burned before
@@ -431,8 +434,15 @@ class FactoryFollower:
             if not busy or (machine.batch[1] == 1 and machine.furnace is None) or not self._tags[name].good_tag:
                 continue
             worked_s = learned.worked_s if math.isfinite(learned.worked_s) else 0.0
+            if self._was_found_burning(name):
+                worked_s = self._shadow.recipe_s(name)
             found[name] = max(learned.belief.cycle.mean_s - worked_s, EMPTIED_S)
         return found
+
+    def _was_found_burning(self, name: str) -> bool:
+        """Whether a furnace has a batch whose beginning nobody saw, and a chamber that is measured."""
+        has_chamber = self._shadow.machines[name].furnace is not None and bool(self._tags[name].temperature_tag)
+        return has_chamber and math.isnan(self._learned[name].worked_s)
 
     def _foreseen(self) -> FactoryPlan:
         """The factory with what was learned."""

@@ -285,13 +285,27 @@ class Shadow:
         )
 
     def begin_at_temperature(self, name: str, temp_k: float) -> None:
-        """The first sample of a chamber: nobody knows what was before, so it has always been so, for the load too."""
+        """The first sample of a chamber: nobody knows what was before, so it has always been so, for the load too.
+
+        Nor when the batch in it began: the recipe is where it asks for so much.
+        """
         furnace = self.machines[name].furnace
         assert furnace is not None
+        burns = STATES[self.shown(name)] == "busy"
+        if burns:
+            planned = self.plan.factory.machines[self._index[name]].furnace
+            assert planned is not None
+            self._inject(name, "busy", planned.seconds() - furnace.reached_s(temp_k))
         through = furnace.lining_w_per_k + furnace.wall_w_per_k
         share = furnace.lining_w_per_k / through if through > 0.0 else 0.0
         lining_k = furnace.hall_k + (temp_k - furnace.hall_k) * share
         self.plan.inject(self.state.run, temperatures_k={name: (temp_k, lining_k, temp_k)})
+        if burns:
+            self.plan.lead_on(self.state.run, name)
+
+    def recipe_s(self, name: str) -> float:
+        """How far the recipe of a furnace is."""
+        return self.plan.position_s(self.state.run, name)
 
     def see_temperature(self, name: str, temp_k: float) -> float:
         """Of the chamber of a furnace; lining and load stay as predicted. How much warmer it is than predicted.

@@ -78,6 +78,22 @@ class Furnace:
         durations = [self.load_s, *(segment.duration_s for segment in segments), self.unload_s]
         return list(accumulate(duration for duration in durations if duration > 0)) or [0.0]
 
+    def reached_s(self, chamber_k: float, product: str = "") -> float:
+        """How far a batch most likely is whose chamber is as warm, in s, the open door included.
+
+        Where a recipe asks for a temperature more than once, the longest segment counts, and the middle of a hold; for
+        one that it never asks for, the nearest that it asks for.
+        """
+        began_s, from_k = self.load_s, self.hall_k
+        found: list[tuple[float, float, float]] = []
+        for segment in self.segments(product):
+            low_k, high_k = (segment.to_k,) * 2 if segment.hold else sorted((from_k, segment.to_k))
+            nearest_k = min(max(chamber_k, low_k), high_k)
+            share = 0.5 if high_k == low_k else (nearest_k - from_k) / (segment.to_k - from_k)
+            found.append((abs(nearest_k - chamber_k), -segment.duration_s, began_s + share * segment.duration_s))
+            began_s, from_k = began_s + segment.duration_s, segment.to_k
+        return min(found)[2]
+
     def problems(self) -> Iterator[str]:
         """Everything that is wrong with it."""
         for name in ("power_w", "chamber_j_per_k", "lining_j_per_k", "part_j_per_k", "exhaust_j_per_kgk", "hall_k"):

@@ -67,7 +67,7 @@ def tables(machines: Sequence[tuple[int, Furnace, int]], products: Sequence[str]
     for server, furnace, most in machines:
         first_recipe = len(recipes) // 2
         for product in products:
-            rows = _segment_rows(furnace, product)
+            rows = segment_rows(furnace, product)
             recipes += [len(segments), len(rows)]
             segments += rows
         plans.append(_plan_row(furnace, n_bodies, first_recipe, server))
@@ -116,7 +116,8 @@ def ledger(plans: Sequence[tuple[str, Furnace]], read: Array, state: NDArray[Any
     )
 
 
-def _segment_rows(furnace: Furnace, product: str) -> list[tuple[float, float, int, int]]:
+def segment_rows(furnace: Furnace, product: str) -> list[tuple[float, float, int, int]]:
+    """Target above the hall in K, end in s, kind and whether it cools, of each segment, doors included."""
     segments = furnace.segments(product)
     kinds = [("hold" if segment.hold else "ramp", segment.to_k, segment.cooling) for segment in segments]
     if furnace.load_s > 0:

@@ -236,6 +236,28 @@ class FactoryPlan:
         read = self._engine.furnaces(run.block[None, :])[0, f, heating.AT["temperature"]]
         return np.asarray(read + self._furnaces[f][1].hall_k)
 
+    def position_s(self, run: FactoryRun, machine: str) -> float:
+        """How far the recipe of a furnace is, doors included; UnknownName."""
+        return float(run.view["furnace"]["position"][self._index("furnace", machine, self._furnace_names)])
+
+    def lead_on(self, run: FactoryRun, machine: str) -> None:
+        """A ramp that was entered midway by `inject` goes on from where the chamber is; UnknownName.
+
+        A ramp leads from where the chamber is when it begins: without this to where one that began there would be now.
+        """
+        f = self._index("furnace", machine, self._furnace_names)
+        state, began_s = run.view["furnace"][f], 0.0
+        product = self.factory.products[state["recipe"]]
+        for target_k, until_s, kind, _ in furnace.segment_rows(self._furnaces[f][1], product):
+            if state["position"] < until_s:
+                if kind == heating.KINDS["ramp"]:
+                    left = (until_s - state["position"]) / (until_s - began_s)
+                    state["origin"] = target_k - (target_k - state["x"][0]) / left
+                break
+            began_s = until_s
+        # What the controller made of the ramp as it was entered is begun anew.
+        self.inject(run, temperatures_k={machine: self.temperatures_k(run, machine).tolist()})
+
     @overload
     def replicate(
         self,

@@ -227,3 +227,25 @@ def test_all_slots_of_a_machine_are_stopped_or_one():
     assert all(truth.shown()[f"dairy/chillers/{k}/state"] != PackML.CLEARING for k in (1, 2, 3))
     with pytest.raises(UnknownName, match="chiller-9"):
         truth.stop("chiller-9")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_twin_that_has_just_begun_foresees_the_fumes_of_batches_that_were_begun_before(seed):
+    # Of furnaces whose batches last for two days nobody saw the beginning: the chamber tells how far they are.
+    truth, time_ns = truth_of("graphite-works", seed=seed), BEGIN_NS
+    twin = make_twin(SITES["graphite-works"], forecasts=False)
+    twin.take(Samples.from_rows([*truth.rows(time_ns)]))
+    for _ in range(30):
+        truth.step(60.0)
+        time_ns += 60 * NS_PER_S
+        twin.take(Samples.from_rows([*truth.rows(time_ns)]))
+        twin.advance()
+    (fumes,) = [series for series in twin.forecast(3 * 3600.0).series if series.signal == "heat/fumes"]
+    true_w = []
+    for _ in fumes.value:
+        means_w = []
+        for _ in range(15):
+            truth.step(60.0)
+            means_w.append(truth.heat_w()["fumes"])
+        true_w.append(np.mean(means_w))
+    assert fumes.value == pytest.approx(true_w, rel=0.2)

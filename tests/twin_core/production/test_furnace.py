@@ -388,6 +388,37 @@ def test_the_chamber_is_at_its_target_at_the_end_of_a_ramp_that_power_suffices_f
         assert plan.ledger(run).furnaces.temperature_k[0, 0, 0] == pytest.approx(chamber_k, abs=1e-9)
 
 
+def test_a_ramp_that_is_entered_midway_can_be_led_on_from_where_the_chamber_is():
+    furnace = replace(HEATED, load_s=300.0)
+    plan = FactoryPlan(works(furnace))
+    run = plan.initial_run()
+    plan.run(run, 100.0)
+    left_s = furnace.seconds() - 300.0 - 1000.0  # a third of the ramp of 3,000 s is behind
+    plan.inject(
+        run, machines={"furnace": "busy"}, left_s={"furnace": left_s}, temperatures_k={"furnace": (700, 500, 500)}
+    )
+    plan.lead_on(run, "furnace")
+    assert plan.position_s(run, "furnace") == pytest.approx(1300.0)
+    for further_s in (500.0, 1000.0, 2000.0):  # evenly to the end of the ramp
+        plan.run(run, 100.0 + further_s)
+        chamber_k = plan.temperatures_k(run, "furnace")[0]
+        assert chamber_k == pytest.approx(700.0 + 200.0 * further_s / 2000.0, abs=3.0)
+    assert residual(plan.ledger(run).furnaces, furnace).max() < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("chamber_k", "reached_s"),
+    [(200.0, 300.0), (593.15, 300.0 + 1500.0), (903.15, 300.0 + 3000.0 + 900.0), (1000.0, 300.0 + 3000.0 + 900.0)],
+    ids=["colder than all", "on the ramp", "held", "hotter than all"],
+)
+def test_how_far_a_batch_is_follows_from_the_chamber(chamber_k, reached_s):
+    rising = Segment(to_k=893.15, duration_s=3000.0)
+    held = Segment(to_k=903.15, duration_s=1800.0, hold=True)
+    falling = Segment(to_k=500.0, duration_s=600.0)  # as warm as on the ramp, but for a shorter time
+    furnace = replace(HEATED, load_s=300.0, recipe=(rising, held, falling))
+    assert furnace.reached_s(chamber_k) == pytest.approx(reached_s)
+
+
 @pytest.mark.parametrize("scan_s", [1.0, 60.0, 600.0])
 def test_the_power_of_a_hold_falls_smoothly(scan_s):
     """The load warms and takes less and less; a controller that swings would not look like that."""
