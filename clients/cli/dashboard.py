@@ -73,7 +73,8 @@ def _deviation(worst: Deviation) -> str:
     unit = worst.display_unit
     shown = display.difference(display.shown_difference(worst.value, unit), unit, sign=True)
     name = {"Cel": "K"}.get(unit, display.unit_name(unit))
-    return f"{worst.signal.removeprefix('node/')} {shown} {name}".rstrip()
+    where = worst.signal.removeprefix("node/").removesuffix("/temperature")  # 80 columns are few
+    return f"{where} {shown} {name}".rstrip()
 
 
 def data(quality: Quality, silent_s: float = 0.0) -> str:

@@ -158,7 +158,7 @@ def test_where_the_twin_follows_a_sensor_against_its_model_is_told(valley, scene
     sigmas, quality = np.append(state.standard_deviation, sigma), np.append(state.quality, np.uint32(GOOD))
     biased = replace(a_state(asset, [*state.value, bias_k]), standard_deviation=sigmas, quality=quality)
     scene.states["valley"], scene.readers["valley"] = biased, NetworkReader(asset, layout)
-    told = f"  bias    {many} of 120 over 2 K, most station-5/temperature +{bias_k:.1f} K"
+    told = f"  bias    {many} of 120 over 2 K, most station-5 +{bias_k:.1f} K"
     assert [line for line in drawn(scene) if line.startswith("  bias")] == [told]
     scene.states["valley"] = replace(biased, quality=np.append(state.quality, np.uint32(0x80000000)))
     assert not any(line.startswith("  bias") for line in drawn(scene))
@@ -237,7 +237,7 @@ def test_a_valley_fits_the_terminal_and_uses_all_of_it(scene, width, height):
         "5.90 MW to 118 of 120 customers",
         "supply 98.0 °C, return 55.0 °C",
         "recovered 62 %, lost 10 %",
-        "1 of 120 sensors over 3 sigma, most station-3/temperature +4.0 K",
+        "1 of 120 sensors over 3 sigma, most station-3 +4.0 K",
         "plant, MW: 3 of 5 units give heat",
         "peak 9.00",
         "at 10:00Z",
