@@ -109,14 +109,14 @@ def draw_page(seconds: float, speed: float) -> Path:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=("live", "page"), default=["live", "page"], help="default: both")
+    parser.add_argument("what", nargs="?", choices=("live", "page", "both"), default="both", help="default: both")
     parser.add_argument("--for", dest="seconds", type=float, default=60.0, help="how long to follow (default: 60)")
     parser.add_argument("--speed", type=float, default=10.0, help="of the valley (default: 10)")
     options = parser.parse_args()
     PICTURES.mkdir(parents=True, exist_ok=True)
-    if "live" in options.what:
+    if options.what != "page":
         print(draw_live(options.seconds, options.speed))
-    if "page" in options.what:
+    if options.what != "live":
         print(draw_page(options.seconds, options.speed))
 
 
