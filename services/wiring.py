@@ -28,6 +28,7 @@ from uem.services.reports.servicer import Known, StatusServicer
 from uem.services.server import Server, Service
 from uem.services.twin import energy
 from uem.services.twin import worker as twin
+from uem.services.twin.knowledge import Keeper
 from uem.services.twin.servicer import TwinServicer
 from uem.twin_core.errors import UnknownName
 from uem.twin_core.forecast.bands import Forecast
@@ -77,16 +78,30 @@ class _Process:
         self.checks.register("history", made.problem, ["uem.v1.HistoryService"])
         return made
 
-    def followed(self, past: Past, bus: SampleBus, begun: asyncio.Event | None = None) -> Followed:
-        """Twins that read the past, then follow the bus; not before it has `begun`."""
+    def followed(
+        self, past: Past, bus: SampleBus, begun: asyncio.Event | None = None, kept: Store | None = None
+    ) -> Followed:
+        """Twins that read the past, then follow the bus; not before it has `begun`.
+
+        What they learn over days is in the store `kept`.
+        """
         states = LatestBus[twin.Published]()
         make = partial(make_twins, self._territory)
         recorded = _recorded_tags(self._territory)
-        twins = twin.Worker(make(), past, bus, states, self._metrics, make=make, recorded_tags=recorded)
+        keeper = None if kept is None else Keeper(kept, self._territory.name, self._metrics)
+        twins = twin.Worker(make(), past, bus, states, self._metrics, make=make, recorded_tags=recorded, keeper=keeper)
         self._stack.callback(twins.close)
+        if keeper is not None:
+            self._keep(keeper, twins)
         twins.register(self.checks)
         self._run("twins", twins.run() if begun is None else _after(begun, twins.run), twin.SERVICES)
         return Followed(twins, states)
+
+    def _keep(self, keeper: Keeper, twins: twin.Worker) -> None:
+        """While twins run, and once more when they have ended."""
+        assets = [one.name for one in twins.twins]
+        self._stack.push_async_callback(keeper.keep, assets, twins.knowledge, 1)
+        self._run("what twins learn", keeper.run(assets, twins.knowledge), twin.SERVICES)
 
     def add_history(self, store: Store, bus: SampleBus) -> None:
         """What takes samples in and gives them back."""
@@ -190,7 +205,7 @@ async def serving(
     async with contextlib.AsyncExitStack() as stack:
         process, bus, path = _Process(territory, metrics, stack), SampleBus(), state / "history.db"
         store = process.store(path, keep_days)
-        followed = process.followed(store, bus)
+        followed = process.followed(store, bus, kept=store)
         process.add_history(store, bus)
         process.add_twin(followed)
         process.add_prediction(followed, process.demands(store, bus), store, forecast_every_s)
@@ -256,7 +271,8 @@ async def serving_prediction(
         process = _Process(territory, metrics, stack)
         feed = process.feed(history)
         store = process.store(state / "forecasts.db", keep_days)
-        followed, demands = process.followed(feed, feed.bus, feed.begun), process.demands(feed, feed.bus, feed.begun)
+        followed = process.followed(feed, feed.bus, feed.begun, kept=store)
+        demands = process.demands(feed, feed.bus, feed.begun)
         process.add_prediction(followed, demands, store, forecast_every_s)
         process.add_status()
         yield await process.start(host, port)

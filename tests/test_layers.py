@@ -29,7 +29,7 @@ CORE_ORDER = [
     ("thermal", "production"),
     ("coupled", "indicators"),
     ("estimation",),
-    ("state",),
+    ("state", "knowledge"),
     ("follow",),
     ("forecast",),
     ("twin",),

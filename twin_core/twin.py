@@ -10,6 +10,7 @@ whose own meters tell that heat is followed by itself.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from uem.twin_core.follow.told import told_by
 from uem.twin_core.forecast.bands import Forecast
 from uem.twin_core.forecast.forks import ForkForecaster
 from uem.twin_core.forecast.hold import HoldForecaster
+from uem.twin_core.knowledge import Knowledge, Learner
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.twin_core.plant.factory import FactorySite, given_heat
 from uem.twin_core.plant.machine import Machine
@@ -35,6 +37,7 @@ from uem.twin_core.state import Columns, Signal, Snapshot, Source
 
 LEAST_STEP_S = 1e-3
 LONGEST_STEP_S = 86_400.0
+KNOWLEDGE_VERSION = 1  # of the meaning of its arrays
 LIVE_STEP_S = 1.0  # of what is followed by meters, where they tell so often
 _Failure: TypeAlias = InvalidInput | ModelFailure | NotConverged  # of a step, after which the twin goes on
 
@@ -77,6 +80,7 @@ class AssetTwin:
         self._finished: list[Snapshot] = []  # of a time that the plant has left
         self._step_ns = round(step_s * NS_PER_S)
         self._time_ns: int | None = None
+        self._recalled: Knowledge | None = None  # whose time has not passed yet
         self._tick = 0
         self._own = np.array([signal.source is not Source.MEASURED for signal in follower.signals])
         self.snapshot: Snapshot | None = None  # the newest
@@ -121,6 +125,48 @@ class AssetTwin:
         self._tick = tick + 1
         if self.snapshot is not None:
             self.snapshot = replace(self.snapshot, tick=self._tick)
+
+    @property
+    def knowledge_of(self) -> str:
+        """A fingerprint of what this twin learns over days; empty where it learns nothing for so long."""
+        texts = [learner.learned_of for learner in self._learners]
+        return sha256(repr((KNOWLEDGE_VERSION, self.name, texts)).encode()).hexdigest()[:32] if texts else ""
+
+    @property
+    def knowledge(self) -> Knowledge | None:
+        """What was learned so far; None before the twin has begun, or where it learns nothing for days."""
+        if self._recalled is not None or self._time_ns is None or not self.knowledge_of:
+            return self._recalled
+        arrays = {name: array for learner in self._learners for name, array in learner.learned().items()}
+        return Knowledge(self.knowledge_of, self._time_ns, arrays)
+
+    def recall(self, known: Knowledge) -> None:
+        """Know what another twin of the same fingerprint knew. A past until then teaches nothing that is not known yet.
+
+        Raises:
+            InvalidInput: it is of something else, or not sound; then the twin may know a part of it.
+        """
+        if known.of != self.knowledge_of:
+            raise InvalidInput(f"asset {self.name}: what is known is of other signals, rules or machines")
+        self._apply(known)
+        self._recalled = known
+
+    @property
+    def _learners(self) -> list[Learner]:
+        return [each for each in (self._follower, self._forecaster) if isinstance(each, Learner)]
+
+    def _apply(self, known: Knowledge) -> None:
+        for learner in self._learners:
+            learner.recall(known.arrays, known.time_ns)
+
+    def _learn_until(self, time_ns: int) -> None:
+        """The twin has come to this time: beyond that of what was recalled it learns by itself.
+
+        What the past before has taught was known already: it is undone.
+        """
+        if self._recalled is not None and time_ns > self._recalled.time_ns:
+            self._apply(self._recalled)
+            self._recalled = None
 
     @property
     def late_count(self) -> int:
@@ -219,7 +265,7 @@ class AssetTwin:
     def _end_of_time(self) -> None:
         """The plant's time is about to jump: finish what is known, then begin anew."""
         self._finished = self.advance()
-        self._time_ns = None
+        self._time_ns = self._recalled = None  # what was recalled is known by now
 
     def _try_to_start(self, time_ns: int) -> list[Snapshot]:
         """The first snapshot; none if the model cannot begin with these measurements: the next are tried."""
@@ -241,6 +287,8 @@ class AssetTwin:
     def _begin_at(self, time_ns: int) -> None:
         self._time_ns = self._origin_ns = time_ns
         self._forecaster.start(time_ns)
+        if self._recalled is not None and time_ns >= self._recalled.time_ns:
+            self._recalled = None
 
     def _next_ns(self, known_ns: int, *, partial: bool, is_coarse: bool) -> int | None:
         """The end of the next step: the next grid point that a sample comes before, or with `partial` what is known."""
@@ -276,6 +324,7 @@ class AssetTwin:
                 twin.lead_to(end_ns, error)
             return self._publish_failure(error)
         self.failure = None
+        self._learn_until(end_ns)
         self._tick_forecaster(end_ns)
         return snapshot
 
@@ -342,6 +391,7 @@ class LedTwin(AssetTwin):
             return
         self.failure = None
         self._finished.append(self._publish())
+        self._learn_until(end_ns)
         self._tick_forecaster(end_ns)
 
 

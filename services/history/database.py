@@ -56,6 +56,11 @@ ALTER TABLE tail ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
 -- For finding the old ones.
 CREATE INDEX alarm_by_time ON alarm (plant, time_ns);
 """,
+    """
+-- What a twin has learned over days, the newest of each asset; `fits` says of what, `time_ns` until which plant time.
+CREATE TABLE knowledge (asset TEXT PRIMARY KEY, fits TEXT NOT NULL, time_ns INTEGER NOT NULL, crc INTEGER NOT NULL,
+  data BLOB NOT NULL);
+""",
 )
 SCHEMA_VERSION = len(_STEPS)
 

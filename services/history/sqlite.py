@@ -21,10 +21,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uem.services.history import alarms, chunks, commits, compaction, database, forecasts, gaps, reading, retention
+from uem.services.history import (
+    alarms,
+    chunks,
+    commits,
+    compaction,
+    database,
+    forecasts,
+    gaps,
+    knowledge,
+    reading,
+    retention,
+)
 from uem.services.history.chunks import Columns, CorruptChunk, joined
 from uem.services.history.reading import Meta
-from uem.services.history.store import Commit, GapKey, KeptForecast, SequenceGap, Stored, TagStats
+from uem.services.history.store import Commit, GapKey, KeptForecast, KeptKnowledge, SequenceGap, Stored, TagStats
 from uem.services.history.tail import Segment, Tail, segment
 from uem.services.metrics import Metrics
 from uem.twin_core.alarms import Alarm
@@ -61,7 +72,7 @@ class _Job(NamedTuple):
 
 
 class _Keep(NamedTuple):
-    forecast: KeptForecast
+    kept: KeptForecast | KeptKnowledge
     done: "Future[None]"
 
 
@@ -181,12 +192,7 @@ class SqliteStore:
 
     def keep_forecast(self, forecast: KeptForecast) -> "Future[None]":
         """See Store."""
-        done: Future[None] = Future()
-        if self._closed:
-            done.set_exception(StorageError(f"{self._path} is closed"))
-        else:
-            self._jobs.put(_Keep(forecast, done))
-        return done
+        return self._keep(forecast)
 
     def forecasts(
         self, asset: str, start_ns: int, end_ns: int, valid_ns: int, most: int, newest_first: bool = False
@@ -194,6 +200,23 @@ class SqliteStore:
         """See Store."""
         with self._reader() as (connection, _):
             return forecasts.select(connection, asset, start_ns, end_ns, valid_ns, most, newest_first)
+
+    def keep_knowledge(self, knowledge: KeptKnowledge) -> "Future[None]":
+        """See Store."""
+        return self._keep(knowledge)
+
+    def knowledge(self, asset: str) -> KeptKnowledge | None:
+        """See Store."""
+        with self._reader() as (connection, _):
+            return knowledge.select(connection, asset, self._path)
+
+    def _keep(self, kept: KeptForecast | KeptKnowledge) -> "Future[None]":
+        done: Future[None] = Future()
+        if self._closed:
+            done.set_exception(StorageError(f"{self._path} is closed"))
+        else:
+            self._jobs.put(_Keep(kept, done))
+        return done
 
     def problem(self) -> str | None:
         """See Store."""
@@ -250,7 +273,7 @@ class SqliteStore:
             if group:
                 self._commit(group)
             if self._to_keep:
-                self._keep_forecasts()
+                self._write_kept()
             if self._damaged:
                 self._set_aside()
             more = self._forget()
@@ -403,13 +426,14 @@ class SqliteStore:
             self._tail, self._move = self._tail.thawed(), None
         return left > 0
 
-    # Forecasts.
+    # Forecasts, and what twins have learned.
 
-    def _keep_forecasts(self) -> None:
+    def _write_kept(self) -> None:
         kept, self._to_keep = self._to_keep, []
         try:
             with self._transaction():
-                forecasts.insert(self._writer, [keep.forecast for keep in kept])
+                forecasts.insert(self._writer, [keep.kept for keep in kept if isinstance(keep.kept, KeptForecast)])
+                knowledge.insert(self._writer, [keep.kept for keep in kept if isinstance(keep.kept, KeptKnowledge)])
         except Exception as error:
             for keep in kept:
                 keep.done.set_exception(error)

@@ -48,6 +48,15 @@ class KeptForecast(NamedTuple):
     data: bytes
 
 
+class KeptKnowledge(NamedTuple):
+    """What a twin has learned until a plant time, as bytes, and of what."""
+
+    asset: str
+    fits: str
+    time_ns: int
+    data: bytes
+
+
 class Past(Protocol):
     """What twins read of the samples on disk. Any thread may call any method."""
 
@@ -130,6 +139,14 @@ class Store(Past, Protocol):
 
         Or from the newest one back.
         """
+        ...
+
+    def keep_knowledge(self, knowledge: KeptKnowledge) -> "Future[None]":
+        """Commit what a twin has learned, in the place of what was kept of its asset before: all of it or nothing."""
+        ...
+
+    def knowledge(self, asset: str) -> KeptKnowledge | None:
+        """What was kept of an asset last, if anything; StorageError when it is damaged."""
         ...
 
     def problem(self) -> str | None:

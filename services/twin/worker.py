@@ -3,6 +3,7 @@
 The twins step in one thread and are forecast in another, so the event loop stays free and a forecast that takes long
 holds no other twin back; no twin is ever used by two at once. At the start they read the newest past from the history
 again: the state of a restarted server goes on where it was, its ledgers begin with what was read (`ledger_since_ns`).
+What takes days to learn is not in that past: a keeper has it (`knowledge.py`).
 
 Time goes forward only. What comes behind newer samples is not followed as it comes; when it has come to rest, the twin
 is estimated again from the history and takes the place of the old one (docs/decisions/013-live-before-backlog.md).
@@ -24,10 +25,12 @@ from uem.services.clock import now_ns
 from uem.services.health import Checks
 from uem.services.history.store import Past
 from uem.services.metrics import Metrics
+from uem.services.twin.knowledge import Keeper
 from uem.services.twin.late import Late
 from uem.services.twin.past import by_time, read_past
 from uem.twin_core.errors import StorageError, UnknownName
 from uem.twin_core.forecast.bands import Forecast
+from uem.twin_core.knowledge import Knowledge
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.twin_core.state import Snapshot
 from uem.twin_core.twin import AssetTwin, LedTwin
@@ -63,10 +66,12 @@ class Worker:
         *,
         make: Callable[[], Iterable[AssetTwin]] | None = None,
         recorded_tags: Collection[str] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         """`make` gives fresh twins to estimate again with; without it late samples are only counted.
 
-        `recorded_tags`: of plants that play a recording, whose time may be ahead of ours; None: all are.
+        `recorded_tags`: of plants that play a recording, whose time may be ahead of ours; None: all are. `keeper`: of
+        what was learned over days by twins of a process before.
         """
         self._twins = {twin.name: twin for twin in twins}
         self._store = store
@@ -86,6 +91,7 @@ class Worker:
         self._counters = _Counters(metrics)
         self._make = make
         self._recorded_tags = recorded_tags
+        self._keeper = keeper
         self._late = Late()
         self._one_at_a_time = asyncio.Lock()
         self._in_hand = 0  # batches taken from the bus that the twins have not got yet
@@ -125,6 +131,11 @@ class Worker:
             forecast = await loop.run_in_executor(self._forecast_thread, prepare, horizon_s)
         return await loop.run_in_executor(self._forecast_thread, forecast)
 
+    async def knowledge(self, asset: str) -> Knowledge | None:
+        """What the twin of an asset has learned over days, between two of its steps; see AssetTwin."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: self.twin(asset).knowledge)
+
     def hear(self, forecast: Forecast) -> None:
         """Tell all twins what is expected of an asset."""
         for twin in self.twins:
@@ -147,6 +158,7 @@ class Worker:
         subscription = self._bus.subscribe(WAITING_BATCHES)
         mending = asyncio.create_task(self._mend(subscription))
         try:
+            await self._recall()
             for twin in self.twins:
                 await self._read_past(twin)
                 self._read_already[twin.name] = len(subscription)
@@ -180,6 +192,16 @@ class Worker:
             if twin.snapshot is not None and not isinstance(twin, LedTwin):
                 self._late.note(twin.name, twin.snapshot.plant_time_ns)
             await self._read_past(twin)
+
+    async def _recall(self) -> None:
+        """Let all twins know what was learned over days, before they go through their past."""
+        for twin in self.twins if self._keeper is not None else ():
+            assert self._keeper is not None
+            try:
+                newest_ns = await asyncio.to_thread(self._newest_stored_ns, twin)
+            except StorageError:
+                continue  # its past cannot be read either, which is told there
+            await self._keeper.recall(twin, newest_ns + round(twin.patience.restart_s * NS_PER_S))
 
     async def _read_past(self, twin: AssetTwin) -> None:
         """Feed a twin from the history: what it has not seen yet, at most its warm-up time."""
@@ -285,7 +307,7 @@ class Worker:
             _LOG.warning(text, old.name, last_ns)
             return False
         loop = asyncio.get_running_loop()
-        twin = await loop.run_in_executor(self._thread, lambda: next(t for t in make() if t.name == old.name))
+        twin = await loop.run_in_executor(self._thread, _successor, old, make)
         past = await asyncio.to_thread(read_past, self._store, twin, begin_ns, newest_ns + 1)
         await loop.run_in_executor(self._thread, _replay, twin, past)
         if twin.snapshot is None:
@@ -404,6 +426,16 @@ _TOTALS: tuple[tuple[str, str, Callable[[AssetTwin], int]], ...] = (
     ("failed_forecasts", "Forecasts on the grid that failed.", lambda twin: twin.forecast_failure_count),
     ("restarts", "Times that the plant's time jumped, back or far ahead.", lambda twin: twin.restart_count),
 )
+
+
+def _successor(old: AssetTwin, make: Callable[[], Iterable[AssetTwin]]) -> AssetTwin:
+    """In the thread of the twins: a fresh twin that knows what the old one has learned over days."""
+    twin = next(twin for twin in make() if twin.name == old.name)
+    for each, before in zip((twin, *twin.led), (old, *old.led), strict=True):
+        known = before.knowledge
+        if known is not None:
+            each.recall(known)
+    return twin
 
 
 def _replay(twin: AssetTwin, past: Samples) -> None:

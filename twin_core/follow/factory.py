@@ -138,6 +138,27 @@ class FactoryFollower:
     def _state(self) -> ShadowState:
         return self._shadow.state
 
+    # ---- what takes days to learn ----
+
+    @property
+    def learned_of(self) -> str:
+        """See Learner: what the file says of the machines is what drift is told against."""
+        return repr({name: self._prior(name) for name in self._tags})
+
+    def learned(self) -> dict[str, Array]:
+        """See Learner: of each watched machine."""
+        return {f"machine/{name}": known.numbers() for name, known in self._learned.items()}
+
+    def recall(self, arrays: Mapping[str, Array], time_ns: int) -> None:
+        """See Learner."""
+        self._learned |= {
+            name: (self._learned.get(name) or self._prior(name)).knowing(arrays.get(f"machine/{name}", np.empty(0)))
+            for name in self._tags
+        }
+
+    def _prior(self, name: str) -> Learned:
+        return Learned.from_prior(self._shadow.machines[name], self.site.prior_worth)
+
     # ---- time ----
 
     def _seconds(self, time_ns: int) -> float:
@@ -169,9 +190,8 @@ class FactoryFollower:
                 temp_k = intake.before(tags.temperature_tag, time_ns).value
                 if _is_of_a_chamber(temp_k):
                     self._shadow.begin_at_temperature(name, temp_k)
-        worth = self.site.prior_worth
         for name, state in states.items():  # what was learned before the plant's time jumped stays
-            known = self._learned.get(name) or Learned.from_prior(self._shadow.machines[name], worth)
+            known = self._learned.get(name) or self._prior(name)
             self._learned[name] = replace(known.lost_sight(), since_s=begin_s).saw_state(begin_s, state)
         self._times = LedgerTime()
         self._compared_at = begin_s, 0.0, self._state.believed_j.copy()

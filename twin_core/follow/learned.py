@@ -6,8 +6,12 @@ wait for a crew where the machine tells that (Aborted, then Clearing).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from uem.twin_core.errors import InvalidInput
 from uem.twin_core.follow.seen import BUSY, DOWN
 from uem.twin_core.plant.production import Machine
 from uem.twin_core.production.indicators import PackML
@@ -24,6 +28,7 @@ NO_FAILURE_S = 1e9  # the prior of a machine that is not known to fail
 NO_REPAIR_S = 600.0
 DRIFTS = ("cycle time", "time to failure", "time to repair")
 _FIELDS = ("cycle", "failure", "repair")  # of a belief, likewise
+_NUMBERS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,29 @@ class Learned:
     def lost_sight(self) -> "Learned":
         """What the machine did is not known for a while: the spell and the cycle that go on tell nothing."""
         return replace(self, state=None, worked_s=math.nan, aged_s=0.0, repaired_s=0.0, waited_s=0.0)
+
+    def numbers(self) -> NDArray[np.float64]:
+        """What takes days to learn, (15,): beliefs, the sums of the alarms and how long the machine has aged.
+
+        NaN for an alarm that is given: whether it still is, the newest past tells by itself.
+        """
+        belief = [number for field in _FIELDS for number in astuple(getattr(self.belief, field))]
+        sums = [(math.nan, math.nan) if alarm.drifted else (alarm.longer, alarm.shorter) for alarm in self.alarms]
+        return np.array([*belief, *np.ravel(sums), self.aged_s])
+
+    def knowing(self, numbers: NDArray[np.float64]) -> "Learned":
+        """The same spell of the same machine with other `numbers`; InvalidInput when they cannot be."""
+        if numbers.shape != (_NUMBERS,) or not (numbers[-1] >= 0.0 and np.isfinite(numbers[[*range(8), -1]]).all()):
+            raise InvalidInput(f"{numbers.tolist()[:_NUMBERS]}: not what was learned of a machine")
+        known = iter(numbers.tolist())
+        beliefs = ((name, getattr(self.belief, name)) for name in _FIELDS)
+        told = {name: replace(one, **{each.name: next(known) for each in fields(one)}) for name, one in beliefs}
+        sums = [(next(known), next(known)) for _ in self.alarms]
+        alarms = tuple(
+            replace(alarm, longer=longer, shorter=shorter) if longer >= 0.0 and shorter >= 0.0 else alarm
+            for alarm, (longer, shorter) in zip(self.alarms, sums, strict=True)
+        )
+        return replace(self, belief=MachineBelief(**told), alarms=alarms, aged_s=next(known))
 
     def _repaired(self) -> "Learned":
         seconds = self.repaired_s if self.repaired_s > 0.0 else self.waited_s

@@ -29,6 +29,7 @@ from uem.twin_core.follow.customers import LEAST_PART, Customers
 from uem.twin_core.follow.energy import energy_signals, write_energy
 from uem.twin_core.follow.factory import METER_CLASS
 from uem.twin_core.follow.follower import ForecastSignal
+from uem.twin_core.follow.heating_curve import LAGS_S, HeatingCurve
 from uem.twin_core.follow.ledger import LedgerTime
 from uem.twin_core.follow.network import LOSS_CLASS, UNFLUSHED_SD_K
 from uem.twin_core.follow.setpoints import Now, SetPoints
@@ -135,6 +136,8 @@ class MeteredFollower:
         self._ahead = Ahead(network, self.signals, self._demands, sensors, streams or {})
         self.forecast_signals: tuple[ForecastSignal, ...] = self._ahead.signals
         self._expected: dict[tuple[str, str], tuple[NDArray[np.int64], Array]] = {}
+        self._set_points = SetPoints(network.units)
+        self._curve_ns: int | None = None  # until when its heating curve was seen
         self.contradiction_count = 0
 
     @property
@@ -181,7 +184,7 @@ class MeteredFollower:
         units = {unit.name: unit for unit in self._network.units}
         usual_w = [float(getattr(units[told.unit], told.command)) for told in self._demands]
         self._customers = Customers([told.command for told in self._demands], usual_w)
-        self._set_points = SetPoints(self._network.units)
+        self._set_points = SetPoints(self._network.units, self._curve_at(time_ns))
         self._inputs = self._plan.inputs()
         self._fill(self._inputs, intake, time_ns, 0.0)
         if self._customers.told_part < LEAST_PART:
@@ -205,6 +208,12 @@ class MeteredFollower:
         self._untold_w = self._untold(intake, time_ns)
         self._is_enough = self._is_told(intake, time_ns)
         self._keep()
+
+    def _curve_at(self, time_ns: int) -> HeatingCurve:
+        """The heating curve, when a twin begins: what was learned stays."""
+        known = self._curve_ns is not None and self._curve_ns <= time_ns
+        unseen_s = (time_ns - (self._curve_ns or 0)) / NS_PER_S if known else math.inf
+        return self._set_points.curve.after(unseen_s)
 
     def _keep(self) -> None:
         fouling = self._inputs.unit_commands
@@ -353,6 +362,7 @@ class MeteredFollower:
             self._dt_s,
             self._shown("outdoor/temperature", intake, end_ns),
         )
+        self._curve_ns = end_ns
         if (begin_ns - self._origin_ns) % round(self.forecast_step_s * NS_PER_S) == 0:
             self._metered_j = np.zeros_like(self._metered_j)
         self._metered_j = self._metered_j + self._dt_s * np.array([np.where(told, shown_w, 0.0), told])
@@ -453,6 +463,22 @@ class MeteredFollower:
             self._inputs.unit_commands[name]["fouling"][:] = fouling
         self._times = times.plus(dt_s, measured=False)
         self._keep()
+
+    # ---- what takes days to learn ----
+
+    @property
+    def learned_of(self) -> str:
+        """See Learner."""
+        return f"heating curve behind lags of {LAGS_S} s"
+
+    def learned(self) -> dict[str, Array]:
+        """See Learner: the heating curve. Fouling and biases are learned within the past that is read again."""
+        return {f"curve/{name}": array for name, array in self._set_points.curve.record().items()}
+
+    def recall(self, arrays: Mapping[str, Array], time_ns: int) -> None:
+        """See Learner."""
+        found = {name.removeprefix("curve/"): array for name, array in arrays.items() if name.startswith("curve/")}
+        self._set_points.curve, self._curve_ns = HeatingCurve.recalled(found), time_ns
 
     # ---- what is published ----
 

@@ -35,12 +35,13 @@ class Now(NamedTuple):
 class SetPoints:
     """By name of the boiler; temperatures in K."""
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    def __init__(self, units: Sequence[Unit], curve: HeatingCurve | None = None) -> None:
+        """`curve`: what is known of it."""
         self._boilers = [unit for unit in units if isinstance(unit, Boiler)]
         self._others = [unit.name for unit in units if isinstance(unit, WasteIncinerator)]
         self._lacking_s = {boiler.name: 0.0 for boiler in self._boilers}
         self.supply_k = {boiler.name: boiler.supply_temp_k for boiler in self._boilers}
-        self.curve = HeatingCurve()
+        self.curve = curve or HeatingCurve()
 
     @property
     def boilers(self) -> list[str]:

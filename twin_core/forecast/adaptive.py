@@ -9,6 +9,7 @@ Tibshirani 2023). Until residuals are there scale and factors are those of a wid
 """
 
 import math
+from collections.abc import Mapping
 from copy import copy
 from statistics import NormalDist
 from typing import Self
@@ -92,6 +93,25 @@ class AdaptiveBands:
         found._waiting = {}
         found._factor, found._scale, found._count = self._factor.copy(), self._scale.copy(), self._count.copy()
         return found
+
+    def record(self) -> dict[str, Array]:
+        """What was learned: `factor` (leads, n, levels), `scale` and `count` (leads, n)."""
+        return {"factor": self._factor.copy(), "scale": self._scale.copy(), "count": self._count.astype(np.float64)}
+
+    def recall(self, record: Mapping[str, Array]) -> None:
+        """Know what others of this shape had learned; forecasts that wait to be judged stay.
+
+        Raises:
+            InvalidInput: the record is of bands of another shape, or not one at all.
+        """
+        found = [record.get(name, np.empty(0)) for name in ("factor", "scale", "count")]
+        factor, scale, count = found
+        fits = [each.shape for each in found] == [self._factor.shape, self._scale.shape, self._count.shape]
+        if not (fits and all(np.isfinite(each).all() for each in found) and (scale >= 0.0).all()):
+            raise InvalidInput(
+                f"a record of bands that are not those of {self._factor.shape} leads, signals and levels"
+            )
+        self._factor, self._scale, self._count = factor.copy(), scale.copy(), count.astype(np.int64)
 
     def forget_waiting(self) -> None:
         """Drop forecasts whose time will not come."""

@@ -5,7 +5,7 @@ much is uncertain and when little; by how much reality parts from them, the fact
 signal and level.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
@@ -47,6 +47,21 @@ class ForkForecaster:
         gain = hourly / (1.0 + lead_s[:, None] / [signal.weather_s for signal in follower.forecast_signals])
         self._bands = AdaptiveBands(self._leads, prior, gain=gain, levels=LEVELS)
         self._given: _Future | None = None  # the newest that was asked for, and when it was issued
+
+    @property
+    def learned_of(self) -> str:
+        """See Learner: bands are in units of the spread that a signal has."""
+        signals = [(s.signal.name, s.signal.unit, s.prior_sd, s.weather_s) for s in self._follower.forecast_signals]
+        return repr((signals, self._leads, self._step_ns, self._every, LEVELS, GAIN))
+
+    def learned(self) -> dict[str, Array]:
+        """See Learner."""
+        return {f"bands/{name}": array for name, array in self._bands.record().items()}
+
+    def recall(self, arrays: Mapping[str, Array], time_ns: int) -> None:
+        """See Learner; forecasts that wait to be judged stay."""
+        found = {name.removeprefix("bands/"): array for name, array in arrays.items() if name.startswith("bands/")}
+        self._bands.recall(found)
 
     def start(self, time_ns: int) -> None:
         """The twin starts at this time; forecasts on the way are dropped, what was learned stays."""

@@ -6,7 +6,7 @@ import pytest
 
 from uem.services.history import backup
 from uem.services.history.sqlite import SqliteStore, Tuning
-from uem.services.history.store import KeptForecast
+from uem.services.history.store import KeptForecast, KeptKnowledge
 from uem.services.metrics import Metrics
 from uem.twin_core.errors import StorageError
 from uem.twin_core.measurements import Gap, GapReason
@@ -91,6 +91,16 @@ def test_forecasts_of_a_prediction_process_are_copied_and_put_back(filled, tmp_p
         assert store.forecasts("branch", 0, 100, 0, 10, False) == [kept]
         with pytest.raises(StorageError, match="in use"):
             backup.restore(tmp_path / "file", elsewhere)
+
+
+def test_what_twins_have_learned_is_part_of_a_backup(filled, tmp_path):
+    kept = KeptKnowledge("net", "of net", 5, b"bytes")
+    with closing(SqliteStore(filled / "history.db", Metrics())) as store:
+        store.keep_knowledge(kept).result(60)
+        backup.backup(filled, tmp_path / "file")
+    backup.restore(tmp_path / "file", tmp_path / "elsewhere")
+    with closing(SqliteStore(tmp_path / "elsewhere" / "history.db", Metrics())) as store:
+        assert store.knowledge("net") == kept
 
 
 def test_nothing_is_put_back_where_a_part_of_it_is_there(filled, tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from uem.services.history import compaction, database, retention, sqlite
 from uem.services.history.sqlite import SqliteStore, Tuning
-from uem.services.history.store import KeptForecast, SequenceGap, Stored
+from uem.services.history.store import KeptForecast, KeptKnowledge, SequenceGap, Stored
 from uem.services.metrics import Metrics
 from uem.twin_core.alarms import Alarm, AlarmState
 from uem.twin_core.errors import StorageError, StorageFull
@@ -816,3 +816,28 @@ def test_a_disk_that_keeps_any_commit_waiting_is_told(path, samples, monkeypatch
         assert "has waited for the disk" in told_
         kept.result(60)
         assert store.problem() is None
+
+
+def test_of_what_a_twin_has_learned_the_newest_is_kept_and_outlives_a_restart(make):
+    other = KeptKnowledge("line", "of line", 7, b"")
+    with closing(make()) as store:
+        assert store.knowledge("net") is None
+        for time_ns, data in ((10, b"a" * 300_000), (900, b"more"), (5, b"of a plant that began anew")):
+            store.keep_knowledge(KeptKnowledge("net", "of net", time_ns, data)).result(60)
+        store.keep_knowledge(other).result(60)
+    with closing(make()) as store:
+        assert store.knowledge("net") == KeptKnowledge("net", "of net", 5, b"of a plant that began anew")
+        assert store.knowledge("line") == other
+    with pytest.raises(StorageError, match="closed"):
+        store.keep_knowledge(other).result(60)
+
+
+def test_damaged_knowledge_is_told_and_written_anew(path):
+    kept = KeptKnowledge("net", "of net", 5, b"bytes")
+    with closing(SqliteStore(path, Metrics())) as store:
+        store.keep_knowledge(kept).result(60)
+        store._writer.execute("UPDATE knowledge SET data = x'00'")
+        with pytest.raises(StorageError, match="learned of net: wrong checksum"):
+            store.knowledge("net")
+        store.keep_knowledge(kept).result(60)
+        assert store.knowledge("net") == kept

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from uem.twin_core.errors import InvalidInput
 from uem.twin_core.follow.heating_curve import HeatingCurve
 
 DAY = 96  # steps
@@ -74,3 +75,24 @@ def test_the_lags_do_not_depend_on_the_step():
     start = HeatingCurve().see(270.0, 360.0, 1.0)
     fine, coarse = seen(held_k, held_k + 80.0, 60.0, start), seen(held_k[:1], held_k[:1] + 80.0, 3600.0, start)
     np.testing.assert_allclose(fine.outdoor_k, coarse.outdoor_k, rtol=1e-12)
+
+
+def test_what_was_learned_goes_to_another_and_lags_go_on_by_what_is_told_after_a_pause():
+    outdoor_k = weather(20)
+    curve = seen(outdoor_k, supply(outdoor_k))
+    again = HeatingCurve.recalled(curve.record())
+    np.testing.assert_array_equal(again.slopes, curve.slopes)
+    np.testing.assert_array_equal(again.change_k(outdoor_k[:DAY], STEP_S), curve.change_k(outdoor_k[:DAY], STEP_S))
+    # Half a day later: as if it had been as cold as now all the time, and nothing else is learned of that.
+    late = again.after(43_200.0 - STEP_S).see(270.0, np.nan, STEP_S)
+    np.testing.assert_allclose(late.outdoor_k, curve.see(270.0, np.nan, 43_200.0).outdoor_k)
+    np.testing.assert_array_equal(late.seen, curve.seen)
+    assert set(again.after(np.inf).see(270.0, np.nan, STEP_S).outdoor_k) == {270.0}
+    assert HeatingCurve.recalled(HeatingCurve().record()).outdoor_k is None
+
+
+@pytest.mark.parametrize("wrong", [{}, {"outdoor": np.zeros(3)}, {"seen": np.full((8, 8), np.nan)}])
+def test_what_is_no_record_of_a_curve_is_refused(wrong):
+    record = HeatingCurve().record() | wrong if wrong else {}
+    with pytest.raises(InvalidInput, match="record of a heating curve"):
+        HeatingCurve.recalled(record)

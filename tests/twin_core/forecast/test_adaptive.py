@@ -103,3 +103,32 @@ def test_a_measurement_teaches_the_lead_that_it_was_forecast_at_and_a_gap_teache
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(InvalidInput):
         AdaptiveBands(1, **({"prior_sd": np.array([1.0]), "levels": LEVELS} | wrong))
+
+
+def test_what_was_learned_goes_to_other_bands_and_forecasts_that_wait_stay():
+    rng, ours, theirs = np.random.default_rng(6), *(AdaptiveBands(2, np.array([1.0, 4.0])) for _ in range(2))
+    for bands in (ours, theirs):
+        bands.remember(np.array([100, 101]), np.zeros((2, 2)))
+    for k in range(50):
+        ours.remember(np.array([k, k]), np.zeros((2, 2)))
+        ours.judge(k, rng.normal(size=2))
+    record = ours.record()
+    theirs.recall(record)
+    for bands in (ours, theirs):  # neither writes into what was handed over
+        bands.judge(100, np.array([3.0, -3.0]))
+    np.testing.assert_array_equal(ours.quantiles(np.zeros((2, 2))), theirs.quantiles(np.zeros((2, 2))))
+    np.testing.assert_array_equal(theirs.count, [[51, 51], [50, 50]])
+    np.testing.assert_array_equal(record["count"], 50.0)
+
+
+@pytest.mark.parametrize("wrong", ["shape", "missing", "nan", "negative"])
+def test_a_record_of_other_bands_is_refused(wrong):
+    bands = AdaptiveBands(2, np.array([1.0]))
+    record = (AdaptiveBands(3, np.array([1.0])) if wrong == "shape" else bands).record()
+    if wrong == "missing":
+        del record["scale"]
+    elif wrong in ("nan", "negative"):
+        record["scale"][1] = np.nan if wrong == "nan" else -1.0
+    with pytest.raises(InvalidInput, match="record of bands"):
+        bands.recall(record)
+    np.testing.assert_array_equal(bands.count, 0)
