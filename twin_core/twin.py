@@ -8,15 +8,17 @@ A network that takes the heat of followed factories moves in step with them: its
 whose own meters tell that heat is followed by itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotConverged, NotReady
 from uem.twin_core.estimation.intake import Intake, Patience
+from uem.twin_core.estimation.witnesses import witnesses
 from uem.twin_core.follow.coupled import CoupledFollower, fed_by
 from uem.twin_core.follow.factory import FactoryFollower, is_watched
 from uem.twin_core.follow.follower import CoarseFollower, Follower, ForkingFollower
@@ -52,13 +54,14 @@ class AssetTwin:
         led: Sequence["LedTwin"] = (),
         pause_s: float = 0.0,
         *,
+        plants: Mapping[str, str] = MappingProxyType({}),
         forecasts: bool = True,
     ) -> None:
         """`step_s`: longest step, by default the asset's own; InvalidInput when it is not in (0, 1 day].
 
         `led`: twins of what the follower's step moves along with it. `pause_s`: while no sample comes, a step is as
-        long as this, if that is longer. Without `forecasts` none is issued on the way, from which bands would learn:
-        snapshots are the same and cost a third.
+        long as this, if that is longer. `plants`: which plant tells a tag, as far as that is known. Without `forecasts`
+        none is issued on the way, from which bands would learn: snapshots are the same and cost a third.
         """
         step_s = follower.step_s if step_s is None else step_s
         if not LEAST_STEP_S <= step_s <= LONGEST_STEP_S:
@@ -68,7 +71,9 @@ class AssetTwin:
         self._forecaster = (
             ForkForecaster(follower) if isinstance(follower, ForkingFollower) else HoldForecaster(follower)
         )
-        self._intake = Intake(follower.required_tags, follower.optional_tags, follower.patience, self._end_of_time)
+        required, optional = follower.required_tags, follower.optional_tags
+        beside = witnesses((*required, *optional), follower.discrete_tags, plants)
+        self._intake = Intake(required, optional, follower.patience, self._end_of_time, beside)
         self._led = tuple(led)
         for twin in self._led:
             twin.follow(self._intake)
@@ -418,6 +423,7 @@ def make_twins(territory: Territory) -> list[AssetTwin]:
     lead.
     """
     sensors = {binding.column: binding.tag.name for binding in territory.tags if binding.column}
+    plants = {binding.tag.name: binding.plant for binding in territory.tags}
     closed = [network for network in territory.networks if not network.flows_are_imposed]
     streams = {
         (site.name, f"heat/{stream.name}"): (loop.network, loop.unit)
@@ -436,20 +442,20 @@ def make_twins(territory: Territory) -> list[AssetTwin]:
     led: dict[str, LedTwin] = {}
     for network in territory.networks:
         if network.name in metered:
-            found.append(AssetTwin(metered[network.name], LIVE_STEP_S, pause_s=network.step_s))
+            found.append(AssetTwin(metered[network.name], LIVE_STEP_S, pause_s=network.step_s, plants=plants))
             continue
         mine = [f for name, f in followers.items() if name not in led and fed_by(network, f)]
         if network.flows_are_imposed or not mine:
-            found.append(make_twin(network))
+            found.append(AssetTwin(_follower(network), plants=plants))
             continue
         beside = {follower.name: LedTwin(follower) for follower in mine}
-        found.append(AssetTwin(CoupledFollower(network, mine), led=tuple(beside.values())))
+        found.append(AssetTwin(CoupledFollower(network, mine), led=tuple(beside.values()), plants=plants))
         led |= beside
-    found += [make_twin(machine) for machine in territory.machines]
-    return found + [led.get(name) or _of_factory(follower) for name, follower in followers.items()]
+    found += [AssetTwin(_follower(machine), plants=plants) for machine in territory.machines]
+    return found + [led.get(name) or _of_factory(follower, plants) for name, follower in followers.items()]
 
 
-def _of_factory(follower: FactoryFollower) -> AssetTwin:
+def _of_factory(follower: FactoryFollower, plants: Mapping[str, str]) -> AssetTwin:
     """Meters move the time of a factory on: then it is followed as often as they tell."""
     step_s = min(LIVE_STEP_S, follower.step_s) if follower.is_metered else follower.step_s
-    return AssetTwin(follower, step_s, pause_s=follower.step_s)
+    return AssetTwin(follower, step_s, pause_s=follower.step_s, plants=plants)

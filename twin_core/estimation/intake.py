@@ -9,8 +9,9 @@ Everything is decided sample by sample, so the result does not depend on how a s
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -55,8 +56,12 @@ class Intake:
         optional: Sequence[str],
         patience: Patience,
         before_restart: Callable[[], object] = lambda: None,
+        witnesses: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
-        """`before_restart` is called when the plant was started anew, while what came before can still be read."""
+        """`before_restart` is called when the plant was started anew, while what came before can still be read.
+
+        `witnesses`: tags by those that they tell of (`witnesses.py`).
+        """
         self.tags = (*dict.fromkeys(required), *(tag for tag in dict.fromkeys(optional) if tag not in required))
         self._required_count = len(dict.fromkeys(required))
         self._index = {tag: i for i, tag in enumerate(self.tags)}
@@ -66,6 +71,9 @@ class Intake:
         self._gap_ns = round(patience.gap_s * NS_PER_S)
         self._memory_ns = round(patience.memory_s * NS_PER_S)
         self._before_restart = before_restart
+        self._witnesses = {
+            self._index[tag]: [self._index[witness] for witness in those] for tag, those in witnesses.items()
+        }
         self.late_count = 0
         self.unusable_count = 0
         self.restart_count = 0
@@ -73,6 +81,8 @@ class Intake:
 
     def _begin_anew(self) -> None:
         self._lines = [Timeline(self._stale_ns) for _ in self.tags]
+        for tag, those in self._witnesses.items():
+            self._lines[tag].witnesses = [self._lines[witness] for witness in those]
         self._watermark = Watermark(len(self.tags), self._wait_ns, holds=self._holds)
         self._unknown_count = self._required_count  # required tags without a usable value
         self._silent = set(range(len(self.tags)))  # tags that said nothing so far, not even that they are Bad

@@ -4,16 +4,22 @@ A sample without a usable value (Bad quality, NaN) and a tag that stays silent l
 held and its age grows. Quality is then UncertainLastUsableValue: at once after an unusable sample, and after
 `stale_ns` of silence (a server that reports by exception is silent while nothing changes), or after `MISSED` of its
 usual intervals where that is longer: a meter that is read out each ten minutes is not dead after five.
+
+A state or a count that is told when it changes is rightly silent for hours: it is current while one of its witnesses
+(`witnesses.py`) is fresh. Its age is still that of what was told. One that was told `REPEATS` times more although it
+was the same comes by the clock: its silence means what that of a sensor means.
 """
 
 import math
 from bisect import bisect_left, bisect_right
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 from uem.twin_core.measurements import UNCERTAIN_LAST_USABLE_VALUE, is_bad, is_good
 
 MISSED = 2.5  # usual intervals: one sample may be lost, not two in a row
+REPEATS = 2  # one may come of a plant that tells everything again when it is reached anew
 
 
 class Reading(NamedTuple):
@@ -27,13 +33,26 @@ class Reading(NamedTuple):
 class Timeline:
     """Readings of one tag in order of time. Times int64 ns."""
 
-    __slots__ = ("_fresh_ns", "_intervals", "_readings", "_stale_ns", "_times", "_told_ns")
+    __slots__ = (
+        "_by_change",
+        "_fresh_ns",
+        "_intervals",
+        "_readings",
+        "_repeats",
+        "_stale_ns",
+        "_times",
+        "_told_ns",
+        "witnesses",
+    )
 
     def __init__(self, stale_ns: int) -> None:
         self._stale_ns = stale_ns
         self._times: list[int] = []
         self._readings: list[Reading] = []
         self._fresh_ns: list[int] = []  # how long each is good for, by what was known when it came
+        self._by_change: list[bool] = []  # whether it was told because it had changed, likewise
+        self._repeats = 0
+        self.witnesses: Sequence[Self] = ()
         self._intervals: deque[int] = deque(maxlen=4)
         self._told_ns: int | None = None  # when the plant says that the newest sample was
 
@@ -77,16 +96,20 @@ class Timeline:
         else:
             last = self._readings[-1]
             reading = Reading(last.value, UNCERTAIN_LAST_USABLE_VALUE, last.measured_ns)
+        is_same = bool(self._readings) and usable and value == self._readings[-1].value
+        self._repeats = self._repeats + 1 if is_same else 0
         usual_ns = self.usual_interval_ns or 0
         self._times.append(time_ns)
         self._readings.append(reading)
         self._fresh_ns.append(max(self._stale_ns, round(MISSED * usual_ns)))
+        self._by_change.append(self._repeats < REPEATS)
 
     def hold_until(self, time_ns: int) -> None:
         """Carry the last usable value forward to a newer time, since no sample came before; the next one is newer."""
         self._times.append(time_ns)
         self._readings.append(self._readings[-1])
         self._fresh_ns.append(self._fresh_ns[-1])
+        self._by_change.append(self._by_change[-1])
 
     def at(self, time_ns: int) -> Reading:
         """The value on the straight line between the neighbours of a time; the last one beyond the newest."""
@@ -128,13 +151,20 @@ class Timeline:
         """Drop what lies before the newest point at or before a time."""
         keep = bisect_right(self._times, time_ns) - 1
         if keep > 0:
-            del self._times[:keep], self._readings[:keep], self._fresh_ns[:keep]
+            del self._times[:keep], self._readings[:keep], self._fresh_ns[:keep], self._by_change[:keep]
 
     def keep_newest(self, count: int) -> None:
         """Drop all but the newest `count` points."""
-        del self._times[:-count], self._readings[:-count], self._fresh_ns[:-count]
+        del self._times[:-count], self._readings[:-count], self._fresh_ns[:-count], self._by_change[:-count]
 
     def _aged(self, at: int, time_ns: int, reading: Reading) -> Reading:
-        if is_good(reading.quality) and time_ns - reading.measured_ns > self._fresh_ns[at]:
-            return reading._replace(quality=UNCERTAIN_LAST_USABLE_VALUE)
-        return reading
+        if not is_good(reading.quality) or time_ns - reading.measured_ns <= self._fresh_ns[at]:
+            return reading
+        if self._by_change[at] and any(witness._is_fresh(time_ns) for witness in self.witnesses):
+            return reading
+        return reading._replace(quality=UNCERTAIN_LAST_USABLE_VALUE)
+
+    def _is_fresh(self, time_ns: int) -> bool:
+        """Whether the newest usable sample at or before a time is no older than it may be."""
+        at = bisect_right(self._times, time_ns) - 1
+        return at >= 0 and time_ns - self._readings[at].measured_ns <= self._fresh_ns[at]

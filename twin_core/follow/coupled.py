@@ -5,7 +5,7 @@ what the model makes of the heat of the followed factories, the demand of the fi
 A step is that of `coupled.py` with followed factories in place of simulated ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +49,9 @@ class CoupledFollower:
         weather = [tag for tag in (network.ambient_temperature_tag, network.outdoor_temperature_tag) if tag]
         self.required_tags: Sequence[str] = (*(t for f in factories for t in f.required_tags), *weather)
         self.optional_tags: Sequence[str] = (*(t for f in factories for t in f.optional_tags),)
+        self.discrete_tags: Mapping[str, Sequence[str]] = {
+            tag: gauges for f in factories for tag, gauges in f.discrete_tags.items()
+        }
         self.step_s = min([network.step_s, *(factory.step_s for factory in factories)])
         self.forecast_horizon_s, self.forecast_step_s = network.forecast_horizon_s, network.forecast_step_s
         memory_s = max(factory.patience.memory_s for factory in factories)

@@ -103,6 +103,10 @@ class FactoryFollower:
         meters = [(sensors or {}).get(f"heat/{self.name}/{stream.name}/produced", "") for stream in site.heat]
         self._heat_tags = tuple(meters)  # of each stream, empty where there is no meter
         self.optional_tags: Sequence[str] = (*filter(None, meters),)
+        self.discrete_tags: Mapping[str, Sequence[str]] = dict.fromkeys(self._levels.values(), ())
+        for tags in self._tags.values():
+            gauges = [tag for tag in (tags.power_tag, tags.temperature_tag) if tag]
+            self.discrete_tags |= dict.fromkeys((tag for tag in tags.used if tag not in gauges), gauges)
         self.step_s = site.step_s
         self.forecast_horizon_s, self.forecast_step_s = site.forecast_horizon_s, site.forecast_step_s
         longest_s = max(self._shadow.machines[name].cycle.mean for name in self._shadow.watched)

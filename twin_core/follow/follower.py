@@ -1,6 +1,6 @@
 """What a twin needs from the model of an asset. Times int64 ns, everything else SI."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +30,7 @@ class Follower(Protocol):
     name: str
     required_tags: Sequence[str]
     optional_tags: Sequence[str]
+    discrete_tags: Mapping[str, Sequence[str]]  # states and counts, each with the gauges of what it is of
     step_s: float
     signals: tuple[Signal, ...]
     forecast_signals: tuple[ForecastSignal, ...]

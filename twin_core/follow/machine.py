@@ -6,7 +6,7 @@ against the measured ones.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +47,7 @@ class MachineFollower:
         hall = [machine.bath.hall_temperature_tag, machine.bath.temperature_tag] if machine.bath else []
         self.required_tags: Sequence[str] = (machine.state_tag, machine.power_tag, *hall)
         self.optional_tags: Sequence[str] = ()
+        self.discrete_tags: Mapping[str, Sequence[str]] = {machine.state_tag: self.required_tags[1:]}
         self.forecast_horizon_s, self.forecast_step_s = machine.forecast_horizon_s, machine.forecast_step_s
         self.patience = replace(PATIENCE, memory_s=machine.forecast_step_s)  # to take the mean power of
         self.signals = _signals(machine)

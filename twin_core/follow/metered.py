@@ -127,6 +127,9 @@ class MeteredFollower:
         self._most_w = {unit.name: most_w(unit) for unit in network.units if unit.name in self._tags_of}
         self.required_tags: Sequence[str] = ()  # none is so dear that without it nothing were known
         self.optional_tags: Sequence[str] = (*dict.fromkeys(self._tag.values()),)
+        self.discrete_tags: Mapping[str, Sequence[str]] = {
+            self._tag[signal]: self._tags_of.get(signal.split("/")[1], ()) for signal in self._runs
+        }
         self.step_s = network.step_s
         self.forecast_horizon_s, self.forecast_step_s = network.forecast_horizon_s, network.forecast_step_s
         self.signals = self._signals()

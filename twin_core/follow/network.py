@@ -8,7 +8,7 @@ not the network, and is not judged.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class NetworkFollower:
             for tag in (node.temperature_tag, node.flow_tag)
             if tag and tag not in self.required_tags
         )
+        self.discrete_tags: Mapping[str, Sequence[str]] = {}
         self.step_s = network.step_s
         self.forecast_horizon_s, self.forecast_step_s = network.forecast_horizon_s, network.forecast_step_s
         self.signals = _signals(network, [node for _, node in self._sensed])

@@ -168,6 +168,60 @@ def test_the_waste_heat_of_the_twin_is_within_what_it_says(name):
         assert (off <= 2.0 * sd).mean() > 0.95
 
 
+# --- who is silent ---
+
+MINUTE_NS = 60 * NS_PER_S
+EVENING_NS = BEGIN_NS + 15 * 3600 * NS_PER_S  # an hour before the shop is left for the night
+
+
+@cache
+def a_night():
+    """By minute, what the machining shop told in five hours from the evening on."""
+    truth, told = truth_of("machining-shop"), []
+    truth.begin(EVENING_NS)
+    for minute in range(5 * 60):
+        told.append([*truth.rows(EVENING_NS + minute * MINUTE_NS)])
+        truth.step(60.0)
+    return told
+
+
+def doubted(is_silent=lambda tag, minute: False):
+    """Signals that are not Good, by minute, in the twin of the territory when some tags fell silent."""
+    twin, found = next(twin for twin in make_twins(VALLEY) if twin.name == "machining-shop"), {}
+    names = np.array([signal.name for signal in twin.signals])
+    for minute, rows in enumerate(a_night()):
+        twin.take(Samples.from_rows(row for row in rows if not is_silent(row[0], minute)))
+        for snapshot in twin.advance():
+            found[(snapshot.plant_time_ns - EVENING_NS) // MINUTE_NS] = {*names[snapshot.quality >> 30 > 0]}
+    assert (twin.failure_count, twin.late_count) == (0, 0)
+    return found
+
+
+def test_in_the_night_nothing_of_a_shop_that_stands_is_in_doubt():
+    told = [tag for rows in a_night()[150:] for tag, *_ in rows]
+    assert not any(tag.endswith(("/state", "/good", "/level")) for tag in told)
+    found = doubted()
+    assert max(found) > 290
+    assert not set.union(*(some for minute, some in found.items() if minute > 15))
+
+
+@pytest.mark.parametrize("silent", ["machining-shop/mills/2/", "machining-shop/mills/2/power"])
+def test_a_machine_that_is_dead_and_a_meter_that_is_are_found_within_the_hour(silent):
+    found = doubted(lambda tag, minute: tag.startswith(silent) and minute > 150)
+    assert not found[209]
+    assert {"machine/mills-2/state", "machine/mills-2/power", "power"} <= found[211]
+    assert {name for name in found[290] if name.endswith("/state")} == {"machine/mills-2/state"}
+
+
+def test_a_plant_that_is_away_for_longer_than_an_hour_is_missed_from_then_on_until_it_is_back():
+    found = doubted(lambda tag, minute: 150 < minute < 230)
+    assert not found[209]
+    states = {f"machine/{name}/state" for name in slots_apart(SITES["machining-shop"]).machine_tags}
+    assert all(states < found[minute] for minute in range(211, 230))
+    after = set.union(*(found[minute] for minute in range(231, 290)))
+    assert all(name.endswith("energy") for name in after)  # of which more than a hundredth was not measured
+
+
 # --- stops ---
 
 
