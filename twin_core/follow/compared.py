@@ -2,8 +2,9 @@
 
 A bias follows what the model is off by at a sensor, b' = b + (1 - exp(-t / T)) (measured - model - b), t the time since
 the sensor's sample before; what is left then is judged. A sensor that is further off than a model may be is believed no
-more: its bias fades and nothing is learnt of it. Where the model is in doubt the sensor is right, and where water
-stands it shows the room (`standing.py`). Source: docs/models/truth.md. Arrays are by sensor, (sensors,), in K.
+more: its bias fades and nothing is learnt of it. Where the model is in doubt the sensor is right, and the bias all that
+the model is off by; where water stands a sensor shows the room, and the bias fades (`standing.py`).
+Source: docs/models/truth.md. Arrays are by sensor, (sensors,), in K.
 """
 
 import math
@@ -84,9 +85,10 @@ class Compared:
         off_k = warmer_k - self.bias_k
         if judged_at_ns is not None:
             self._judge(np.where(tells, off_k, math.nan), judged_at_ns)
-        # What is not believed is followed no more: its bias fades. In standing water it stays.
-        follows_k = np.where(self.is_far, -self.bias_k, off_k)
-        self.bias_k = self.bias_k + np.where(is_new & ~stands, follows(since_s, BIAS_S) * follows_k, 0.0)
+        # What is not believed, or shows the room, is followed no more: its bias fades.
+        fades = self.is_far | stands
+        gain = np.where(in_doubt & ~stands, 1.0, follows(since_s, BIAS_S))
+        self.bias_k = self.bias_k + np.where(is_new, gain * np.where(fades, -self.bias_k, off_k), 0.0)
         return np.where(tells, warmer_k, math.nan), since_s
 
     def _judge(self, off_k: Array, now_ns: int) -> None:
