@@ -74,6 +74,7 @@ class AssetTwin:
         required, optional = follower.required_tags, follower.optional_tags
         beside = witnesses((*required, *optional), follower.discrete_tags, plants)
         self._intake = Intake(required, optional, follower.patience, self._end_of_time, beside)
+        self.discrete_tags = frozenset(follower.discrete_tags)  # see Follower
         self._led = tuple(led)
         for twin in self._led:
             twin.follow(self._intake)

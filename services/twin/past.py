@@ -3,7 +3,12 @@
 A twin that is followed each second goes through its past in longer steps (`past_step_s`). Of its gauges and meters the
 newest sample of each such step is enough, and the first of all; states and counters are read as they are. The last step
 is read as it is.
+
+A state that is told when it changes may have been told last before that past: a shop stands for a weekend. So a twin
+that begins gets the last one from before, as if it had been told just then.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,14 +22,23 @@ TAGS_AT_ONCE = 64  # so that memory does not grow with what is left out
 def read_past(store: Past, twin: AssetTwin, begin_ns: int, end_ns: int) -> Samples:
     """Samples with begin <= time < end; StorageError when they cannot be read."""
     every_ns = round(twin.past_step_s * NS_PER_S)
+    standing = _standing(store, twin, begin_ns)
     if not every_ns:
-        return by_time(store.read(list(twin.tags), begin_ns, end_ns))
+        return by_time(Samples.concatenate([standing, store.read(list(twin.tags), begin_ns, end_ns)]))
     thinned = [tag for tag in twin.tags if tag in twin.meter_tags]
-    found = [store.read([tag for tag in twin.tags if tag not in twin.meter_tags], begin_ns, end_ns)]
+    found = [standing, store.read([tag for tag in twin.tags if tag not in twin.meter_tags], begin_ns, end_ns)]
     for first in range(0, len(thinned), TAGS_AT_ONCE):
         rows = store.read(thinned[first : first + TAGS_AT_ONCE], begin_ns, end_ns)
         found.append(_newest_of_each(rows, every_ns, end_ns - every_ns))
     return by_time(Samples.concatenate(found))
+
+
+def _standing(store: Past, twin: AssetTwin, begin_ns: int) -> Samples:
+    """What states and counts were before a time, stamped with the instant before it; nothing once the twin knows."""
+    if twin.snapshot is not None or begin_ns <= 0:
+        return Samples.from_rows(())
+    last = store.read([tag for tag in twin.tags if tag in twin.discrete_tags], 0, begin_ns, limit=1)
+    return replace(last, source_time_ns=np.full(len(last), begin_ns - 1, np.int64))
 
 
 def by_time(samples: Samples) -> Samples:

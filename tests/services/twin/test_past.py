@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,13 +30,18 @@ def store(tmp_path):
     made.close()
 
 
+def reader(**more):
+    """As much of a twin that begins as reading its past needs."""
+    return SimpleNamespace(snapshot=None, discrete_tags=frozenset(), **more)
+
+
 def seconds(samples, tag):
     times = samples.source_time_ns[np.array(samples.names)[samples.tag] == tag]
     return (times // NS_PER_S).tolist()
 
 
 def test_of_a_meter_the_first_and_the_newest_sample_of_each_step_are_read_and_the_last_step_whole(store):
-    twin = SimpleNamespace(tags=("heat", "state"), meter_tags={"heat"}, past_step_s=60.0)
+    twin = reader(tags=("heat", "state"), meter_tags={"heat"}, past_step_s=60.0)
     found = read_past(store, twin, 0, 290 * NS_PER_S)
     assert seconds(found, "heat") == [0, 59, 119, 179, *range(230, 290)]
     assert seconds(found, "state") == [*range(290)]
@@ -43,8 +49,46 @@ def test_of_a_meter_the_first_and_the_newest_sample_of_each_step_are_read_and_th
 
 
 def test_a_twin_without_such_steps_reads_all(store):
-    twin = SimpleNamespace(tags=("heat",), meter_tags=frozenset(), past_step_s=0.0)
+    twin = reader(tags=("heat",), meter_tags=frozenset(), past_step_s=0.0)
     assert seconds(read_past(store, twin, 10 * NS_PER_S, 20 * NS_PER_S), "heat") == [*range(10, 20)]
+
+
+@pytest.mark.parametrize("past_step_s", [0.0, 60.0])
+def test_a_state_that_was_told_last_before_the_past_is_known_from_its_beginning_on(store, past_step_s):
+    twin = reader(tags=("heat", "state"), meter_tags={"heat"}, past_step_s=past_step_s)
+    twin.discrete_tags = frozenset({"state"})
+    found = read_past(store, twin, 295 * NS_PER_S, 400 * NS_PER_S)
+    rows = [row for row in found.rows() if row[0] == "state"]
+    assert rows[0] == ("state", 295 * NS_PER_S - 1, 294.0, GOOD)
+    assert seconds(found, "heat")[0] == 295
+    twin.snapshot = "one that knows"
+    assert seconds(read_past(store, twin, 295 * NS_PER_S, 400 * NS_PER_S), "state") == [*range(295, 300)]
+
+
+async def test_a_twin_that_is_started_again_while_a_machine_is_in_its_state_for_longer_than_its_past(
+    make_site, recorded
+):
+    rows = [*recorded("washer", 0, 400).rows()]
+    state = PONGAU.asset("washer").state_tag
+    first_ns = rows[0][1]
+    told = Samples.from_rows(row for row in rows if row[0] != state or row[1] == first_ns)
+    site = await make_site([brief()])
+    await asyncio.wrap_future(site.store.append("p", 1, told))
+    site = await make_site([brief()])
+    await site.until(lambda: site.states.latest("washer"))
+    assert site.states.latest("washer").snapshot.plant_time_ns > first_ns + 100 * NS_PER_S
+
+
+class Brief(MachineFollower):
+    """A machine of whose past little is read."""
+
+    def __init__(self, machine):
+        super().__init__(machine)
+        self.patience = replace(self.patience, warm_up_s=60.0)
+
+
+def brief():
+    return AssetTwin(Brief(PONGAU.asset("washer")))
 
 
 class Coarse(MachineFollower):

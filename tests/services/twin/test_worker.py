@@ -260,8 +260,8 @@ class Patient:
         assert self.go_on.wait(60.0)
         return self.store.tags(names)
 
-    def read(self, *where):
-        return self.store.read(*where)
+    def read(self, *where, **how):
+        return self.store.read(*where, **how)
 
 
 async def test_what_comes_over_the_bus_while_the_past_is_read_is_no_new_beginning_of_a_recording(make_site, recorded):
