@@ -48,6 +48,15 @@ def layout_digest(factory: Factory) -> bytes:
     return blake2b(repr(told).encode(), digest_size=8).digest()
 
 
+def _asks(machine: Machine) -> bool:
+    """Whether before it takes a part it looks for more than parts; see `ServerPlan` in state.pxd."""
+    maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
+    maintained = maintained or any(wear.threshold is not None for wear in machine.degradations)
+    hurries = machine.batch_wait_s < math.inf
+    heated = machine.furnace is not None
+    return maintained or heated or hurries or bool(machine.uses) or machine.calendar is not None
+
+
 class Compiler:
     """Collects the rows of the plan; one per server, a server being a slot of a machine."""
 
@@ -159,7 +168,9 @@ class Compiler:
         busy_w = machine.power_w.get("busy", 0.0)
         laws = len(self.product_laws), changeovers, self.orders, len(machine.orders)
         product = 0 if machine.product is None else self.products.index(machine.product)
-        self.recipes.append((busy_w, *laws, machine.arrives, product))
+        known = machine.give_rule == "table" or machine.rejects is not None  # where a part goes is known by the part
+        takes_first = self._take_plain(machine) != -1 and self._give_plain(machine) >= 0 and not known
+        self.recipes.append((busy_w, *laws, machine.arrives, product, takes_first))
         self.product_laws.extend(self._law(machine.recipes.get(product, machine.cycle)) for product in self.products)
 
     def _neighbours(self, side: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -249,25 +260,31 @@ class Compiler:
         """Whether who takes what the machine gives also takes from where it takes: then who is first matters."""
         return not self.inputs[given].isdisjoint(flow.buffer for flow in flows(machine.takes))
 
+    def _take_plain(self, machine: Machine) -> int:
+        """The buffer from which it takes one part where parts are counted, NOTHING_NEEDED, or -1: not so plain."""
+        takes = flows(machine.takes)
+        if _asks(machine):
+            return -1
+        if not takes:
+            return int(engine.NOTHING_NEEDED)
+        if machine.batch[1] == 1 and len(takes) == 1 and takes[0].amount == 1:
+            return self.buffer_index[takes[0].buffer]
+        return -1
+
+    def _give_plain(self, machine: Machine) -> int:
+        """The buffer to which it gives one part where parts are counted, SINK, or -1: not so plain."""
+        gives = flows(machine.gives)
+        if machine.batch[1] != 1 or machine.scrap or machine.loses or machine.uses or machine.furnace is not None:
+            return -1
+        if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
+            return int(engine.SINK)
+        if len(gives) == 1 and gives[0].amount == 1 and not self._rivals(machine, gives[0].buffer):
+            return self.buffer_index[gives[0].buffer]
+        return -1
+
     def _server(self, machine: Machine) -> dict[str, float]:
         takes, gives = flows(machine.takes), flows(machine.gives)
-        single = machine.batch[1] == 1
-        maintained = any(failure.kind.startswith("maintenance") for failure in machine.failures)
-        maintained = maintained or any(wear.threshold is not None for wear in machine.degradations)
-        take_plain = -1
         heated = machine.furnace is not None
-        hurries = machine.batch_wait_s < math.inf
-        asks = maintained or heated or hurries or bool(machine.uses) or machine.calendar is not None
-        if not (asks or self.follows) and not takes:
-            take_plain = engine.NOTHING_NEEDED
-        elif not (asks or self.follows) and single and len(takes) == 1 and takes[0].amount == 1:
-            take_plain = self.buffer_index[takes[0].buffer]
-        give_plain = -1
-        if single and not self.follows and not (machine.scrap or machine.loses or machine.uses or heated):
-            if not gives or (len(gives) == 1 and gives[0].buffer == OUT):
-                give_plain = engine.SINK
-            elif len(gives) == 1 and gives[0].amount == 1 and not self._rivals(machine, gives[0].buffer):
-                give_plain = self.buffer_index[gives[0].buffer]
         kind = machine.cycle.kind
         mode_first = len(self.modes)
         self._modes(machine)
@@ -282,17 +299,17 @@ class Compiler:
             "take_first": self._links(self.takes, takes),
             "n_takes": len(takes),
             "take_rule": engine.TAKE_RULES[machine.take_rule],
-            "take_plain": take_plain,
+            "take_plain": -1 if self.follows else self._take_plain(machine),
             "give_first": self._links(self.gives, gives),
             "n_gives": len(gives),
             "rejects": self._rejects(machine),
             "give_rule": engine.GIVE_RULES[machine.give_rule],
-            "give_plain": give_plain,
+            "give_plain": -1 if self.follows else self._give_plain(machine),
             "batch_wait": machine.batch_wait_s,
             "batch_least": machine.batch[0],
             "batch_most": machine.batch[1],
             "fixed": {"deterministic": machine.cycle.mean, "exponential": -machine.cycle.mean}.get(kind, -math.inf),
-            "asks": asks,
+            "asks": _asks(machine),
             "cycle": self._law(machine.cycle),
             "warm_up": -1 if sleep is None else self._law(sleep.warm_up),
             "mode_first": mode_first,

@@ -78,7 +78,35 @@ cdef void finish_other(Sim* sim, Py_ssize_t s) noexcept nogil:
     server.way = -1
     if sim.rare_plan[s].furnace >= 0:
         heat(sim, s)
-    give_all(sim, s)
+    if sim.n_parts > 0 and sim.recipe_plan[s].takes_first and server.load == 1:
+        hand_on(sim, s)
+    else:
+        give_all(sim, s)
+
+
+cdef void hand_on(Sim* sim, Py_ssize_t s) noexcept nogil:
+    """The usual case of `finish` where parts are followed: the same acts in the same order."""
+    cdef Server* server = &sim.server[s]
+    cdef Py_ssize_t b = sim.give[sim.server_plan[s].give_first].buffer
+    cdef Buffer* buffer = &sim.buffer[b]
+    cdef Part part
+    if not has_place(sim, b, 1):
+        give_all(sim, s)
+        return
+    part = give_part(sim, s)
+    store(sim, b, &part)
+    change_level(sim, b, 1)
+    buffer.entered += 1
+    if buffer.level > buffer.most:
+        buffer.most = buffer.level
+    server.load = 0
+    server.phase = EMPTY
+    try_take(sim, s)
+    if sim.head.fault:  # no room for the part that it begins; where the stack is empty nobody looks at that
+        push(sim, s)
+    if buffer.waiting > 0:
+        wake(sim, b)
+        buffer.passed += buffer.level == 0
 
 
 cdef inline bint take_plain(Sim* sim, Py_ssize_t s) noexcept nogil:
@@ -524,7 +552,7 @@ BUFFER = _dtype([
 ])
 CREW = _dtype([("i", "free waiting off")])
 UTILITY = _dtype([("d", "limit used")])
-RECIPE_PLAN = _dtype([("d", "busy_w"), ("i", "cycles changeovers first_order n_orders arrives product")])
+RECIPE_PLAN = _dtype([("d", "busy_w"), ("i", "cycles changeovers first_order n_orders arrives product takes_first")])
 QUEUE_PLAN = _dtype([("d", "delay longest"), ("i", "order timer")])
 ORDER_PLAN = _dtype([("d", "release"), ("i", "product quantity priority spare")])
 STEP_PLAN = _dtype([("i", "buffer cycle")])

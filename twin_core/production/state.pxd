@@ -228,6 +228,7 @@ cdef struct RecipePlan:  # of a server
     int32_t n_orders
     int32_t arrives  # parts are born when they leave it, not when it begins them
     int32_t product  # of the parts that it begins, if it takes nothing
+    int32_t takes_first  # it takes its next part before who waits for the last one begins
 
 cdef struct QueuePlan:  # of a buffer
     double delay  # until a part can be taken
