@@ -7,12 +7,12 @@ cdef inline void enter(Sim* sim, Py_ssize_t b, int amount) noexcept nogil:
     cdef Buffer* buffer = &sim.buffer[b]
     change_level(sim, b, amount)
     buffer.entered += amount
+    if buffer.level > buffer.most:
+        buffer.most = buffer.level
     if buffer.waiting > 0:
         wake(sim, b)
         if buffer.level == 0:
             buffer.passed += amount
-    if buffer.level > buffer.most:
-        buffer.most = buffer.level
 
 
 cdef Py_ssize_t open_way(Sim* sim, Py_ssize_t s) noexcept nogil:
