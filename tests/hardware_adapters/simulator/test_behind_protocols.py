@@ -51,7 +51,7 @@ async def rows_of(adapter, count):
 
 async def test_registers_hold_what_instruments_show_and_what_has_no_value_is_bad():
     server = ModbusServer(Plant(name="p", protocol="modbus"), REGISTERS, **HERE)
-    async with server, ModbusAdapter(server.endpoint, REGISTERS, response_timeout_s=2.0, ask_silent_s=0.0) as adapter:
+    async with server, ModbusAdapter(server.endpoint, REGISTERS, response_timeout_s=5.0, ask_silent_s=0.0) as adapter:
         before = await rows_of(adapter, 3)
         assert {tag: quality for tag, (_, quality) in before.items()} == {
             "heat": BAD_SENSOR_FAILURE,
@@ -98,7 +98,7 @@ async def test_a_meter_tells_each_quantity_in_its_digits():
         for quantity in RECORDS
     ]
     server = MbusServer(Plant(name="p", protocol="mbus"), meters, **HERE)
-    async with server, MbusAdapter(server.endpoint, meters, response_timeout_s=2.0, ask_silent_s=0.0) as adapter:
+    async with server, MbusAdapter(server.endpoint, meters, response_timeout_s=5.0, ask_silent_s=0.0) as adapter:
         assert adapter.missing == {}  # records without a value are records
         assert {quality for _, quality in (await rows_of(adapter, 26)).values()} == {BAD_SENSOR_FAILURE}
         rows = [(b.tag.name, T, true[b.address.quantity], 0) for b in meters]
