@@ -19,7 +19,8 @@ def forget(writer: Connection, tag: int, keep_ns: int) -> int:
     newest = writer.execute(_NEWEST, (tag,)).fetchone()
     if newest is None:
         return 0
-    old = (tag, *[begin_ns(newest[0], keep_ns)] * 2)
+    oldest_ns = begin_ns(newest[0], keep_ns)
+    old = (tag, oldest_ns, oldest_ns)
     where = "WHERE tag = ? AND first_ns < ? AND last_ns < ?"
     (count,) = writer.execute(f"SELECT coalesce(sum(sample_count), 0) FROM chunk {where}", old).fetchone()
     if count:

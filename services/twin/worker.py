@@ -195,8 +195,9 @@ class Worker:
 
     async def _recall(self) -> None:
         """Let all twins know what was learned over days, before they go through their past."""
-        for twin in self.twins if self._keeper is not None else ():
-            assert self._keeper is not None
+        if self._keeper is None:
+            return
+        for twin in self.twins:
             try:
                 newest_ns = await asyncio.to_thread(self._newest_stored_ns, twin)
             except StorageError:
