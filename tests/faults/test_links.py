@@ -18,6 +18,7 @@ import pytest
 from uem.hardware_adapters.opcua.certificates import CertificateStore
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.supervise import PlantLink
+from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import GapReason, Tag
 from uem.twin_core.plant.territory import TagBinding
@@ -70,8 +71,7 @@ class Followed:
         return self
 
     async def __aexit__(self, *exc):
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        await end([self._running])
 
     async def fresh(self, longest_s=60.0):
         """Wait for a count of after now; how long that took."""

@@ -11,6 +11,7 @@ from uem.hardware_adapters.base import Break
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.report import plant_status
 from uem.hardware_adapters.supervise import Backoff, PlantLink
+from uem.hardware_adapters.tasks import end
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import BAD_SENSOR_FAILURE, Gap, GapReason, Samples
 
@@ -194,9 +195,7 @@ async def test_cut_after_cut_also_while_it_recovers_the_plant_comes_back(
         line["swallow"] = False
         before = len(rows)
         await until(lambda: link.connected and len(rows) > before + 30)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
     counted = [row[2] for row in rows if row[0] == "hall/state" and row[3] == 0]
     assert counted == sorted(set(counted))
 

@@ -13,6 +13,7 @@ import pytest
 
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
 from uem.hardware_adapters.supervise import PlantLink
+from uem.hardware_adapters.tasks import end
 
 OUTAGES = int(os.environ.get("UEM_CHAOS", "12"))
 SEED = int(os.environ.get("UEM_CHAOS_SEED", "5"))
@@ -93,8 +94,7 @@ async def test_outages_leave_no_silent_gap_no_duplicate_and_no_disorder(
                     times.append(back_s)
                 print(f"{outage}: back after {back_s:.2f} s: {'; '.join(what)}", flush=True)
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
     unkept, unkept_of_kept = record.check("Counter"), record.check("Kept")
     print(f"longest {max(times):.2f} s of {BAR_S:.2f}; {unkept} and {unkept_of_kept} gaps; {link.repeated} repeated")
     assert unkept_of_kept <= restarts, "what the plant had in its history is a gap"

@@ -151,6 +151,10 @@ def test_the_kernel_is_the_numpy_reference_over_flows_reversals_standstill_and_a
     start, end = rng.uniform(290, 360, (2, count))
     bank = Bank(geometries, start, end)
     oracle = reference.Pipes.at(geometries, start, end)
+    # Heat that a step moves is the difference of two contents, so that the temperature of very little water, with which
+    # the next step begins, is known to their rounding over its mass.
+    contents_kgk = np.array([400.0 * 1e3 * g.cell_volume_m3 * cells for g in geometries])
+    known_k = np.zeros(count)
     for _ in range(60):
         dt = float(rng.choice([0.1, 1.0, 10.0, 60.0, 900.0]))
         flow = rng.choice([0.0, 1.0, 1.0, -1.0], count) * 10 ** rng.uniform(-5, 1.5, count)
@@ -158,7 +162,9 @@ def test_the_kernel_is_the_numpy_reference_over_flows_reversals_standstill_and_a
         bank.step(flow, temp, dt, ambient)
         mass, heat, loss = reference.step(oracle, flow * dt, temp, dt, np.full(count, ambient))
         np.testing.assert_allclose(bank.mass[:, 0], mass, rtol=1e-11, atol=1e-11)
-        np.testing.assert_allclose(bank.heat[:, 0], heat, rtol=1e-11, atol=1e-8)
+        assert (np.abs(bank.heat[:, 0] - heat) <= 1e-11 * heat + 1e-8 + known_k * mass).all()
+        moved = mass > 0.0
+        known_k[moved] = 4.0 * np.finfo(float).eps * contents_kgk[moved] / mass[moved]
         np.testing.assert_allclose(bank.loss[0], loss.sum(), rtol=1e-10, atol=1e-3)
         for k in range(count):
             plugs, walls = bank.record(k)
