@@ -9,6 +9,8 @@ PYTEST_WORKERS ?= 3
 PYTEST := pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 BUF_VERSION := 1.75.0
 NODE_OPCUA_VERSION := 2.186.4
+# Tests and `uem up` start many processes: each would compile all of our Python anew where this is set.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := setup.py pyproject.toml $(shell find twin_core hardware_adapters protos -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' 2>/dev/null) $(shell find protos -name '*.proto')
 .DELETE_ON_ERROR:
 .PHONY: run dev test coverage fuzz chaos lint protos bench docs clean check-prerequisites

@@ -117,7 +117,7 @@ async def test_slots_batches_and_a_furnace_are_followed_by_what_their_controller
 
 async def test_the_cleaning_machine_is_within_2_percent_by_state_and_its_bath_within_0_3_k(shared_pki):
     pongau = load("pongau")
-    twin, snapshots = await followed(pongau, "machine", "washer", 20.0, shared_pki)
+    twin, snapshots = await followed(pongau, "machine", "washer", 10.0, shared_pki)
     recording = next(plant.recording for plant in pongau.plants if plant.name == "machine")
     measured = read_measured(Path(recording.path))
     assert len(snapshots) > 0.99 * len(measured.time_s)
