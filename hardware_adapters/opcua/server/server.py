@@ -20,6 +20,7 @@ from uem.hardware_adapters.opcua.server.history import RecentHistory, RecentRows
 from uem.hardware_adapters.opcua.server.monitoring import PointTable
 from uem.hardware_adapters.opcua.server.points import Points
 from uem.hardware_adapters.opcua.server.security import ChannelUsers, secure
+from uem.hardware_adapters.opcua.server.standard import OwnInternalServer
 from uem.hardware_adapters.opcua.server.subscriptions import PointSubscriptions
 from uem.hardware_adapters.opcua.server.users import UserFile
 from uem.twin_core.errors import AdapterError
@@ -202,7 +203,8 @@ class PointServer:
     async def __aenter__(self) -> Self:
         """Open the port; AdapterError when it is taken."""
         host, port, path = self._address
-        server = Server(user_manager=ChannelUsers(self._certificates, self._policies, self._users))
+        users = ChannelUsers(self._certificates, self._policies, self._users)
+        server = Server(OwnInternalServer(user_manager=users))
         with _collector_paused():
             await server.init()
             server.set_server_name(f"uem {self.name}")
