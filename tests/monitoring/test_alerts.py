@@ -8,7 +8,7 @@ import pytest
 
 from uem.services.standalone import PARTS
 
-CASES = Path(__file__).with_name("alerts_test.yml")
+CASES = sorted(Path(__file__).parent.glob("alerts*_test.yml"))
 
 
 def run(*command):
@@ -23,12 +23,12 @@ def test_the_configuration_and_its_rules_are_valid(promtool, shipped, name):
 
 
 def test_every_alert_fires_when_it_should_and_not_before(promtool):
-    done = run(promtool, "test", "rules", str(CASES))
+    done = run(promtool, "test", "rules", *map(str, CASES))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_there_is_a_case_that_fires_and_one_that_does_not_for_every_alert(shipped):
-    told = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", CASES.read_text("utf-8"))
+    told = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", "".join(case.read_text("utf-8") for case in CASES))
     assert {alert for alert, nothing in told if not nothing} == set(shipped.alerts)
     assert {alert for alert, nothing in told if nothing} == set(shipped.alerts)
 
