@@ -1,7 +1,9 @@
 """A plant of an independent OPC UA stack, and tags of it."""
 
 import importlib.util
+import json
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,10 @@ def _load(name):
     return module
 
 
-@pytest.fixture
-def node_certificates(tmp_path):
+@pytest.fixture(scope="module")
+def node_certificates(tmp_path_factory):
     """Ours; the plant trusts it."""
-    store = CertificateStore(tmp_path, "gateway")
+    store = CertificateStore(tmp_path_factory.mktemp("gateway"), "gateway")
     store.ensure()
     return store
 
@@ -32,6 +34,29 @@ def node_certificates(tmp_path):
 def node_plant(tmp_path, node_certificates):
     """node_plant(**options): the plant as an asynchronous context manager."""
     return lambda **options: _load("node_server").NodeServer(tmp_path, node_certificates, **options)
+
+
+@pytest.fixture(scope="module")
+def lasting_plant(tmp_path_factory, node_certificates):
+    """As node_plant, but it goes on until the end of the module: to start takes most of the time of a short test.
+
+    For tests that leave nothing behind which another would see.
+    """
+    running = {}
+
+    @asynccontextmanager
+    async def lasting(**options):
+        which = json.dumps(options)
+        if which not in running:
+            folder = tmp_path_factory.mktemp("plant")
+            plant = _load("node_server").NodeServer(folder, node_certificates, **options)
+            await plant.start()
+            running[which] = plant
+        yield running[which]
+
+    yield lasting
+    for plant in running.values():
+        plant.end()
 
 
 @pytest.fixture

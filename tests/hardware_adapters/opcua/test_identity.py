@@ -48,10 +48,10 @@ def read(node_tags, node_certificates):
 
 @pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes256Sha256RsaPss"])
 async def test_a_user_logs_in_with_the_password_of_the_file_or_of_the_environment(
-    node_plant, read, folder, identity, policy
+    lasting_plant, read, folder, identity, policy
 ):
     variables = {"UEM_OPCUA_USER_BOILER": "operator", "UEM_OPCUA_PASSWORD_BOILER": "secret"}
-    async with node_plant(anonymous=False) as plant:
+    async with lasting_plant(anonymous=False) as plant:
         with pytest.raises(LoginRefused, match=r"plant boiler lets nobody in without a user .*UEM_OPCUA_USER_BOILER"):
             await read(plant, identity, policy)
         login(folder, "operator\nsecret\n")

@@ -49,9 +49,9 @@ async def test_ten_thousand_tags_are_resolved_and_monitored_in_chunks_that_the_s
 
 
 @pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes256Sha256RsaPss"])
-async def test_every_count_arrives_once_and_in_order(node_plant, node_certificates, node_tags, policy):
+async def test_every_count_arrives_once_and_in_order(lasting_plant, node_certificates, node_tags, policy):
     async with (
-        node_plant(counterMs=20) as plant,
+        lasting_plant(counterMs=10) as plant,
         OpcUaAdapter(
             plant.endpoint,
             node_tags("Counter", "Broken", "Text"),
@@ -87,20 +87,21 @@ async def test_a_plant_that_is_killed_and_started_again_is_the_same_to_a_new_con
     node_plant, node_certificates, node_tags
 ):
     async with node_plant() as plant:
-        for _ in range(2):
+        for is_killed in (False, True):
+            if is_killed:
+                await plant.kill()
+                await asyncio.sleep(0.1)
+                await plant.start()
             async with OpcUaAdapter(plant.endpoint, node_tags("T3"), node_certificates) as opened:
                 assert (await collected(opened, 1, 60))[0][2] == 3.0
-            await plant.kill()
-            await asyncio.sleep(0.1)
-            await plant.start()
 
 
-async def test_changes_within_the_deadband_of_a_tag_do_not_come(node_plant, node_certificates, node_tags):
+async def test_changes_within_the_deadband_of_a_tag_do_not_come(lasting_plant, node_certificates, node_tags):
     """The plant steps by one; Level has a range of 200, and SI is half of what it says for Wave."""
     wave, level, counter = node_tags("Wave", "Level", "Counter")
     tags = [replace(wave, scale=0.5, offset=7.0, deadband=5.0), replace(level, deadband_percent=5.0), counter]
     async with (
-        node_plant(counterMs=10) as plant,
+        lasting_plant(counterMs=10) as plant,
         OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=100.0, silence_s=10.0) as opened,
     ):
         rows = await collected(opened, 600, 60)
@@ -113,11 +114,11 @@ async def test_changes_within_the_deadband_of_a_tag_do_not_come(node_plant, node
 
 
 async def test_a_deadband_that_the_server_refuses_is_told_and_each_change_arrives(
-    node_plant, node_certificates, node_tags, caplog
+    lasting_plant, node_certificates, node_tags, caplog
 ):
     tags = [replace(each, deadband_percent=5.0) for each in node_tags("Wave", "Level")]
     async with (
-        node_plant(counterMs=10) as plant,
+        lasting_plant(counterMs=10) as plant,
         OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=100.0, silence_s=10.0) as opened,
     ):
         assert opened.missing == {}
@@ -129,12 +130,12 @@ async def test_a_deadband_that_the_server_refuses_is_told_and_each_change_arrive
     ]
 
 
-async def test_a_queue_of_one_keeps_the_newest_and_a_long_one_all(node_plant, node_certificates, node_tags):
+async def test_a_queue_of_one_keeps_the_newest_and_a_long_one_all(lasting_plant, node_certificates, node_tags):
     short, long = node_tags("Counter", "Kept")
-    tags = [replace(short, queue_size=1), replace(long, queue_size=100)]
+    tags = [replace(short, queue_size=1), replace(long, queue_size=200)]
     kept, most = [], 0
     async with (
-        node_plant(counterMs=20) as plant,
+        lasting_plant(counterMs=10) as plant,
         OpcUaAdapter(plant.endpoint, tags, node_certificates, publish_interval_ms=500.0, silence_s=10.0) as opened,
         asyncio.timeout(60),
     ):

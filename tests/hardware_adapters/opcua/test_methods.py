@@ -10,9 +10,9 @@ from uem.twin_core.errors import AdapterError, InvalidInput
 NAMESPACE = "urn:uem:test:peer"
 
 
-async def test_methods_are_called_by_path_and_wrong_arguments_are_named(node_plant, node_certificates, node_tags):
+async def test_methods_are_called_by_path_and_wrong_arguments_are_named(lasting_plant, node_certificates, node_tags):
     async with (
-        node_plant() as plant,
+        lasting_plant() as plant,
         OpcUaAdapter(plant.endpoint, node_tags("T0"), node_certificates) as opened,
     ):
         found = await opened.call(NAMESPACE, "Plant/Add", {"b": 2, "a": 0.5})
@@ -43,15 +43,17 @@ async def test_methods_are_called_by_path_and_wrong_arguments_are_named(node_pla
             await opened.call("urn:other", "Plant/Add", {})
 
 
-async def test_a_call_without_an_answer_is_not_known(node_plant, node_certificates, node_tags, until):
+async def test_a_call_without_an_answer_is_not_known(lasting_plant, node_certificates, node_tags, chaos, until):
     async with (
-        node_plant() as plant,
-        OpcUaAdapter(plant.endpoint, node_tags("T0"), node_certificates) as opened,
+        lasting_plant() as plant,
+        chaos(plant.endpoint) as line,
+        OpcUaAdapter(line.endpoint, node_tags("T0"), node_certificates) as opened,
     ):
         found = await opened.call(NAMESPACE, "Plant/Sleep", {}, timeout_s=5.0)
         assert not found.is_known
         assert "before you try again" in found.text
-        await plant.kill()
+        await line.refuse()
+        line.abort()
         await until(lambda: not opened.connected)
         with pytest.raises(AdapterError, match="not connected"):
             await opened.call(NAMESPACE, "Plant/Add", {"a": 1.0, "b": 1.0})
@@ -59,10 +61,10 @@ async def test_a_call_without_an_answer_is_not_known(node_plant, node_certificat
 
 @pytest.mark.parametrize("results", [None, [], [ua.CallMethodResult(), ua.CallMethodResult()]])
 async def test_a_call_whose_answer_is_not_one_result_is_not_known(
-    node_plant, node_certificates, node_tags, monkeypatch, results
+    lasting_plant, node_certificates, node_tags, monkeypatch, results
 ):
     async with (
-        node_plant() as plant,
+        lasting_plant() as plant,
         OpcUaAdapter(plant.endpoint, node_tags("T0"), node_certificates) as opened,
     ):
 

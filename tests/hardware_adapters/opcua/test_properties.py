@@ -81,14 +81,14 @@ async def told(opened, until):
 
 @pytest.mark.usefixtures("_soon")
 async def test_units_of_an_independent_server_in_chunks_that_it_takes(
-    node_plant, node_certificates, node_tags, until, caplog
+    lasting_plant, node_certificates, node_tags, until, caplog
 ):
     caplog.set_level(logging.INFO)
     right, wrong, *bare = node_tags("Feed", "Power", *(f"T{i}" for i in range(30)))
     right = replace(right, tag=Tag(name="Feed", unit="K", low=273.15, high=373.15), offset=273.15)
     wrong = replace(wrong, tag=Tag(name="Power", unit="W"))
     async with (
-        node_plant(tags=30, limit=20) as plant,
+        lasting_plant(counterMs=20, tags=30, limit=20) as plant,
         OpcUaAdapter(plant.endpoint, [right, wrong, *bare], node_certificates) as opened,
     ):
         assert await told(opened, until) == {"Power": "the plant says kW, the tag table W"}
@@ -128,7 +128,7 @@ async def test_units_of_our_own_server(node_certificates, node_tags, until):
 
 @pytest.mark.usefixtures("_soon")
 async def test_a_plant_that_does_not_answer_this_goes_on_to_give_samples(
-    node_plant, node_certificates, node_tags, monkeypatch, caplog
+    lasting_plant, node_certificates, node_tags, monkeypatch, caplog
 ):
     async def fails(*_):
         raise ua.uaerrors.BadServiceUnsupported
@@ -136,7 +136,7 @@ async def test_a_plant_that_does_not_answer_this_goes_on_to_give_samples(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(properties, "_read", fails)
     async with (
-        node_plant(counterMs=20) as plant,
+        lasting_plant(counterMs=20, tags=30, limit=20) as plant,
         OpcUaAdapter(plant.endpoint, node_tags("Counter"), node_certificates, silence_s=10.0) as opened,
     ):
         await collected(opened, 20, 60)

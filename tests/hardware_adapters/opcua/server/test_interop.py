@@ -42,6 +42,9 @@ async def node_client(folder, store, server_store, **options):
     assert (modules / "node-opcua").is_dir(), "node-opcua is not installed: run the tests with `make test`"
     (folder / "certificate.pem").write_bytes(store.certificate.public_bytes(Encoding.PEM))
     shutil.copy(store.key_path, folder / "key.pem")
+    keep = folder / "node-client-pki" / "own" / "private"  # where node would make another, which takes seconds
+    keep.mkdir(parents=True)
+    shutil.copy(store.key_path, keep / "private_key.pem")
     (folder / "trusted.der").write_bytes(server_store.certificate.public_bytes(Encoding.DER))
     return await asyncio.create_subprocess_exec(
         "node",
