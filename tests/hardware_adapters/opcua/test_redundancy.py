@@ -3,7 +3,10 @@
 import asyncio
 import os
 import runpy
+import signal
+import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -23,39 +26,51 @@ from uem.twin_core.measurements import Samples
 SCRIPT = Path(__file__).parents[1] / "peers" / "redundant_plant.py"
 PLANT = runpy.run_path(str(SCRIPT))
 COUNTER, STEP_NS = PLANT["COUNTER"], PLANT["STEP_NS"]
-# Two servers start for each test, and are no part of what is tested: coverage would double what that takes.
+# What starts the servers is no part of what is tested: coverage would double what that takes.
 UNTRACED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
 
 
 class ServerProcess:
     """One server of the set, which can be killed and started again at its place."""
 
-    def __init__(self, pki):
-        self._pki = pki
+    def __init__(self, nursery, pki):
+        self._nursery, self._pki = nursery, pki
         self.port, self.endpoint = 0, ""
 
     async def start(self):
-        pipes = {"env": UNTRACED, "stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, str(SCRIPT), str(self._pki), str(self.port), **pipes
-        )
-        self.endpoint = (await self._process.stdout.readline()).decode().strip()
-        assert self.endpoint, "the server does not start"
+        self._reader, self._writer = await asyncio.open_unix_connection(self._nursery)
+        self._writer.write(f"{self._pki}\n{self.port}\n".encode())
+        said = (await self._reader.readline()).decode().split()
+        assert said, "the server does not start"
+        self._pid, self.endpoint = int(said[0]), said[1]
         self.port = int(self.endpoint.removeprefix("opc.tcp://").partition("/")[0].partition(":")[2])
 
     async def tell_level(self, level):
-        self._process.stdin.write(f"{level}\n".encode())
-        await self._process.stdin.drain()
+        self._writer.write(f"{level}\n".encode())
+        await self._writer.drain()
 
     async def kill(self):
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        if not self._writer.is_closing():
+            os.kill(self._pid, signal.SIGKILL)
+            assert await self._reader.read() == b""  # its end of the line is closed when it is gone
+            self._writer.close()
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    """Where servers are started."""
+    with tempfile.TemporaryDirectory() as folder:  # of a short name, as that of a socket has to be
+        address = f"{folder}/nursery"
+        command = [sys.executable, str(SCRIPT), address]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, env=UNTRACED, **pipes) as process:  # ends when its input is closed
+            assert process.stdout.readline() == b"ready\n"
+            yield address
 
 
 @pytest.fixture
-async def servers(shared_pki):
-    pair = [ServerProcess(shared_pki.path) for _ in range(2)]
+async def servers(nursery, shared_pki):
+    pair = [ServerProcess(nursery, shared_pki.path) for _ in range(2)]
     await asyncio.gather(*(each.start() for each in pair))
     yield pair
     await asyncio.gather(*(each.kill() for each in pair))

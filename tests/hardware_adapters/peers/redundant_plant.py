@@ -1,15 +1,22 @@
-"""A process with one server of a redundant set: every server counts the same hundredths of a second.
+"""Starts servers of a redundant set, each a process of its own: every server counts the same hundredths of a second.
 
-Arguments: the folder of certificates, the port. It prints its endpoint, then takes service levels, a line each.
+Argument: a socket to listen at. Who connects sends two lines, the folder of certificates and the port, gets the number
+of the process and its endpoint, and may send service levels, a line each. Servers are forks of one process that has
+the standard nodes already: to import all and to make them would take several seconds for each.
 """
 
 import asyncio
+import os
+import select
+import signal
+import socket
 import sys
 import time
 
 from asyncua import ua
 
 from uem.hardware_adapters.opcua.certificates import CertificateStore
+from uem.hardware_adapters.opcua.server.standard import OwnInternalServer
 from uem.hardware_adapters.simulator.server import PlantServer
 from uem.twin_core.measurements import Tag
 from uem.twin_core.plant.territory import Plant, TagBinding
@@ -36,16 +43,35 @@ async def count(server):
         await asyncio.sleep(0.005)
 
 
-async def main(pki, port):
+async def serve(pki, port, line):
     plant = Plant(name="hall", publish_interval_ms=50.0)
+    reader, writer = await asyncio.open_unix_connection(sock=line)
     async with PlantServer(plant, (COUNTER,), CertificateStore(pki, "simulator"), port=int(port)) as server:
         counting = asyncio.create_task(count(server))
-        print(server.endpoint, flush=True)
-        while line := await asyncio.to_thread(sys.stdin.readline):
+        writer.write(f"{os.getpid()} {server.endpoint}\n".encode())
+        while level_line := await reader.readline():
             level = server._server._server.get_node(ua.ObjectIds.Server_ServiceLevel)
-            await level.write_value(ua.DataValue(ua.Variant(int(line), ua.VariantType.Byte)))
+            await level.write_value(ua.DataValue(ua.Variant(int(level_line), ua.VariantType.Byte)))
         counting.cancel()
 
 
+def main(address):
+    asyncio.run(OwnInternalServer().load_standard_address_space())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("ready", flush=True)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:  # ends with who started it
+            line, _ = listener.accept()
+            with line:
+                if os.fork():
+                    continue
+                listener.close()
+                pki, port = line.recv(4096).decode().split("\n")[:2]
+                asyncio.run(serve(pki, port, line.dup()))
+                os._exit(0)
+
+
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    main(sys.argv[1])

@@ -20,7 +20,8 @@ SITES = {site.name: site for site in VALLEY.factories}
 SENSORS = {binding.column: [binding.tag.name] for binding in VALLEY.tags if binding.column}
 BEGIN_NS = round(datetime(2026, 1, 14, 5, tzinfo=UTC).timestamp()) * NS_PER_S  # a Wednesday
 SHIFT_S = 8 * 3600
-EVERY_S = 5  # what is told is taken in
+EVERY_S = 10  # what is told is taken in
+STEP_S = 20.0  # of the twin; each sample counts at its own time, whatever the step
 EVERY = pytest.mark.parametrize("name", SITES)
 
 
@@ -34,7 +35,7 @@ class Followed:
     """A factory and the twin that follows it."""
 
     def __init__(self, name, how=None):
-        self.truth, self.twin = truth_of(name, how=how), make_twin(SITES[name], forecasts=False)
+        self.truth, self.twin = truth_of(name, how=how), make_twin(SITES[name], STEP_S, forecasts=False)
         self.time_ns, self.snapshots, self.rows = BEGIN_NS, [], []
         self.heat_w, self.shown = [], [(BEGIN_NS, self.truth.shown())]
         self._take()
@@ -185,13 +186,14 @@ def a_night():
     return told
 
 
-def doubted(is_silent=lambda tag, minute: False):
-    """Signals that are not Good, by minute, in the twin of the territory when some tags fell silent."""
+def doubted(is_silent=None):
+    """Signals that are not Good, by minute, in the twin of the territory; tags fall silent after minute 150."""
     twin, found = next(twin for twin in make_twins(VALLEY) if twin.name == "machining-shop"), {}
     names = np.array([signal.name for signal in twin.signals])
     for minute, rows in enumerate(a_night()):
-        twin.take(Samples.from_rows(row for row in rows if not is_silent(row[0], minute)))
-        for snapshot in twin.advance():
+        told = rows if is_silent is None else [row for row in rows if not is_silent(row[0], minute)]
+        twin.take(Samples.from_rows(told))
+        for snapshot in twin.advance(coarsely=is_silent is not None and minute < 150):
             found[(snapshot.plant_time_ns - EVENING_NS) // MINUTE_NS] = {*names[snapshot.quality >> 30 > 0]}
     assert (twin.failure_count, twin.late_count) == (0, 0)
     return found

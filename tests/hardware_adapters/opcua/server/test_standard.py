@@ -36,7 +36,7 @@ async def test_what_one_server_changes_no_other_sees():
     assert await server.nodes.objects.add_object(1, "furnace") in await server.nodes.objects.get_children()
     await server.nodes.server.set_event_notifier({ua.EventNotifier.SubscribeToEvents, ua.EventNotifier.HistoryRead})
     await server.get_node(ua.ObjectIds.Server_ServerStatus_State).write_value(ua.Variant(4, ua.VariantType.Int32))
-    await server.get_node(ua.ObjectIds.Server_ServerCapabilities).delete(recursive=True)
+    await server.get_node(ua.ObjectIds.Server_ServerCapabilities_OperationLimits).delete(recursive=True)
     assert contents(server.iserver) != others
     assert contents(other.iserver) == others
     assert await told(OwnInternalServer()) == begun
