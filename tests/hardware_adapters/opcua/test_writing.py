@@ -85,10 +85,11 @@ async def test_more_values_than_a_call_may_have_are_written(lasting_plant, node_
 async def test_a_value_that_the_plant_changes_is_not_confirmed_and_what_it_reads_is_told(
     lasting_plant, node_certificates, node_tags, monkeypatch
 ):
-    monkeypatch.setattr(writing, "CONFIRM_S", 3.0)
+    monkeypatch.setattr(writing, "CONFIRM_S", 60.0)  # ends as soon as it is confirmed
     tags = writable(node_tags("Clamped"))
     async with lasting_plant() as plant, OpcUaAdapter(plant.endpoint, tags, node_certificates) as opened:
         (good,) = await opened.write({"Clamped": 49.0})
+        monkeypatch.setattr(writing, "CONFIRM_S", 5.0)
         (clamped,) = await opened.write({"Clamped": 80.0})
     assert (good.outcome, good.read) == (WriteOutcome.WRITTEN, 49.0)
     assert (clamped.outcome, clamped.read) == (WriteOutcome.NOT_CONFIRMED, 50.0)
