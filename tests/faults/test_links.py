@@ -44,11 +44,20 @@ def peer(name):
     return module
 
 
-@pytest.fixture
-def certificates(tmp_path):
-    store = CertificateStore(tmp_path, "gateway")
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    store = CertificateStore(tmp_path_factory.mktemp("gateway"), "gateway")
     store.ensure()
     return store
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory, certificates):
+    """A plant for all that leave it counting: to start it takes most of the time of a test."""
+    plant = peer("node_server").NodeServer(tmp_path_factory.mktemp("plant"), certificates, counterMs=COUNTER_MS)
+    asyncio.run(plant.start())
+    yield plant
+    plant.end()
 
 
 class Followed:
@@ -127,16 +136,15 @@ async def an_hour(plant, line, length_s):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", [restart, black_hole, half_open, unplugged, an_hour])
 async def test_a_plant_is_followed_again_soon_after_it_is_back_and_the_gap_is_exact(
-    tmp_path, certificates, times_long, fault
+    counting, certificates, times_long, fault
 ):
     length_s = times_long(3.0, 60.0)
     async with (
-        peer("node_server").NodeServer(tmp_path, certificates, counterMs=COUNTER_MS) as plant,
-        peer("chaos").ChaosLine(plant.endpoint) as line,
+        peer("chaos").ChaosLine(counting.endpoint) as line,
         Followed(line.endpoint, certificates) as followed,
     ):
         await followed.fresh()
-        await fault(plant, line, length_s)
+        await fault(counting, line, length_s)
         back_s = await followed.fresh()
         print(f"{fault.__name__} of {length_s:g} s: back after {back_s:.2f} s")
         assert back_s < RECONNECTED_S
@@ -184,14 +192,11 @@ async def test_outages_do_not_fill_the_session_table_of_a_plant(tmp_path, certif
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_what_overflows_in_the_queue_of_a_plant_is_a_gap_with_its_exact_ends(tmp_path, certificates, times_long):
+async def test_what_overflows_in_the_queue_of_a_plant_is_a_gap_with_its_exact_ends(counting, certificates, times_long):
     """Five readings of twenty-five fit into the queue between two messages."""
     counts = times_long(50, 1000)
     tag = replace(TAG, queue_size=5)
-    async with (
-        peer("node_server").NodeServer(tmp_path, certificates, counterMs=COUNTER_MS) as plant,
-        Followed(plant.endpoint, certificates, tag, publish_ms=500.0) as followed,
-    ):
+    async with Followed(counting.endpoint, certificates, tag, publish_ms=500.0) as followed:
         while len(followed.rows) < counts:
             await followed.fresh()
     assert followed.assert_told() > counts // 10  # most messages; on a busy machine the plant counts slower at times
