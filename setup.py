@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent
 PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples", "monitoring"]
 COMPILED = ["twin_core", "hardware_adapters", "protos"]  # have kernels
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # Compiled for each of these kinds of processor (lanes with as many numbers as their vectors hold); all have the first.
 BY_LEVEL = [Path("twin_core/thermal/lane_step.pyx"), Path("twin_core/thermal/pipe_step.pyx")]
 BASE_LEVEL = "v2"
@@ -94,10 +95,12 @@ def extension(source: Path, name: Path | None = None, flags: Sequence[str] = (),
 setup(
     packages=sorted(package_dirs()),
     package_dir=package_dirs(),
+    options={"build_ext": {"parallel": CORES}},
     ext_modules=cythonize(
         extensions(),
         include_path=[namespace_links()],
         build_dir="build/cython",
+        nthreads=CORES,
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
