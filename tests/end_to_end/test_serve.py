@@ -168,10 +168,13 @@ def issued_until(process, end):
 
 
 def newest_kept(channel, time_ns):
-    """The issue time of the forecast of a row once it is kept, as it is printed."""
+    """The issue time of the forecast of a row once it is kept, as it is printed.
+
+    Whoever keeps them rests nineteen times as long as the last one took: a slow machine's minute.
+    """
     stub = prediction_pb2_grpc.PredictionServiceStub(channel)
     request = prediction_pb2.WatchForecastRequest(asset="branch", after_issue_time_ns=time_ns - 1)
-    for response in stub.WatchForecast(request, timeout=60):
+    for response in stub.WatchForecast(request, timeout=240):
         return iso_time(response.forecast.issue_time_ns)
     raise AssertionError("the stream ended")
 
@@ -182,7 +185,7 @@ def all_kept(channel):
     return [iso_time(one.issue_time_ns) for one in stub.ListForecasts(request, timeout=60).forecasts]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_consumer_gets_each_forecast_once_over_restarts_of_the_server_and_of_itself(tmp_path, requests):
     last, seen = tmp_path / "last", []
     with contextlib.ExitStack() as stack:
