@@ -16,16 +16,16 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from shipped import shipped
 
 import uem.examples
 from uem.hardware_adapters.simulator.season import Season
 from uem.hardware_adapters.simulator.truth import NetworkTruth
-from uem.territories.load import load
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.v1 import ingestion_pb2, ingestion_pb2_grpc, prediction_pb2, prediction_pb2_grpc, twin_pb2, twin_pb2_grpc
 
 pytestmark = pytest.mark.slow
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 STEP_S = 900.0
 STEP_NS = round(STEP_S * NS_PER_S)
 HOURS = 30

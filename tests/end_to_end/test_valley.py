@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.clients.python import Client
 from uem.hardware_adapters.simulator.faults import Faults
@@ -22,13 +23,12 @@ from uem.hardware_adapters.simulator.living import Living
 from uem.hardware_adapters.simulator.truth import NetworkTruth
 from uem.services.metrics import Metrics
 from uem.services.standalone import serving
-from uem.territories.load import load
 from uem.twin_core.follow.factory import is_watched
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.twin_core.production.indicators import PackML
 from uem.v1 import common_pb2, ingestion_pb2, ingestion_pb2_grpc
 
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 SENSORS = {binding.column: binding.tag.name for binding in VALLEE.tags if binding.column}
 STATIONS = [signal.split("/")[1] for signal in SENSORS if signal.endswith("/heating")]
 EPOCH_NS = 1_705_500_000 * NS_PER_S

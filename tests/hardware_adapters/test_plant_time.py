@@ -3,17 +3,17 @@
 import os
 
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters import gateway, plant_time
 from uem.hardware_adapters.plant_time import FILE, PlantClock, PlantTime
 from uem.hardware_adapters.simulator.main import _begin_ns
 from uem.hardware_adapters.spool import Spool
-from uem.territories.load import load
 from uem.twin_core.errors import AdapterError, StorageError
 from uem.twin_core.measurements import NS_PER_S
 
 EPOCH_NS, START_NS = 1_768_194_000 * NS_PER_S, 1_795_000_000 * NS_PER_S
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.offline.series import read_inputs, read_recording
-from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, UnknownName
 from uem.twin_core.measurements import GOOD, is_bad
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 
 
 def written(tmp_path, text):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 import uem
 from uem.offline.check import design
@@ -10,10 +11,10 @@ from uem.offline.check.finding import Severity
 from uem.offline.check.main import check
 from uem.offline.run import run
 from uem.offline.valley.sizing import SERVICE_PA_M, STREET_PA_M, gradient_pa_m
-from uem.territories.load import find, load
+from uem.territories.load import find
 from uem.twin_core.plant.units import Substation
 
-SITE = load("vallee")
+SITE = shipped("vallee")
 NETWORK = SITE.networks[0]
 STATIONS = [unit.name for unit in NETWORK.units if isinstance(unit, Substation)]
 PLANTS = [unit.name for unit in NETWORK.units if not isinstance(unit, Substation)]

@@ -5,15 +5,15 @@ import asyncio
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from shipped import shipped
 
 from uem.clients.errors import ClientError
 from uem.clients.python import Client
 from uem.services.metrics import Metrics
 from uem.services.wiring import serving_history, serving_prediction, serving_twin
-from uem.territories.load import load
 from uem.v1 import common_pb2, ingestion_pb2, ingestion_pb2_grpc
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 NOBODY = "127.0.0.1:1"
 SECOND = 10**9
 ROWS = 20

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.coupled import CoupledPlan
 from uem.twin_core.errors import InvalidInput, TwinError, UnknownName
 from uem.twin_core.plant.factory import MOST_TEMP_K, FactorySite, HeatStream
@@ -17,7 +17,7 @@ from uem.twin_core.plant.units import FlowControl, HeatPump
 from uem.twin_core.production.plan import STATES
 
 PLAIN = runpy.run_path(str(Path(__file__).with_name("production") / "furnaces.py"))["PLAIN"]
-QUARTIER = load("quartier")
+QUARTIER = shipped("quartier")
 RING = QUARTIER.networks[0]
 SHOP = QUARTIER.factories[0]
 AT_SEVEN_S = 7 * 3600.0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.errors import InvalidTerritory
 from uem.twin_core.estimation.timeline import Reading
 from uem.twin_core.follow.energy import energy_signals, write_energy
@@ -28,7 +28,7 @@ from uem.twin_core.plant.units import (
 from uem.twin_core.state import Columns
 from uem.twin_core.thermal.network import NetworkPlan
 
-VALLEE = next(asset for asset in load("vallee").assets if isinstance(asset, Network))
+VALLEE = next(asset for asset in shipped("vallee").assets if isinstance(asset, Network))
 MWH = 3.6e9
 
 

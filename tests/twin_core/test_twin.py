@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, ModelFailure, NotReady
 from uem.twin_core.follow.machine import MachineFollower
 from uem.twin_core.follow.network import NetworkFollower
@@ -13,7 +13,7 @@ from uem.twin_core.measurements import GOOD, NS_PER_S, UNCERTAIN, Samples
 from uem.twin_core.state import Source
 from uem.twin_core.twin import AssetTwin, make_twin, make_twins
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 
 
 def same(a, b):

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters.base import Alarms
 from uem.hardware_adapters.opcua.client import OpcUaAdapter
@@ -13,12 +14,11 @@ from uem.hardware_adapters.simulator import living, main
 from uem.hardware_adapters.simulator.alarms import watched
 from uem.hardware_adapters.simulator.faults import Faults
 from uem.hardware_adapters.simulator.living import Living
-from uem.territories.load import load
 from uem.twin_core.alarms import AlarmState, Priority
 from uem.twin_core.errors import AdapterError
 from uem.twin_core.measurements import NS_PER_S
 
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 WORKS = "graphite-works"
 
 

@@ -6,16 +6,16 @@ from functools import cache
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters.simulator.factory import EXACT, SCAN_S, FactoryTruth, Unlike, unlike
-from uem.territories.load import load
 from uem.twin_core.errors import UnknownName
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.twin_core.plant.factory import slots_apart
 from uem.twin_core.production.indicators import PackML
 from uem.twin_core.twin import make_twin, make_twins
 
-VALLEY = load("vallee")
+VALLEY = shipped("vallee")
 SITES = {site.name: site for site in VALLEY.factories}
 SENSORS = {binding.column: [binding.tag.name] for binding in VALLEY.tags if binding.column}
 BEGIN_NS = round(datetime(2026, 1, 14, 5, tzinfo=UTC).timestamp()) * NS_PER_S  # a Wednesday

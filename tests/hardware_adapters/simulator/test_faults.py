@@ -5,16 +5,16 @@ import json
 import socket
 
 import pytest
+from shipped import shipped
 
 from uem.clients.cli import inject
 from uem.hardware_adapters.simulator import living
 from uem.hardware_adapters.simulator.faults import Faults
 from uem.hardware_adapters.simulator.injecting import SOCKET, answer, taking
 from uem.hardware_adapters.simulator.living import Living
-from uem.territories.load import load
 from uem.twin_core.errors import TwinError
 
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 TAG, OTHER = "station/school-01/supply_temperature", "station/school-02/supply_temperature"
 
 

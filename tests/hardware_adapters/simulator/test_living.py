@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters.contract import collected
 from uem.hardware_adapters.plant_time import PlantTime
@@ -11,12 +12,11 @@ from uem.hardware_adapters.protocols import PROTOCOLS
 from uem.hardware_adapters.simulator import living
 from uem.hardware_adapters.simulator.living import Living
 from uem.hardware_adapters.simulator.main import living_servers
-from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.measurements import NS_PER_S, is_good
 from uem.twin_core.units import ZERO_CELSIUS_K
 
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 EPOCH_NS = VALLEE.simulation.epoch_ns
 
 

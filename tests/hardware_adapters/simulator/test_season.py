@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters.simulator.season import SLIDE_K, Season
 from uem.hardware_adapters.simulator.truth import NetworkTruth
-from uem.territories.load import load
 from uem.twin_core.plant.units import HeatPump, Substation
 from uem.twin_core.units import ZERO_CELSIUS_K
 
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 NETWORK = VALLEE.networks[0]
 COOL_NS = next(  # so cool that the stations of the file heat, by half of their load at the most
     time_ns

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters.simulator.truth import EXACT, NetworkTruth, Unlike, unlike
-from uem.territories.load import load
 from uem.twin_core.measurements import is_bad
 
-QUARTIER = load("quartier").networks[0]
+QUARTIER = shipped("quartier").networks[0]
 SENSORS = {f"node/{node.name}/temperature": f"T-{node.name}" for node in QUARTIER.nodes}
 SENSORS |= {f"unit/{unit.name}/heat": f"Q-{unit.name}" for unit in QUARTIER.units}
 

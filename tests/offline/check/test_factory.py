@@ -6,18 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from shipped import shipped
 
 from uem.offline.check import factory
 from uem.offline.check.finding import Severity
 from uem.offline.check.main import main
-from uem.territories.load import load
 from uem.twin_core.plant.factory import MOST_TEMP_K, FactorySite, HeatStream
 from uem.twin_core.plant.furnace import Segment
 from uem.twin_core.plant.production import Buffer, Factory, Utility, batch_furnace, exponential
 
 _SHARED = Path(__file__).resolve().parents[2] / "twin_core" / "production" / "furnaces.py"
 PLAIN = runpy.run_path(str(_SHARED))["PLAIN"]
-SITE = load("quartier").factories[0]
+SITE = shipped("quartier").factories[0]
 SHOP = SITE.factory
 
 

@@ -4,17 +4,17 @@ import asyncio
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.services.bus import SampleBus
 from uem.services.prediction.demand import DemandWorker, Quarters
-from uem.territories.load import load
 from uem.twin_core.errors import NotReady, StorageError
 from uem.twin_core.forecast.day_ahead import STEP_NS
 from uem.twin_core.measurements import BAD, NS_PER_S, Samples
 
 MINUTE_NS = 60 * NS_PER_S
 BEGIN_NS = 1_704_067_200 * NS_PER_S
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 SENSORS = {binding.column: binding.tag.name for binding in VALLEE.tags if binding.column}
 HEAT = [tag for column, tag in SENSORS.items() if column.endswith("/heat") and tag.startswith("station/")]
 

@@ -3,6 +3,7 @@ import contextlib
 
 import grpc
 import pytest
+from shipped import shipped
 
 from uem.offline.series import read_recording
 from uem.services import server
@@ -12,12 +13,11 @@ from uem.services.history.sqlite import SqliteStore
 from uem.services.metrics import Metrics
 from uem.services.twin.servicer import TwinServicer
 from uem.services.twin.worker import Worker
-from uem.territories.load import load
 from uem.twin_core.measurements import Samples
 from uem.twin_core.twin import make_twin, make_twins
 from uem.v1 import twin_pb2_grpc
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 
 
 @pytest.fixture(scope="session")

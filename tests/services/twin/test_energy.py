@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client.exposition import generate_latest
+from shipped import shipped
 
 from uem.services.metrics import Metrics
 from uem.services.twin.energy import Asset, export
-from uem.territories.load import load
 from uem.twin_core.measurements import UNCERTAIN
 from uem.twin_core.production.indicators import PACKML
 from uem.twin_core.state import Columns
 from uem.twin_core.twin import make_twins
 
-QUARTIER, PONGAU = load("quartier"), load("pongau")
+QUARTIER, PONGAU = shipped("quartier"), shipped("pongau")
 
 
 def exported(territory, values=(), quality=0, published=True):

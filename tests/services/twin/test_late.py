@@ -4,14 +4,14 @@ import asyncio
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.services.twin import late, worker
 from uem.services.twin.late import Late
-from uem.territories.load import load
 from uem.twin_core.measurements import NS_PER_S, Samples
 from uem.twin_core.twin import make_twin, make_twins
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 
 
 @pytest.fixture(autouse=True)

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.services.history.sqlite import SqliteStore
 from uem.services.metrics import Metrics
 from uem.services.twin.past import read_past
-from uem.territories.load import load
 from uem.twin_core.follow.machine import MachineFollower
 from uem.twin_core.measurements import GOOD, NS_PER_S, Samples
 from uem.twin_core.twin import AssetTwin, make_twin, make_twins
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 
 
 @pytest.fixture

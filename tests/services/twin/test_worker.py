@@ -4,18 +4,18 @@ import threading
 import numpy as np
 import pytest
 from prometheus_client import generate_latest
+from shipped import shipped
 
 from uem.services.bus import LatestBus, SampleBus
 from uem.services.metrics import Metrics
 from uem.services.twin.worker import Worker
-from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, NotReady, StorageError, UnknownName
 from uem.twin_core.follow.machine import MachineFollower
 from uem.twin_core.measurements import GOOD, NS_PER_S, UNCERTAIN
 from uem.twin_core.state import Source
 from uem.twin_core.twin import AssetTwin, make_twin, make_twins
 
-PONGAU = load("pongau")
+PONGAU = shipped("pongau")
 
 
 def exported(site):

@@ -1,6 +1,7 @@
 """EPANET files become territories that load, with the hydraulics of their first instant."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from uem.territories.load import load
 from uem.territories.write import toml
 from uem.twin_core.plant.network import NodeKind, ValveKind
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-wntr = pytest.importorskip("wntr")
-LIBRARY = Path(wntr.__file__).parent / "library" / "networks"
+WNTR = find_spec("wntr")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(WNTR is None, reason="wntr is not installed: pip install 'uem[test]'"),
+]
+LIBRARY = Path(WNTR.origin if WNTR else "").parent / "library" / "networks"
 
 SMALL = """
 [JUNCTIONS]
@@ -40,8 +44,13 @@ SMALL = """
 """
 
 
+@pytest.fixture(scope="module")
+def wntr():
+    return pytest.importorskip("wntr")  # takes seconds, so not while tests are collected
+
+
 @pytest.fixture
-def imported(tmp_path):
+def imported(tmp_path, wntr):
     def make(path):
         made = draft(wntr.network.WaterNetworkModel(str(path)), path.stem)
         target = tmp_path / f"{path.stem}.toml"
@@ -52,7 +61,7 @@ def imported(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Net1", "Net3"])
-def test_a_network_of_the_library_keeps_its_parts(name, imported):
+def test_a_network_of_the_library_keeps_its_parts(name, imported, wntr):
     model = wntr.network.WaterNetworkModel(str(LIBRARY / f"{name}.inp"))
     network, _ = imported(LIBRARY / f"{name}.inp")
     closed = sum(pipe.check_valve or str(pipe.initial_status) == "Closed" for _, pipe in model.pipes())

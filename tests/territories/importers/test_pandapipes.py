@@ -1,7 +1,6 @@
 """Nets of pandapipes become territories that load."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -14,11 +13,6 @@ from uem.territories.write import toml
 from uem.twin_core.errors import InvalidInput
 from uem.twin_core.plant.network import NodeKind, ValveKind
 from uem.twin_core.plant.units import HeatLoad
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import pandapipes
-    from pandapipes import networks
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -35,6 +29,19 @@ WATER = [
 ]
 
 
+@pytest.fixture(scope="module")
+def pandapipes():
+    import pandapipes  # takes a second, so not while tests are collected
+    import pandapipes.networks
+
+    return pandapipes
+
+
+@pytest.fixture
+def networks(pandapipes):
+    return pandapipes.networks
+
+
 @pytest.fixture
 def imported(tmp_path):
     def make(net, name="net"):
@@ -47,7 +54,7 @@ def imported(tmp_path):
 
 
 @pytest.mark.parametrize("name", WATER)
-def test_an_example_net_keeps_its_parts(name, imported):
+def test_an_example_net_keeps_its_parts(name, imported, networks):
     net = getattr(networks, name)()
     network, _ = imported(net, name)
     of_pipes = int((net.valve.et == "pi").sum()) if len(net.valve) else 0
@@ -64,7 +71,7 @@ def test_an_example_net_keeps_its_parts(name, imported):
     assert demand == pytest.approx(net.sink.mdot_kg_per_s.sum() - net.source.mdot_kg_per_s.sum(), abs=1e-9)
 
 
-def test_pressures_temperatures_and_losses_keep_their_values(imported):
+def test_pressures_temperatures_and_losses_keep_their_values(imported, pandapipes):
     net = pandapipes.create_empty_network(fluid="water")
     a = pandapipes.create_junction(net, pn_bar=5, tfluid_k=350, height_m=12.5, name="plant", geodata=(10.0, 20.0))
     b = pandapipes.create_junction(net, pn_bar=5, tfluid_k=350, name="plant", geodata=(110.0, 20.0))
@@ -89,7 +96,7 @@ def test_pressures_temperatures_and_losses_keep_their_values(imported):
     assert [note.text for note in notes] == ["1 without a wall: steel of 3 mm"]
 
 
-def test_a_valve_at_a_pipe_and_a_flow_control_stand_between_nodes(imported):
+def test_a_valve_at_a_pipe_and_a_flow_control_stand_between_nodes(imported, pandapipes):
     net = pandapipes.create_empty_network(fluid="water")
     a, b, c = pandapipes.create_junctions(net, 3, pn_bar=5, tfluid_k=300)
     pipe = pandapipes.create_pipe_from_parameters(net, a, b, 0.1, inner_diameter_mm=80)
@@ -103,7 +110,7 @@ def test_a_valve_at_a_pipe_and_a_flow_control_stand_between_nodes(imported):
     assert (held.kind, held.flow_kg_s) == (ValveKind.FLOW, 0.7)
 
 
-def test_an_imported_net_runs_to_the_pressures_that_pandapipes_finds(tmp_path):
+def test_an_imported_net_runs_to_the_pressures_that_pandapipes_finds(tmp_path, pandapipes, networks):
     net = networks.water_district_grid()
     pandapipes.pipeflow(net, friction_model="colebrook")
     path = tmp_path / "net.toml"
@@ -116,7 +123,7 @@ def test_an_imported_net_runs_to_the_pressures_that_pandapipes_finds(tmp_path):
     np.testing.assert_allclose(flow, net.res_pipe.mdot_from_kg_per_s, atol=0.01 * np.abs(flow).max())
 
 
-def test_an_imported_closed_net_delivers_its_heat(tmp_path):
+def test_an_imported_closed_net_delivers_its_heat(tmp_path, networks):
     path = tmp_path / "net.toml"
     path.write_text(toml(draft(networks.schutterwald_heat(), "net").territory()))
     run = uem.run(path, hours=0.5, settle_hours=2.0, fidelity="planning")
@@ -126,7 +133,7 @@ def test_an_imported_closed_net_delivers_its_heat(tmp_path):
     assert run.summary()["energy_kwh"]["closure"] < 1e-9
 
 
-def test_what_stays_behind_is_told(imported):
+def test_what_stays_behind_is_told(imported, networks):
     net = networks.schutterwald_heat()
     net.pipe.loc[net.pipe.index[3], "in_service"] = False
     _, notes = imported(net)
@@ -135,12 +142,12 @@ def test_what_stays_behind_is_told(imported):
     assert "out of service" in lost[f"pipe {net.pipe.index[3]}"]
 
 
-def test_gas_is_refused():
+def test_gas_is_refused(networks):
     with pytest.raises(InvalidInput, match="carries STANET_fluid, a gas"):
         draft(networks.gas_one_pipe1())
 
 
-def test_the_command_writes_a_file_with_its_notes_and_never_over_another(tmp_path, capsys):
+def test_the_command_writes_a_file_with_its_notes_and_never_over_another(tmp_path, capsys, pandapipes, networks):
     pandapipes.to_json(networks.heat_transfer_delta(), str(tmp_path / "delta.json"))
     assert main([str(tmp_path / "delta.json"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

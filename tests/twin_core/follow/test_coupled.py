@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.errors import ModelFailure, NotConverged
 from uem.twin_core.measurements import Samples
 from uem.twin_core.twin import make_twins
 
 _RECORDED = runpy.run_path(str(Path(__file__).with_name("recorded.py")))
 rows, samples = _RECORDED["rows"], _RECORDED["samples"]
-QUARTIER = load("quartier")
+QUARTIER = shipped("quartier")
 EPOCH_NS = QUARTIER.plants[0].recording.epoch_ns
 STREAM = "heat/hardening-shop/quench-loop"
 FURNACES = ("furnaces-1", "furnaces-2")

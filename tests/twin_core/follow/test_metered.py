@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.hardware_adapters.simulator.truth import NetworkTruth
-from uem.territories.load import load
 from uem.twin_core.errors import InvalidInput, ModelFailure
 from uem.twin_core.follow.compared import PRIOR_SD_K, SENSOR_SD_K
 from uem.twin_core.follow.factory import METER_CLASS
@@ -25,7 +25,7 @@ from uem.twin_core.measurements import (
 )
 from uem.twin_core.twin import AssetTwin
 
-VALLEE = load("vallee")
+VALLEE = shipped("vallee")
 NETWORK = VALLEE.networks[0]
 SENSORS = {binding.column: binding.tag.name for binding in VALLEE.tags if binding.column}
 STATIONS = [unit.name for unit in NETWORK.units if f"unit/{unit.name}/heating" in SENSORS]

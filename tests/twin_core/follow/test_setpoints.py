@@ -1,11 +1,11 @@
 """Set points of boilers, and which of them do not answer."""
 
 import pytest
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.follow.setpoints import WAITS_S, Now, SetPoints
 
-UNITS = load("vallee").networks[0].units
+UNITS = shipped("vallee").networks[0].units
 PRODUCERS = [unit.name for unit in UNITS if hasattr(unit, "nominal_heat_w") or hasattr(unit, "nominal_waste_kg_s")]
 
 

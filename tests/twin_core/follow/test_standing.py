@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.follow.standing import CREEPS_M_S, SETTLE_S, Standing
 from uem.twin_core.thermal.network import NetworkPlan
 
-NETWORK = load("vallee").networks[0]
+NETWORK = shipped("vallee").networks[0]
 NODES = NetworkPlan(NETWORK).nodes
 EDGES = (*NETWORK.pipes, *NETWORK.valves, *NETWORK.pumps, *NETWORK.units)
 AREA_M2 = np.pi / 4 * NETWORK.pipe_class("dn80").inner_diameter_m ** 2

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from shipped import shipped
 
-from uem.territories.load import load
 from uem.twin_core.follow import tank
 from uem.twin_core.plant.units import StorageTank
 from uem.twin_core.thermal.network import NetworkPlan
 
-NETWORK = load("vallee").networks[0]
+NETWORK = shipped("vallee").networks[0]
 (TANK,) = (unit for unit in NETWORK.units if isinstance(unit, StorageTank))
 
 

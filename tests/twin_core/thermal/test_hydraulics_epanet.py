@@ -16,7 +16,6 @@ from uem.twin_core.thermal.hydraulic_network import EdgeKind
 sys.path.insert(0, str(Path(__file__).parent))
 from random_hydraulics import Solved, make_graph
 
-wntr = pytest.importorskip("wntr", reason="wntr is not installed: pip install 'uem[test]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 FT_M = 0.3048
@@ -27,7 +26,13 @@ DENSITY = water.density_kg_m3(TEMP_K)
 ROUGHNESS_M = 1.5e-4
 
 
-def frozen(name):
+@pytest.fixture(scope="module")
+def wntr():
+    """It takes seconds, so not while tests are collected."""
+    return pytest.importorskip("wntr", reason="wntr is not installed: pip install 'uem[test]'")
+
+
+def frozen(name, wntr):
     """The network at one instant, with Darcy-Weisbach."""
     net = wntr.network.WaterNetworkModel(name)
     for control in list(net.control_name_list):
@@ -140,9 +145,9 @@ def ours(net, demand_m3_s):
 
 
 @pytest.mark.parametrize("name", ["Net1", "Net3", "ky4", "ky10"])
-def test_heads_and_flows_agree_with_epanet(name, tmp_path, monkeypatch):
+def test_heads_and_flows_agree_with_epanet(name, tmp_path, monkeypatch, wntr):
     monkeypatch.chdir(tmp_path)
-    net = frozen(name)
+    net = frozen(name, wntr)
     theirs = wntr.sim.EpanetSimulator(net).run_sim(file_prefix=str(tmp_path / "net"), version=2.2)
     demand = theirs.node["demand"].iloc[0]
     heads, flows, found = ours(net, demand)

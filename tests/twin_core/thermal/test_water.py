@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from CoolProp.CoolProp import PropsSI
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,12 @@ PROPERTIES = {
 each_property = pytest.mark.parametrize(("many", "one", "letter", "bound"), PROPERTIES.values(), ids=list(PROPERTIES))
 
 
+def iapws(*what):
+    from CoolProp.CoolProp import PropsSI  # takes seconds, so not while tests are collected
+
+    return PropsSI(*what)
+
+
 def filled(function, temp_k, pressure_pa):
     out = np.full(len(temp_k), np.nan)
     function(np.array(temp_k, float), np.array(pressure_pa, float), out)
@@ -27,7 +32,7 @@ def filled(function, temp_k, pressure_pa):
 
 def liquid_grid():
     temps, pressures = np.meshgrid(np.linspace(273.161, 423.15, 83), np.linspace(1e5, 25e5, 31), indexing="ij")
-    boiling = PropsSI("P", "T", temps.ravel(), "Q", 0, "Water")
+    boiling = iapws("P", "T", temps.ravel(), "Q", 0, "Water")
     liquid = pressures.ravel() > boiling * 1.00001
     return temps.ravel()[liquid], pressures.ravel()[liquid]
 
@@ -35,7 +40,7 @@ def liquid_grid():
 @each_property
 def test_water_agrees_with_iapws_wherever_it_is_liquid(many, one, letter, bound):
     temps, pressures = liquid_grid()
-    expected = PropsSI(letter, "T", temps, "P", pressures, "Water")
+    expected = iapws(letter, "T", temps, "P", pressures, "Water")
     np.testing.assert_allclose(filled(many, temps, pressures), expected, rtol=bound)
 
 
@@ -48,7 +53,7 @@ def test_one_argument_means_six_bar(many, one, letter, bound):
 
 def test_saturation_pressure_agrees_with_iapws():
     temps = np.linspace(273.16, 423.15, 100)
-    expected = PropsSI("P", "T", temps, "Q", 0, "Water")
+    expected = iapws("P", "T", temps, "Q", 0, "Water")
     np.testing.assert_allclose([water.saturation_pressure_pa(t) for t in temps], expected, rtol=1e-5)
 
 
@@ -57,7 +62,7 @@ def test_the_kernel_is_the_polynomial_that_the_fit_prints():
     temps, pressures = liquid_grid()
     x, y = (2 * temps - 696.3) / 150.0, (2 * pressures - 26e5) / 24e5
     columns = np.stack([x**i * y**j for i in range(8) for j in range(3)], axis=1)
-    wanted = PropsSI("D", "T", temps, "P", pressures, "Water")
+    wanted = iapws("D", "T", temps, "P", pressures, "Water")
     table, *_ = np.linalg.lstsq(columns / wanted[:, None], np.ones_like(wanted), rcond=None)
     np.testing.assert_allclose(filled(water.densities, temps, pressures), columns @ table, rtol=3e-6)
 
