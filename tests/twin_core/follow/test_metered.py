@@ -1,7 +1,9 @@
 """The valley followed by its sensors, while in truth it is not quite as its twin believes."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,23 +37,56 @@ SETTLED_S = 2 * 3600.0
 LOAD = 0.6  # of the design day
 
 
-def true_run(hours, seed=1, change=lambda truth: None):
-    """(samples per row, what is really so, by row) of a valley that ran half a day before."""
-    truth = NetworkTruth(NETWORK, SENSORS, seed=seed)
+def begun():
+    """A valley that ran half a day before."""
+    truth = NetworkTruth(NETWORK, SENSORS, seed=1)
     truth.demand_w *= LOAD
     truth.begin(343.15, settle_s=12 * 3600.0)
+    return truth
+
+
+def true_rows(truth, until_s, change=lambda truth: None):
+    """(samples per row, what is really so, by row) from now on."""
     told, true = [], []
-    for k in range(round(hours * 3600 / PERIOD_S)):
-        if truth.time_s >= SETTLED_S:
-            change(truth)
+    while truth.time_s < until_s - 1e-6:
+        change(truth)
         truth.step(PERIOD_S)
-        told.append(list(truth.rows(EPOCH_NS + round((k + 1) * PERIOD_S) * NS_PER_S)))
+        told.append(list(truth.rows(EPOCH_NS + round(truth.time_s) * NS_PER_S)))
         true.append(truth.values())
     return told, true
 
 
-def followed(told, rows_at_once=1):
-    twin, snapshots = AssetTwin(MeteredFollower(NETWORK, SENSORS)), []
+def copy_of_truth(truth):
+    """It goes on from there by itself. Arrays that are views of others are copied with them."""
+    plan = truth.plan
+    memo = {id(each): each for each in (plan, truth._settling, truth.network)}
+    memo |= {id(truth.state): truth.state.copy(), id(truth.inputs): copy_of_inputs(truth.inputs, plan)}
+    copy = deepcopy(truth, memo)
+    copy._results = plan.unit_results(copy.state)
+    return copy
+
+
+def copy_of_twin(twin):
+    """As `copy_of_truth`; to follow the same rows once more takes as long as all that tests want to see."""
+    follower = twin._follower
+    plan, states = follower._plan, (follower._state, follower._before[0])
+    memo = {id(each): each for each in (plan, follower._ahead, follower._network)}
+    memo |= {id(follower._inputs): copy_of_inputs(follower._inputs, plan), **{id(one): one.copy() for one in states}}
+    return deepcopy(twin, memo)
+
+
+def copy_of_inputs(inputs, plan):
+    copy = plan.inputs()
+    for mine, theirs in zip(copy._values(), inputs._values(), strict=True):
+        mine[:] = theirs
+    return copy
+
+
+def followed(told, rows_at_once=1, forecasts=False):
+    return follow(AssetTwin(MeteredFollower(NETWORK, SENSORS), forecasts=forecasts), [], told, rows_at_once)
+
+
+def follow(twin, snapshots, told, rows_at_once=1):
     for k in range(0, len(told), rows_at_once):
         twin.take(Samples.from_rows(row for some in told[k : k + rows_at_once] for row in some))
         snapshots += twin.advance()
@@ -69,13 +104,44 @@ def column(twin, snapshots, name):
 
 
 @pytest.fixture(scope="module")
-def recorded():
-    return true_run(3.0)
+def settled():
+    """Two hours of a valley, and that valley; to be copied."""
+    truth = begun()
+    return *true_rows(truth, SETTLED_S), truth
 
 
 @pytest.fixture(scope="module")
-def valley(recorded):
-    return followed(recorded[0])
+def recorded(settled):
+    told, true, truth = settled
+    more_told, more_true = true_rows(copy_of_truth(truth), 3 * 3600.0)
+    return told + more_told, true + more_true
+
+
+@pytest.fixture(scope="module")
+def passed(recorded):
+    """The twin that followed all, its snapshots, and by row where others may go on: copies, and how many there were."""
+    twin, snapshots, at = AssetTwin(MeteredFollower(NETWORK, SENSORS), forecasts=False), [], {}
+    for k, rows in enumerate(recorded[0]):
+        if k in (40, 70, 80, 90, round(SETTLED_S / PERIOD_S)):
+            at[k] = copy_of_twin(twin), len(snapshots)
+        follow(twin, snapshots, [rows])
+    return SimpleNamespace(twin=twin, snapshots=snapshots, at=at)
+
+
+@pytest.fixture(scope="module")
+def valley(passed):
+    return passed.twin, passed.snapshots
+
+
+@pytest.fixture
+def go_on(passed):
+    """A twin that followed all rows before this one as they are, and now these; with the snapshots of all."""
+
+    def go_on(row, told=()):
+        twin, count = passed.at[row]
+        return follow(copy_of_twin(twin), passed.snapshots[:count], told)
+
+    return go_on
 
 
 def errors_k(valley, true, node):
@@ -166,20 +232,32 @@ def test_what_is_published_carries_uncertainty_quality_and_age(valley):
     assert snapshots[0].standard_deviation[sensed] == math.hypot(PRIOR_SD_K, SENSOR_SD_K)
 
 
-def test_the_same_samples_give_the_same_snapshots_however_they_are_cut(valley, recorded):
-    _, again = followed(recorded[0][:60], rows_at_once=7)
-    for one, other in zip(again, valley[1][: len(again)], strict=True):
+def assert_same(some, others):
+    for one, other in zip(some, others, strict=True):
         assert one.plant_time_ns == other.plant_time_ns
-        np.testing.assert_array_equal(one.value, other.value)
+        for what in ("value", "standard_deviation", "quality", "age_s"):
+            np.testing.assert_array_equal(getattr(one, what), getattr(other, what))
 
 
-def test_a_trip_of_the_wood_boilers_is_seen_in_the_units_that_stand_and_step_in():
+def test_the_same_samples_give_the_same_snapshots_however_they_are_cut_and_with_forecasts_or_without(valley, recorded):
+    _, again = followed(recorded[0][:60], rows_at_once=7, forecasts=True)
+    assert len(again) > 50
+    assert_same(again, valley[1][: len(again)])
+
+
+def test_a_copy_goes_on_as_the_twin_it_was_taken_from(valley, recorded, go_on):
+    for _ in range(2):  # and so does the next one
+        _, again = go_on(80, recorded[0][80:85])
+        assert_same(again, valley[1][: len(again)])
+
+
+def test_a_trip_of_the_wood_boilers_is_seen_in_the_units_that_stand_and_step_in(settled, go_on):
     def trip(truth):
         for boiler in ("wood-1", "wood-2"):
             truth.inputs.unit_commands[boiler]["on"][:] = 0.0
 
-    told, true = true_run(SETTLED_S / 3600 + 0.75, change=trip)
-    twin, snapshots = followed(told)
+    told, true = true_rows(copy_of_truth(settled[2]), SETTLED_S + 0.75 * 3600.0, trip)
+    twin, snapshots = go_on(round(SETTLED_S / PERIOD_S), told)
     before, after = snapshots[round(SETTLED_S / PERIOD_S) - 5], snapshots[-1]
     heat_w = {
         u: column(twin, [before, after], f"unit/{u}/heat") for u in ("wood-1", "wood-2", "gas-1", "gas-2", "tank")
@@ -197,11 +275,12 @@ def test_a_trip_of_the_wood_boilers_is_seen_in_the_units_that_stand_and_step_in(
     assert (expected["unit/gas-1/heat"] + expected["unit/gas-2/heat"] > 3e6).all()
 
 
-def test_an_incinerator_whose_feed_stops_gives_what_its_fire_still_gives():
-    told, true = true_run(
-        SETTLED_S / 3600 + 0.3, change=lambda truth: "incinerator" in truth.tripped or truth.trip("incinerator")
-    )
-    twin, snapshots = followed(told)
+def test_an_incinerator_whose_feed_stops_gives_what_its_fire_still_gives(settled, go_on):
+    truth = copy_of_truth(settled[2])
+    truth.trip("incinerator")
+    told, true = true_rows(truth, SETTLED_S + 0.3 * 3600.0)
+    twin, snapshots = go_on(round(SETTLED_S / PERIOD_S), told)
+    true = settled[1] + true
     late = [s for s in snapshots if (row(s) + 1) * PERIOD_S > SETTLED_S - 300.0]
     true_w = np.array([true[row(s)]["unit/incinerator/heat"] for s in late])
     given_w = column(twin, late, "unit/incinerator/heat")
@@ -209,10 +288,10 @@ def test_an_incinerator_whose_feed_stops_gives_what_its_fire_still_gives():
     assert np.abs(given_w - true_w).max() < 0.1 * true_w[0]
 
 
-def without(told, *tags, from_row=0, bad=True):
-    """The rows with these tags Bad from one row on, or silent."""
-    for k, rows in enumerate(told):
-        dead = [row for row in rows if row[0] in tags] if k >= from_row else []
+def without(told, *tags, bad=True):
+    """The rows with these tags Bad, or silent."""
+    for rows in told:
+        dead = [row for row in rows if row[0] in tags]
         yield [row for row in rows if row not in dead] + [
             (tag, time_ns, math.nan, BAD_SENSOR_FAILURE) for tag, time_ns, *_ in dead if bad
         ]
@@ -226,9 +305,9 @@ def meters(station):
     return [SENSORS[f"unit/{station}/{kind}"] for kind in ("heating", "hot_water")]
 
 
-def test_a_dead_meter_makes_its_station_uncertain_which_takes_its_part_of_what_the_others_take(recorded):
+def test_a_dead_meter_makes_its_station_uncertain_which_takes_its_part_of_what_the_others_take(recorded, go_on):
     told, true = recorded
-    twin, snapshots = followed([*without(told[:100], *meters("school-01"), from_row=70)])
+    twin, snapshots = go_on(70, [*without(told[70:100], *meters("school-01"))])
     last = snapshots[-1]
     quality = qualities(twin, last)
     unsure = {name for name, q in quality.items() if q and name.startswith("unit/")}
@@ -267,9 +346,9 @@ def test_a_meter_and_a_thermometer_outside_that_never_speak_keep_it_from_nothing
     assert qualities(twin, snapshots[-1])["unit/wood-1/heat"] != GOOD  # what it is like outside is in all returns
 
 
-def test_half_of_the_meters_dead_make_everything_uncertain_and_their_time_counts_as_not_measured(recorded):
+def test_half_of_the_meters_dead_make_everything_uncertain_and_their_time_counts_as_not_measured(recorded, go_on):
     dead = [tag for station in STATIONS[::2] for tag in meters(station)]
-    twin, snapshots = followed([*without(recorded[0][:75], *dead, from_row=70)])
+    twin, snapshots = go_on(70, [*without(recorded[0][70:75], *dead)])
     assert qualities(twin, snapshots[65])["energy/in"] == GOOD
     quality = qualities(twin, snapshots[-1])
     assert GOOD not in {q for name, q in quality.items() if name.endswith(("/twin", "/heat", "/energy"))}
@@ -294,13 +373,13 @@ def test_it_waits_for_half_of_the_meters_and_starts_with_those_that_speak_then(r
 
 
 @pytest.fixture(scope="module")
-def foreseen(recorded):
+def foreseen(passed):
     """The twin after an hour and a half, which nothing goes on with, and its forecast of the next hour."""
-    twin, snapshots = followed(recorded[0][:90])
+    twin = copy_of_twin(passed.at[90][0])
     before = twin._follower._state.to_bytes()
     found = twin.forecast(3600.0)
     assert twin._follower._state.to_bytes() == before
-    assert found.issue_time_ns == snapshots[-1].plant_time_ns
+    assert found.issue_time_ns == twin.snapshot.plant_time_ns
     return twin, found
 
 
@@ -388,9 +467,9 @@ def test_supply_temperatures_follow_the_weather_that_is_expected(foreseen):
     assert warmer_k[-1, loss] > 0.0
 
 
-def test_a_step_that_fails_leaves_it_as_it_was(recorded, monkeypatch):
+def test_a_step_that_fails_leaves_it_as_it_was(recorded, monkeypatch, go_on):
     told = recorded[0]
-    twin, _ = followed(told[:20])
+    twin, _ = go_on(40)
     follower = twin._follower
     before = follower._state.to_bytes(), follower._units.total_j.copy(), follower._inputs.unit_commands
 
@@ -398,20 +477,20 @@ def test_a_step_that_fails_leaves_it_as_it_was(recorded, monkeypatch):
         raise ModelFailure("no flows fit")
 
     monkeypatch.setattr(type(follower._units), "add", fails)
-    twin.take(Samples.from_rows(told[20]))
-    twin.take(Samples.from_rows(told[21]))
+    twin.take(Samples.from_rows(told[40]))
+    twin.take(Samples.from_rows(told[41]))
     twin.advance()
     assert twin.failure is not None
     assert follower._state.to_bytes() == before[0]
     np.testing.assert_array_equal(follower._units.total_j, before[1])
 
 
-def meddled(told, from_row=60, **change):
-    """The rows with the values that tags of these signals show changed from one row on."""
+def meddled(told, **change):
+    """The rows with the values that tags of these signals show changed."""
     changes = {SENSORS[signal]: by for signal, by in change.items()}
-    for k, rows in enumerate(told):
+    for rows in told:
         yield [
-            (tag, time_ns, changes[tag](value) if tag in changes and k >= from_row else value, *rest)
+            (tag, time_ns, changes[tag](value) if tag in changes else value, *rest)
             for tag, time_ns, value, *rest in rows
         ]
 
@@ -430,10 +509,10 @@ def polled(told, tags, every=8, before_s=30):
 def test_a_sensor_that_is_seldom_read_corrects_and_teaches_as_much_as_one_that_is_always_read(recorded):
     supply, back = "node/residence-01/temperature", "node/school-01-return/temperature"
     off = {supply: lambda k: k + 2.0, back: lambda k: k + 4.0}
-    often = [*meddled(recorded[0][:125], **off)]
+    often = [*recorded[0][:60], *meddled(recorded[0][60:125], **off)]
     found = []
     for rows in (often, [*polled(often, {SENSORS[supply], SENSORS[back]})]):
-        twin = AssetTwin(MeteredFollower(NETWORK, SENSORS), 1.0, pause_s=60.0)
+        twin = AssetTwin(MeteredFollower(NETWORK, SENSORS), 1.0, pause_s=60.0, forecasts=False)
         for some in rows:
             twin.take(Samples.from_rows(some))
             twin.advance()
@@ -450,25 +529,21 @@ def near(quality, name):
     return quality[name], quality[f"{name}/twin"]
 
 
-def test_where_water_stands_a_sensor_shows_the_room_and_is_neither_judged_nor_followed(recorded, monkeypatch):
+def test_where_water_stands_a_sensor_shows_the_room_and_is_neither_judged_nor_followed(recorded, monkeypatch, go_on):
     name = "node/residence-01/temperature"
-    told = [*meddled(recorded[0], from_row=70, **{name: lambda _: 290.0})]
-    follower = MeteredFollower(NETWORK, SENSORS)
+    twin, _ = go_on(70)
+    follower = twin._follower
     row, k = follower._node[name], follower._sensed.index(name)
 
     def see(standing, flow_kg_s, dt_s):
         standing.stands = np.arange(len(follower._node)) == row
         standing._known_s = standing._moved_s = np.where(standing.stands, 0.0, 1e6)
 
-    twin = AssetTwin(follower)
-    for rows in told[:70]:
-        twin.take(Samples.from_rows(rows))
-        twin.advance()
     count = errors_of(follower)[name].count
     assert near(qualities(twin, twin.snapshot), name) == (GOOD, GOOD)
     assert count > 5
     monkeypatch.setattr(Standing, "see", see)
-    for rows in told[70:90]:
+    for rows in meddled(recorded[0][70:90], **{name: lambda _: 290.0}):
         twin.take(Samples.from_rows(rows))
         twin.advance()
     quality = qualities(twin, twin.snapshot)
@@ -481,10 +556,10 @@ def test_where_water_stands_a_sensor_shows_the_room_and_is_neither_judged_nor_fo
     assert sd["node/school-01/temperature/twin"] < 1.0
 
 
-def test_a_stuck_sensor_is_followed_no_more_and_does_not_make_itself_look_good(recorded):
+def test_a_stuck_sensor_is_followed_no_more_and_does_not_make_itself_look_good(recorded, go_on):
     supply, back = "node/residence-01/temperature", "node/school-01-return/temperature"
     wrong = {supply: lambda _: 340.0, back: lambda _: 290.0}
-    twin, snapshots = followed([*meddled(recorded[0], from_row=70, **wrong)])
+    twin, snapshots = go_on(70, [*meddled(recorded[0][70:], **wrong)])
     last, true = snapshots[-1], recorded[1][row(snapshots[-1])]
     names = [signal.name for signal in twin.signals]
     for name in wrong:
@@ -497,12 +572,9 @@ def test_a_stuck_sensor_is_followed_no_more_and_does_not_make_itself_look_good(r
     assert sum(q == UNCERTAIN for q in sensed) < 8
 
 
-def test_a_step_that_is_undone_has_taught_nothing(recorded):
-    follower = MeteredFollower(NETWORK, SENSORS)
-    twin = AssetTwin(follower)
-    for rows in recorded[0][:80]:
-        twin.take(Samples.from_rows(rows))
-        twin.advance()
+def test_a_step_that_is_undone_has_taught_nothing(recorded, go_on):
+    twin, _ = go_on(80)
+    follower = twin._follower
 
     def learnt():
         standing = follower._standing
@@ -521,9 +593,9 @@ def test_a_step_that_is_undone_has_taught_nothing(recorded):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_producer_that_was_told_of_long_ago_may_do_whatever_it_can(recorded):
+def test_a_producer_that_was_told_of_long_ago_may_do_whatever_it_can(recorded, go_on):
     dead = [SENSORS[f"unit/heat-pump/{what}"] for what in ("heat", "outlet_temperature")]
-    twin, snapshots = followed([*without(recorded[0][:140], *dead, from_row=70, bad=False)])
+    twin, snapshots = go_on(70, [*without(recorded[0][70:140], *dead, bad=False)])
     k = [signal.name for signal in twin.signals].index("unit/heat-pump/heat")
     heat_w, sd_w = (np.array([getattr(s, what)[k] for s in snapshots]) for what in ("value", "standard_deviation"))
     heat_w, since = np.abs(heat_w), np.array([row(s) for s in snapshots]) - 69
@@ -533,9 +605,9 @@ def test_a_producer_that_was_told_of_long_ago_may_do_whatever_it_can(recorded):
     assert all(s.quality[k] != GOOD for s in snapshots[-5:])
 
 
-def test_a_tank_whose_foot_shows_warmer_than_its_top_keeps_its_layers_and_is_uncertain(recorded):
+def test_a_tank_whose_foot_shows_warmer_than_its_top_keeps_its_layers_and_is_uncertain(recorded, go_on):
     bottom, top = (f"unit/tank/{place}_temperature" for place in ("bottom", "top"))
-    twin, snapshots = followed([*meddled(recorded[0][:45], from_row=40, **{bottom: lambda _: 400.0, top: float})])
+    twin, snapshots = go_on(40, [*meddled(recorded[0][40:45], **{bottom: lambda _: 400.0, top: float})])
     corrected_j = column(twin, snapshots, "energy/correction")
     ended = [row(s) >= 40 for s in snapshots].index(True)
     assert twin.contradiction_count == len(snapshots) - ended
@@ -545,9 +617,9 @@ def test_a_tank_whose_foot_shows_warmer_than_its_top_keeps_its_layers_and_is_unc
     assert column(twin, snapshots, "energy/imbalance")[-1] == pytest.approx(0.0, abs=1e-9 * 1e12)
 
 
-def test_the_nodes_at_the_ends_of_a_tank_whose_sensors_contradict_are_uncertain_and_no_others(recorded):
+def test_the_nodes_at_the_ends_of_a_tank_whose_sensors_contradict_are_uncertain_and_no_others(recorded, go_on):
     bottom, top = (f"unit/tank/{place}_temperature" for place in ("bottom", "top"))
-    twin, snapshots = followed([*meddled(recorded[0][:85], from_row=80, **{bottom: lambda _: 400.0, top: float})])
+    twin, snapshots = go_on(80, [*meddled(recorded[0][80:85], **{bottom: lambda _: 400.0, top: float})])
     (unit,) = (unit for unit in NETWORK.units if unit.name == "tank")
     ends = {f"node/{node}/temperature/twin" for node in (unit.start, unit.end)}
     before, after = (qualities(twin, next(s for s in snapshots if row(s) == at)) for at in (79, row(snapshots[-1])))
