@@ -8,6 +8,7 @@ import math
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 MAD_TO_SD = 1.4826
 LEAST_PART = 0.02  # of the prior: no spread is smaller
@@ -44,10 +45,10 @@ class RunningResiduals:
         self._before = self._residuals[0] if is_full else None, self._bias, self._spread
         self._residuals.append(residual)
         if len(self._residuals) >= ENOUGH:
-            known = np.array(self._residuals)
-            median = float(np.median(known))
+            known = np.fromiter(self._residuals, np.float64, len(self._residuals))
+            median = _median(known)
             self._bias = median
-            spread = MAD_TO_SD * float(np.median(np.abs(known - median)))
+            spread = MAD_TO_SD * _median(np.abs(known - median))
             self._spread = max(spread, LEAST_PART * self._prior_sd)  # sensors that step can agree to the last digit
 
     def undo(self) -> None:
@@ -59,3 +60,12 @@ class RunningResiduals:
         self._residuals.pop()
         if dropped is not None:
             self._residuals.appendleft(dropped)
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """As np.median tells it, which takes many times as long for so few."""
+    ordered = np.sort(values)  # NaN last
+    last, middle = float(ordered[-1]), len(ordered) // 2
+    if math.isnan(last):
+        return last
+    return float(ordered[middle]) if len(ordered) % 2 else (float(ordered[middle - 1]) + float(ordered[middle])) / 2.0

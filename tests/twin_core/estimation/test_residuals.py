@@ -42,6 +42,17 @@ def test_the_spread_of_a_normal_law_is_its_standard_deviation():
     assert errors.standard_deviation == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.parametrize("count", [ENOUGH, ENOUGH + 1])
+@pytest.mark.parametrize("odd", [0.3, np.inf, np.nan])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_the_bias_is_the_median_bit_for_bit(count, odd):
+    residuals = [odd, *np.random.default_rng(2).normal(0.0, 1.0, count - 1).tolist()]
+    errors = RunningResiduals(1.0)
+    for residual in residuals:
+        errors.add(residual)
+    assert np.array_equal(errors.bias, np.median(residuals), equal_nan=True)
+
+
 def test_only_the_window_counts():
     errors = RunningResiduals(1.0, window=30)
     for residual in [100.0] * 50 + [3.0] * 30:
