@@ -28,6 +28,7 @@ from uem.twin_core.production.compile import Compiler, layout_digest, stream_key
 
 Array = NDArray[np.float64]
 STATES = engine.STATES
+_BUSY = STATES.index("busy")
 _MAGIC = b"UPF3"
 MOST_LEVEL = 2**31 - 1  # parts that a buffer without a capacity can be said to hold
 _CHUNK_BYTES = 1 << 25  # of blocks at the edges of a series
@@ -142,13 +143,21 @@ class Series:
 
 
 class FactoryRun:
-    """The state of a factory: one block of bytes. `view` shows its fields as arrays (see engine.pyx)."""
+    """The state of a factory: one block of bytes."""
 
-    __slots__ = ("block", "view")
+    __slots__ = ("_see", "_view", "block")
 
-    def __init__(self, block: NDArray[np.uint8], view: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, block: NDArray[np.uint8], see: Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]) -> None:
         self.block = block
-        self.view = view
+        self._see = see
+        self._view: dict[str, NDArray[Any]] | None = None
+
+    @property
+    def view(self) -> dict[str, NDArray[Any]]:
+        """Its fields as arrays (see engine.pyx); most copies are only kept to be gone back to and make none."""
+        if self._view is None:
+            self._view = self._see(self.block)
+        return self._view
 
     @property
     def now_s(self) -> float:
@@ -185,7 +194,7 @@ class FactoryPlan:
     def initial_run(self, seed: int = 0, replication: int = 0) -> FactoryRun:
         """A run that begins at 0 s: machines empty and in order, buffers as full as `initial` says."""
         block = self._engine.empty()
-        run = FactoryRun(block, self._engine.view(block))
+        run = FactoryRun(block, self._engine.view)
         run.view["buffer"]["capacity"] = [
             engine.UNLIMITED if b.capacity is None else b.capacity for b in self.factory.buffers
         ]
@@ -200,7 +209,7 @@ class FactoryPlan:
         """A fork: independent, and bit by bit the same from here on."""
         block = self._engine.blocks(1)[0]
         block[:] = run.block
-        return FactoryRun(block, self._engine.view(block))
+        return FactoryRun(block, self._engine.view)
 
     def restore(self, run: FactoryRun, snapshot: NDArray[np.uint8]) -> None:
         """Put back what `run.block.copy()` kept."""
@@ -547,7 +556,7 @@ class FactoryPlan:
         if not whole or size != self._engine.size or layout != layout_digest(self.factory):
             raise InvalidInput(f"factory {name}: the saved state is damaged or of another factory")
         block = np.frombuffer(content, np.uint8).copy()
-        return FactoryRun(block, self._engine.view(block))
+        return FactoryRun(block, self._engine.view)
 
     # ---- inside ----
 
@@ -568,7 +577,7 @@ class FactoryPlan:
     def _field(self, blocks: NDArray[np.uint8], name: str) -> NDArray[Any]:
         """A field of every block; shape (n, ...)."""
         at, dtype, shape = self._engine.fields[name]
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         return np.ascontiguousarray(blocks[:, at : at + size]).view(dtype).reshape(len(blocks), *shape)
 
     def _by_machine(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -589,9 +598,9 @@ class FactoryPlan:
         """Time and energy by state, (n, machines, states), and the furnaces, whose electricity is in the energy."""
         server = self._field(blocks, "server")[:, : len(self._owner)]
         spent = self._field(blocks, "spent").copy()
-        rows, slots = np.indices(server.shape)
+        rows, slots = np.arange(len(server))[:, None], np.arange(len(self._owner))
         spent[rows, slots, server["shown"]] += self._field(blocks, "head")["now"] - server["since"]
-        spent[:, :, STATES.index("busy")] += server["worked"]  # see Sim.spent
+        spent[:, :, _BUSY] += server["worked"]  # see Sim.spent
         time_s = self._by_machine(spent)
         energy_j = time_s * self.power_w
         furnaces = furnace.ledger(self._furnaces, self._engine.furnaces(blocks), self._field(blocks, "furnace"))

@@ -101,12 +101,15 @@ def plant(factory, seed, until_s, tick_s=0.5, temperature_every_s=60.0, temperat
     plan = FactoryPlan(apart)
     run = plan.initial_run(seed=seed)
     rows, last, chamber_k = [], {}, 0.0
-    server = run.view["server"]
+    server, seen = run.view["server"], None
+    shown = [server[name] for name in ("shown", "made", "scrapped", "load")]
     for k in range(round(until_s / tick_s) + 1):
         plan.run(run, k * tick_s)
         if k * tick_s % temperature_every_s == 0.0:
             chamber_k = round(float(plan.spent(run).furnaces.temperature_k[0, 0, 0]), 1) + temperature_error_k
-        values = {}
+        if (now := [chamber_k, *(column.tolist() for column in shown)]) == seen:
+            continue
+        values, seen = {}, now
         for m, machine in enumerate(apart.machines):
             name = machine.name.replace("ovens-", "ovens/")
             values[f"{name}/state"] = float(PACKML[STATES[server["shown"][m]]])

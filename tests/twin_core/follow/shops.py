@@ -58,9 +58,12 @@ def plant(factory, seed, until_s, begin_s=0.0, tick_s=0.1, levels=()):
     plan.clear_ledger(run)
     rows, last = [], {}
     server, level = run.view["server"], run.view["buffer"]["level"]
+    shown, seen = (server["shown"], server["made"], server["scrapped"], level), None
     for k in range(round((until_s - begin_s) / tick_s) + 1):
         plan.run(run, begin_s + k * tick_s)
-        values = {}
+        if (now := [column.tolist() for column in shown]) == seen:
+            continue
+        values, seen = {}, now
         for m, machine in enumerate(factory.machines):
             values[f"{machine.name}/state"] = float(PACKML[STATES[server["shown"][m]]])
             values[f"{machine.name}/good"] = float(server["made"][m] - server["scrapped"][m])
