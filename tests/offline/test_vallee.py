@@ -27,7 +27,7 @@ def a_day(day, hours, settle_hours):
 
 @pytest.fixture(scope="module")
 def january():
-    return a_day("01-18", hours=24, settle_hours=24)
+    return a_day("01-18", hours=24, settle_hours=12)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_fumes_come_and_go_with_the_batches(january):
 
 
 def test_in_summer_what_must_run_is_too_much_and_the_cooler_throws_the_rest_away():
-    july = a_day("07-18", hours=8, settle_hours=48)
+    july = a_day("07-18", hours=8, settle_hours=24)
     assert mean_mw(july, "unit/dump-cooler/heat") < -1.0
     assert mean_mw(july, "unit/heat-pump/heat") == 0.0
     assert july.columns["unit/incinerator/heat"][-1] == pytest.approx(5.28e6, rel=0.01)

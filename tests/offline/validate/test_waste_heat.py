@@ -16,8 +16,22 @@ def site():
 
 
 @pytest.fixture(scope="module")
-def judged(site):
-    return waste_heat.judge(site, learning_days=7, judged_days=3, seed=1)
+def recorded():
+    """What the plant of `judged` told, by days and seed."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def judged(site, recorded):
+    record = waste_heat.record
+
+    def kept(site, days, seed):
+        recorded[days, seed] = record(site, days, seed)
+        return recorded[days, seed]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(waste_heat, "record", kept)
+        return waste_heat.judge(site, learning_days=7, judged_days=3, seed=1)
 
 
 def test_every_issue_is_judged_at_every_lead_and_beats_nothing_by_chance(judged):
@@ -38,11 +52,9 @@ def test_the_plant_is_the_same_for_a_seed_and_another_one_than_the_file_tells(si
     assert all(a != b.power_w["busy"] for a, b in zip(powers, different.factory.machines, strict=True))
 
 
-def test_no_forecast_knows_what_the_plant_tells_after_its_issue(site, judged, monkeypatch):
-    record = waste_heat.record
-
+def test_no_forecast_knows_what_the_plant_tells_after_its_issue(site, judged, recorded, monkeypatch):
     def later_warmer(site, days, seed):
-        samples = record(site, days, seed)
+        samples = recorded[days, seed]
         heat = np.array([name.startswith("heat/") for name in samples.names])[samples.tag]
         after = samples.source_time_ns > site.calendar_epoch_ns + 8 * 86_400 * 10**9
         return replace(samples, value=np.where(heat & after, 2.0 * samples.value, samples.value))

@@ -48,7 +48,7 @@ async def send(site, samples, *, behind=False):
 
 def in_order(asset, *batches):
     """The newest snapshot of a twin that got everything in order of time."""
-    twin, samples = make_twin(PONGAU.asset(asset)), Samples.concatenate(batches)
+    twin, samples = make_twin(PONGAU.asset(asset), forecasts=False), Samples.concatenate(batches)
     twin.take(samples.take(np.argsort(samples.source_time_ns, kind="stable")))
     return twin.advance()[-1]
 
