@@ -62,12 +62,20 @@ class Snapshot:
         return replace(self, tick=self.tick + 1, quality=np.maximum(self.quality, np.uint32(UNCERTAIN)))
 
 
+def places(signals: tuple[Signal, ...]) -> dict[str, int]:
+    """The column of each signal, by its name."""
+    return {signal.name: i for i, signal in enumerate(signals)}
+
+
 class Columns:
     """Snapshot columns while they are filled: by name, each value with its uncertainty, quality and age."""
 
-    def __init__(self, signals: tuple[Signal, ...]) -> None:
-        """All values start unknown (NaN, Bad) and must be put before `snapshot`."""
-        self._index = {signal.name: i for i, signal in enumerate(signals)}
+    def __init__(self, signals: tuple[Signal, ...], index: Mapping[str, int] | None = None) -> None:
+        """All values start unknown (NaN, Bad) and must be put before `snapshot`.
+
+        `index`: the place of each signal by its name, where it is known already.
+        """
+        self._index = places(signals) if index is None else index
         n = len(signals)
         self._value, self._sd, self._age_s = (np.full(n, np.nan) for _ in range(3))
         self._quality = np.full(n, BAD_WAITING_FOR_INITIAL_DATA, np.uint32)

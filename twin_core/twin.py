@@ -35,7 +35,7 @@ from uem.twin_core.plant.factory import FactorySite, given_heat
 from uem.twin_core.plant.machine import Machine
 from uem.twin_core.plant.network import Network
 from uem.twin_core.plant.territory import Asset, Territory
-from uem.twin_core.state import Columns, Signal, Snapshot, Source
+from uem.twin_core.state import Columns, Signal, Snapshot, Source, places
 
 LEAST_STEP_S = 1e-3
 LONGEST_STEP_S = 86_400.0
@@ -88,6 +88,7 @@ class AssetTwin:
         self._time_ns: int | None = None
         self._recalled: Knowledge | None = None  # whose time has not passed yet
         self._tick = 0
+        self._places = places(follower.signals)
         self._own = np.array([signal.source is not Source.MEASURED for signal in follower.signals])
         self.snapshot: Snapshot | None = None  # the newest
         self._lacking: list[str] = []  # what the follower waits for
@@ -346,7 +347,7 @@ class AssetTwin:
             self.forecast_failure_count += 1
 
     def _publish(self) -> Snapshot:
-        columns = Columns(self.signals)
+        columns = Columns(self.signals, self._places)
         self._follower.write(self._intake, self._now_ns, columns)
         snapshot = columns.snapshot(self.name, self._tick + 1, self._now_ns, self._origin_ns)
         if not np.isfinite(snapshot.value[self._own]).all():

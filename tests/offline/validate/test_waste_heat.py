@@ -4,15 +4,15 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from shipped import shipped
 
 from uem.offline.validate import waste_heat
 from uem.offline.validate.case import EVERY_FIGURE
-from uem.territories.load import load
 
 
 @pytest.fixture(scope="module")
 def site():
-    return next(site for site in load("vallee").factories if site.name == "chemical-site")
+    return next(site for site in shipped("vallee").factories if site.name == "chemical-site")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_60_days_are_judged_by_the_narrow_bar_when_every_figure_is_asked_for(jud
 
 
 def test_orders_come_again_until_the_judged_time_ends():
-    shop = next(site for site in load("vallee").factories if site.name == "machining-shop")
+    shop = next(site for site in shipped("vallee").factories if site.name == "machining-shop")
     orders = next(m for m in waste_heat.goes_on(shop, 11).factory.machines if m.orders).orders
     assert max(order.release_s for order in orders) >= 10 * waste_heat.WEEK_S
     assert len({order.name for order in orders}) == len(orders)

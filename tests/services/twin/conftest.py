@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+from functools import cache
 
 import grpc
 import pytest
@@ -24,9 +25,12 @@ PONGAU = shipped("pongau")
 def recorded():
     """The first rows of the recording of an asset."""
 
+    @cache
+    def rows(asset):
+        return list(read_recording(PONGAU, make_twin(PONGAU.asset(asset)).tags).rows())
+
     def samples(asset, first=0, last=None):
-        rows = list(read_recording(PONGAU, make_twin(PONGAU.asset(asset)).tags).rows())[first:last]
-        return Samples.concatenate([batch for _, batch in rows])
+        return Samples.concatenate([batch for _, batch in rows(asset)[first:last]])
 
     return samples
 
