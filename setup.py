@@ -6,6 +6,7 @@ is `uem.twin_core.thermal.pipes`. `UEM_DEBUG=1` compiles with bounds, overflow a
 
 import os
 import platform
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,8 @@ ROOT = Path(__file__).resolve().parent
 PARTS = ["twin_core", "hardware_adapters", "services", "clients", "territories", "offline", "examples", "monitoring"]
 COMPILED = ["twin_core", "hardware_adapters", "protos"]  # have kernels
 DEBUG = os.environ.get("UEM_DEBUG") == "1"
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# Compilers at once; each takes some hundred megabytes.
+JOBS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 # Compiled for each of these kinds of processor (lanes with as many numbers as their vectors hold); all have the first.
 BY_LEVEL = [Path("twin_core/thermal/lane_step.pyx"), Path("twin_core/thermal/pipe_step.pyx")]
 BASE_LEVEL = "v2"
@@ -92,15 +94,15 @@ def extension(source: Path, name: Path | None = None, flags: Sequence[str] = (),
     )
 
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it; else the compilers that wait would still be started
 setup(
     packages=sorted(package_dirs()),
     package_dir=package_dirs(),
-    options={"build_ext": {"parallel": CORES}},
+    options={"build_ext": {"parallel": JOBS}},
     ext_modules=cythonize(
         extensions(),
         include_path=[namespace_links()],
         build_dir="build/cython",
-        nthreads=CORES,
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

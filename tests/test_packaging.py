@@ -1,6 +1,7 @@
 """What a user installs holds all it needs: kernels, stubs, territories, licences; and nothing by a generic name."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,19 @@ def run(*command, **options):
 
 
 def kernels():
-    """Those that this tree runs with."""
+    """Those that this tree runs with, and their places in a wheel."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    return sorted(
+    found = [
         path for part in ("twin_core", "hardware_adapters", "protos") for path in (ROOT / part).rglob(f"*{suffix}")
-    )
+    ]
+    relative = {path: path.relative_to(ROOT).as_posix().removeprefix("protos/uem/") for path in found}
+    return {path: f"uem/{place}" for path, place in relative.items()}
+
+
+def pyx_of(kernel, source):
+    """What it is made of, in another tree."""
+    name = re.sub(r"_v\d$", "", kernel.name.partition(".")[0])
+    return source / kernel.relative_to(ROOT).with_name(f"{name}.pyx")
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +58,12 @@ def wheel(sdist, tmp_path_factory):
     (source,) = unpacked.iterdir()
     # What was made of the same sources, younger than these, so that it is not made again.
     shutil.copytree(ROOT / "build" / "cython", source / "build" / "cython", copy_function=shutil.copyfile)
-    compiled = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}" / "uem"
-    for kernel in kernels():
-        if kernel.name.split(".")[0] in COMPILED_ANEW:
+    compiled = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    for kernel, packed in kernels().items():
+        # Only what the archive has the source of: the wheel would take the others along.
+        if kernel.name.split(".")[0] in COMPILED_ANEW or not pyx_of(kernel, source).is_file():
             continue
-        there = compiled / kernel.relative_to(ROOT / "protos" / "uem" if "protos" in kernel.parts else ROOT)
+        there = compiled / packed
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kernel, there)
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
@@ -85,8 +95,8 @@ def test_the_wheel_puts_one_name_into_site_packages_and_works_from_there(wheel, 
     assert any(name.endswith("examples/pongau/territory.toml") for name in names)
     assert any("examples/pongau/LICENSES/" in name for name in names)
     assert "uem/v1/twin.proto" in names
-    packed = {Path(name).name for name in names}
-    assert [kernel.name for kernel in kernels() if kernel.name not in packed] == []
+    assert len(kernels()) > 20
+    assert [packed for packed in kernels().values() if packed not in names] == []
     assert {f"uem/monitoring/{name}" for name in ("prometheus.yml", "alerts.yml", "dashboard.json")} <= set(names)
     program = (
         "import uem; territory = uem.load('pongau');"

@@ -100,8 +100,10 @@ class Followed:
 
 async def restart(plant, line, length_s):
     await plant.kill()
-    await asyncio.sleep(length_s)
-    await plant.start()
+    try:
+        await asyncio.sleep(length_s)
+    finally:
+        await plant.start()  # other tests go on with it
 
 
 async def black_hole(plant, line, length_s):

@@ -40,18 +40,18 @@ def node_plant(tmp_path, node_certificates):
 def lasting_plant(tmp_path_factory, node_certificates):
     """As node_plant, but it goes on until the end of the module: to start takes most of the time of a short test.
 
-    For tests that leave nothing behind which another would see.
+    For tests that leave nothing behind which another relies on.
     """
     running = {}
 
     @asynccontextmanager
     async def lasting(**options):
-        which = json.dumps(options)
+        which = json.dumps(options, sort_keys=True)
         if which not in running:
             folder = tmp_path_factory.mktemp("plant")
-            plant = _load("node_server").NodeServer(folder, node_certificates, **options)
-            await plant.start()
-            running[which] = plant
+            running[which] = _load("node_server").NodeServer(folder, node_certificates, **options)
+        if not running[which].is_running:
+            await running[which].start()
         yield running[which]
 
     yield lasting

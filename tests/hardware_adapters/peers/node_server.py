@@ -63,6 +63,11 @@ class NodeServer:
         self.endpoint = ready[1]
         self._options["port"] = int(self.endpoint.rpartition(":")[2].partition("/")[0])
 
+    @property
+    def is_running(self) -> bool:
+        """It was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def _begun(self, said: Path) -> subprocess.Popen[bytes]:
         modules = Path(sys.prefix) / "node_modules"
         assert (modules / "node-opcua").is_dir(), "node-opcua is not installed: run the tests with `make test`"

@@ -21,7 +21,9 @@ SENSORS = {binding.column: [binding.tag.name] for binding in VALLEY.tags if bind
 BEGIN_NS = round(datetime(2026, 1, 14, 5, tzinfo=UTC).timestamp()) * NS_PER_S  # a Wednesday
 SHIFT_S = 8 * 3600
 EVERY_S = 10  # what is told is taken in
-STEP_S = 20.0  # of the twin; each sample counts at its own time, whatever the step
+STEP_S = 20.0  # of twins over shifts; each sample counts at its own time, whatever the step
+AT_ITS_OWN_STEP = "chemical-site"
+SILENT_FROM = 150  # minutes of the night
 EVERY = pytest.mark.parametrize("name", SITES)
 
 
@@ -34,8 +36,8 @@ def truth_of(name, seed=1, how=None):
 class Followed:
     """A factory and the twin that follows it."""
 
-    def __init__(self, name, how=None):
-        self.truth, self.twin = truth_of(name, how=how), make_twin(SITES[name], STEP_S, forecasts=False)
+    def __init__(self, name, how=None, step_s=None):
+        self.truth, self.twin = truth_of(name, how=how), make_twin(SITES[name], step_s, forecasts=False)
         self.time_ns, self.snapshots, self.rows = BEGIN_NS, [], []
         self.heat_w, self.shown = [], [(BEGIN_NS, self.truth.shown())]
         self._take()
@@ -78,7 +80,7 @@ class Followed:
 
 @cache
 def a_shift(name):
-    found = Followed(name)
+    found = Followed(name, step_s=None if name == AT_ITS_OWN_STEP else STEP_S)
     found.go_on(SHIFT_S)
     return found
 
@@ -187,13 +189,13 @@ def a_night():
 
 
 def doubted(is_silent=None):
-    """Signals that are not Good, by minute, in the twin of the territory; tags fall silent after minute 150."""
+    """Signals that are not Good, by minute, in the twin of the territory; tags fall silent after SILENT_FROM."""
     twin, found = next(twin for twin in make_twins(VALLEY) if twin.name == "machining-shop"), {}
     names = np.array([signal.name for signal in twin.signals])
     for minute, rows in enumerate(a_night()):
         told = rows if is_silent is None else [row for row in rows if not is_silent(row[0], minute)]
         twin.take(Samples.from_rows(told))
-        for snapshot in twin.advance(coarsely=is_silent is not None and minute < 150):
+        for snapshot in twin.advance(coarsely=is_silent is not None and minute < SILENT_FROM):
             found[(snapshot.plant_time_ns - EVENING_NS) // MINUTE_NS] = {*names[snapshot.quality >> 30 > 0]}
     assert (twin.failure_count, twin.late_count) == (0, 0)
     return found

@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from uem.twin_core.estimation.residuals import ENOUGH, RunningResiduals
+from uem.twin_core.estimation.residuals import ENOUGH, LEAST_PART, MAD_TO_SD, RunningResiduals
 
 
 def test_few_residuals_leave_the_prior():
@@ -45,12 +47,16 @@ def test_the_spread_of_a_normal_law_is_its_standard_deviation():
 @pytest.mark.parametrize("count", [ENOUGH, ENOUGH + 1])
 @pytest.mark.parametrize("odd", [0.3, np.inf, np.nan])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_the_bias_is_the_median_bit_for_bit(count, odd):
+def test_bias_and_spread_are_medians_to_the_last_digit(count, odd):
     residuals = [odd, *np.random.default_rng(2).normal(0.0, 1.0, count - 1).tolist()]
     errors = RunningResiduals(1.0)
     for residual in residuals:
         errors.add(residual)
-    assert np.array_equal(errors.bias, np.median(residuals), equal_nan=True)
+    median = np.median(residuals)
+    assert np.array_equal(errors.bias, median, equal_nan=True)
+    spread = MAD_TO_SD * np.median(np.abs(np.array(residuals) - median))
+    expected = math.hypot(median, max(float(spread), LEAST_PART))
+    assert np.array_equal(errors.standard_deviation, expected, equal_nan=True)
 
 
 def test_only_the_window_counts():

@@ -240,8 +240,9 @@ def assert_same(some, others):
 
 
 def test_the_same_samples_give_the_same_snapshots_however_they_are_cut_and_with_forecasts_or_without(valley, recorded):
-    _, again = followed(recorded[0][:60], rows_at_once=7, forecasts=True)
+    twin, again = followed(recorded[0][:60], rows_at_once=7, forecasts=True)
     assert len(again) > 50
+    assert twin.forecast_failure_count == 0
     assert_same(again, valley[1][: len(again)])
 
 
