@@ -347,7 +347,7 @@ class AssetTwin:
             self.forecast_failure_count += 1
 
     def _publish(self) -> Snapshot:
-        columns = Columns(self.signals, self._places)
+        columns = Columns(self._places)
         self._follower.write(self._intake, self._now_ns, columns)
         snapshot = columns.snapshot(self.name, self._tick + 1, self._now_ns, self._origin_ns)
         if not np.isfinite(snapshot.value[self._own]).all():

@@ -25,7 +25,7 @@ from uem.twin_core.plant.units import (
     WasteHeatExchanger,
     WasteIncinerator,
 )
-from uem.twin_core.state import Columns
+from uem.twin_core.state import Columns, places
 from uem.twin_core.thermal.network import NetworkPlan
 
 VALLEE = next(asset for asset in shipped("vallee").assets if isinstance(asset, Network))
@@ -137,7 +137,7 @@ def test_the_cost_of_a_network_is_the_sum_over_its_units_and_since_its_ledger_be
     heat = {unit.name: {"fuel_j": np.array([MWH]), "electricity_j": np.array([0.1 * MWH])} for unit in network.units}
     units.add(heat)
     units.add(heat)
-    columns = Columns(tuple(energy_signals(network)))
+    columns = Columns(places(tuple(energy_signals(network))))
     writer = Writer(columns, 0, [Reading(0.0, GOOD, 0)])
     state = NetworkPlan(network).initial_state(343.15)
     write_energy(writer, network, state, units, dumped_j=0.0, unsure=0.01, settled=True)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from uem.twin_core.measurements import BAD, BAD_WAITING_FOR_INITIAL_DATA, GOOD, UNCERTAIN
-from uem.twin_core.state import Columns, Signal, Source
+from uem.twin_core.state import Columns, Signal, Source, places
 
 SIGNALS = (Signal("a", "K", Source.MEASURED), Signal("b", "K", Source.ESTIMATED, is_difference=True))
 
 
 def test_a_snapshot_cannot_be_written_and_nothing_is_unsaid():
-    columns = Columns(SIGNALS)
+    columns = Columns(places(SIGNALS))
     columns.put("a", 300.0, np.nan, GOOD, 1.0)
     snapshot = columns.snapshot("x", 3, 7, 5)
     assert snapshot.value[0] == 300.0
@@ -19,7 +19,7 @@ def test_a_snapshot_cannot_be_written_and_nothing_is_unsaid():
 
 
 def test_a_stale_snapshot_keeps_its_values_and_is_uncertain_at_best():
-    columns = Columns(SIGNALS)
+    columns = Columns(places(SIGNALS))
     columns.put("a", 1.0, np.nan, GOOD, 0.0)
     columns.put("b", 2.0, 0.1, BAD, 0.0)
     stale = columns.snapshot("x", 3, 7, 5).as_stale()
@@ -35,4 +35,4 @@ def test_temperatures_are_read_in_celsius_and_their_differences_in_kelvin():
 
 def test_an_unknown_signal_is_refused():
     with pytest.raises(KeyError):
-        Columns(SIGNALS).put("z", 0.0, 0.0, 0, 0.0)
+        Columns(places(SIGNALS)).put("z", 0.0, 0.0, 0, 0.0)
