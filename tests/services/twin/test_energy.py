@@ -12,7 +12,7 @@ from uem.services.metrics import Metrics
 from uem.services.twin.energy import Asset, export
 from uem.twin_core.measurements import UNCERTAIN
 from uem.twin_core.production.indicators import PACKML
-from uem.twin_core.state import Columns
+from uem.twin_core.state import Columns, places
 from uem.twin_core.twin import make_twins
 
 QUARTIER, PONGAU = shipped("quartier"), shipped("pongau")
@@ -22,7 +22,7 @@ def exported(territory, values=(), quality=0, published=True):
     """Lines without help, of twins whose signals all are 1.0 but for those of `values`."""
     assets = []
     for twin in make_twins(territory):
-        columns = Columns(twin.signals)
+        columns = Columns(places(twin.signals))
         for signal in twin.signals:
             columns.put(signal.name, dict(values).get(signal.name, 1.0), 0.1, quality, 0.0)
         snapshot = columns.snapshot(twin.name, 1, 0, 0)
