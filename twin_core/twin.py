@@ -260,9 +260,8 @@ class AssetTwin:
 
     def hear(self, forecast: Forecast) -> None:
         """What is expected of another asset, which may matter to the forecasts of this one."""
-        if isinstance(self._follower, ForkingFollower):
-            for series in forecast.series:
-                self._follower.hear(forecast.asset, series.signal, series.valid_time_ns, series.value)
+        if isinstance(self._forecaster, ForkForecaster):
+            self._forecaster.hear(forecast)
 
     @property
     def _now_ns(self) -> int:

@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
+
 from uem.services.history.store import KeptForecast
 from uem.services.status import InvalidField
-from uem.twin_core.forecast.bands import Forecast
+from uem.twin_core.forecast.bands import Forecast, ForecastSeries
 from uem.v1 import prediction_pb2 as pb
 
 LONGEST_S = 86_400.0
@@ -41,6 +43,25 @@ def forecast(found: Forecast) -> pb.Forecast:
             for series in found.series
         ],
     )
+
+
+def told(message: pb.Forecast) -> Forecast:
+    """The forecast of a message; what `forecast` made of it before."""
+    levels = tuple(message.quantile_level)
+    series = tuple(
+        ForecastSeries(
+            signal=each.signal,
+            unit=each.unit,
+            display_unit=each.display_unit,
+            valid_time_ns=np.array(each.valid_time_ns, np.int64),
+            value=np.array(each.value),
+            quantile=np.reshape(np.array(each.quantile), (-1, len(levels))),
+            residual_count=each.residual_count,
+            quality=each.quality,
+        )
+        for each in message.series
+    )
+    return Forecast(message.asset, message.issue_time_ns, message.method, levels, series)
 
 
 def kept(message: pb.Forecast) -> KeptForecast:

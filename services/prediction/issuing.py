@@ -14,6 +14,8 @@ from uem.services.metrics import Metrics
 from uem.services.prediction import convert
 from uem.services.prediction.servicer import Forecaster
 from uem.twin_core.errors import TwinError
+from uem.twin_core.forecast.bands import Forecast
+from uem.v1 import prediction_pb2 as pb
 
 EVERY_S = 900.0
 # A replay may run a thousand times as fast as a plant: then forecasts come less often, not the states of the twins.
@@ -28,12 +30,15 @@ class Issuer:
     def __init__(
         self,
         forecaster: Forecaster,
+        hear: Callable[[Forecast], None],
         store: Store,
         metrics: Metrics,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        """`hear` is told what a process before has kept of the present `every_s`, for which none is issued again."""
         self._forecaster = forecaster
+        self._hear = hear
         self._store = store
         self._every_ns = max(1, round(every_s * 1e9))
         self._clock = clock
@@ -46,7 +51,7 @@ class Issuer:
         async for asset, time_ns in times:
             began = self._clock()
             try:
-                if time_ns // self._every_ns <= (await self._newest(asset)) // self._every_ns:
+                if time_ns // self._every_ns <= (await self._newest(asset, time_ns)) // self._every_ns:
                     continue
                 await self._issue(asset)
                 self._failing.discard(asset)
@@ -56,11 +61,13 @@ class Issuer:
                     _LOG.warning("no forecast of %s is kept: %s", asset, error, exc_info=not _is_told(error))
             await asyncio.sleep((self._clock() - began) * (1.0 / MOST_SHARE - 1.0))
 
-    async def _newest(self, asset: str) -> int:
+    async def _newest(self, asset: str, time_ns: int) -> int:
         """When the newest forecast was issued, or tried."""
         if asset not in self._newest_ns:
             found = await asyncio.to_thread(self._store.forecasts, asset, 0, END_OF_TIME_NS, 0, 1, True)
             self._newest_ns[asset] = found[0].issue_ns if found else -self._every_ns
+            if found and found[0].issue_ns // self._every_ns == time_ns // self._every_ns:
+                self._hear(convert.told(pb.Forecast.FromString(found[0].data)))
         return self._newest_ns[asset]
 
     async def _issue(self, asset: str) -> None:

@@ -88,6 +88,7 @@ class Worker:
         self._broken: dict[str, str] = {}
         self._arrived_ns: dict[str, int] = {}
         self._factor: dict[str, float] = {}
+        self._heard: dict[str, Forecast] = {}
         self._counters = _Counters(metrics)
         self._make = make
         self._recorded_tags = recorded_tags
@@ -138,6 +139,7 @@ class Worker:
 
     def hear(self, forecast: Forecast) -> None:
         """Tell all twins what is expected of an asset."""
+        self._heard[forecast.asset] = forecast
         for twin in self.twins:
             twin.hear(forecast)
 
@@ -318,6 +320,8 @@ class Worker:
             # Its steps may lie on another grid: a state from a little before the newest is not told any more.
             is_newer = before is None or (found is not None and found.plant_time_ns >= before.plant_time_ns)
             each.count_on_from((before.tick if before is not None else 0) - (not is_newer))
+            for forecast in self._heard.values():
+                each.hear(forecast)
             self._twins[each.name] = each
             self._broken.pop(each.name, None)
             self._counters.take_over(each)

@@ -90,11 +90,21 @@ def hear_of_demand(channel, time_ns):
         time.sleep(0.2)
 
 
-def bands(channel, time_ns):
-    """By signal: how far quantiles lie from the forecast, (leads, levels), and how many residuals they rest on."""
-    hear_of_demand(channel, time_ns)
+def foreseen(channel):
+    """The forecast of the network once its twin has heard of its demand."""
     stub = prediction_pb2_grpc.PredictionServiceStub(channel)
-    told = stub.GetForecast(prediction_pb2.GetForecastRequest(asset="valley"), timeout=60).forecast
+    deadline = time.monotonic() + 60.0
+    while True:
+        told = stub.GetForecast(prediction_pb2.GetForecastRequest(asset="valley"), timeout=60).forecast
+        if "forecasts of valley/demand" in told.method:
+            return told
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def bands(channel):
+    """By signal: how far quantiles lie from the forecast, (leads, levels), and how many residuals they rest on."""
+    told = foreseen(channel)
     levels = [list(told.quantile_level).index(level) for level in (LOW, HIGH)]
     return {
         series.signal: (
@@ -133,15 +143,16 @@ def test_what_was_learned_in_days_outlives_a_kill_and_a_stop(tmp_path):
         deadline = time.monotonic() + 60.0
         while kept_ns(state) < last_ns - STEP_NS and time.monotonic() < deadline:
             time.sleep(0.5)
-        before = bands(channel, last_ns)
+        hear_of_demand(channel, last_ns)
+        before = bands(channel)
     began = time.monotonic()
     with serving(state, signal.SIGTERM) as channel:
         come_to(channel, last_ns)
         ready_s = time.monotonic() - began
-        killed = bands(channel, last_ns)
+        killed = bands(channel)
     with serving(state) as channel:
         come_to(channel, last_ns)
-        stopped = bands(channel, last_ns)
+        stopped = bands(channel)
     parts = off(before, killed)
     print(f"back in {ready_s:.1f} s; after the kill off by {parts.mean():.4f} of the band, {(parts > 0.05).mean():.4f}")
     assert "learns anew" not in (tmp_path / "log").read_text()

@@ -408,8 +408,9 @@ class FactoryFollower:
 
     # ---- forecasts ----
 
-    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> None:
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> bool:
         """Nothing of others is of interest here."""
+        return False
 
     def project(self, intake: Intake, time_ns: int, step_s: float, count: int) -> NDArray[np.float64]:
         """Means of power, output and heat over each step, over futures with the same random numbers every time."""

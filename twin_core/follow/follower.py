@@ -101,8 +101,11 @@ class ForkingFollower(Follower, Protocol):
     forecast_band: str  # how quantiles come about, in one sentence without its full stop
     forecast_fresh_s: float  # a forecast that is not older is given again
 
-    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> None:
-        """What is expected of another asset: SI values at its valid times. Most need not know."""
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> bool:
+        """What is expected of another asset: SI values at its valid times. Most need not know.
+
+        Whether it matters and nothing was heard of it before.
+        """
         ...
 
     def fork(self, intake: Intake, time_ns: int, step_s: float, count: int) -> Callable[[], tuple[Array, Array]]:

@@ -575,10 +575,14 @@ class MeteredFollower:
             "curve that was learned; all else as now"
         )
 
-    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> None:
+    def hear(self, asset: str, signal: str, valid_ns: NDArray[np.int64], values: Array) -> bool:
         """What is expected of customers, of the weather or of a factory, as far as it matters here."""
-        if (asset, signal) in self._ahead.heard_of:
-            self._expected[asset, signal] = valid_ns, values
+        key = asset, signal
+        if key not in self._ahead.heard_of:
+            return False
+        is_new = key not in self._expected
+        self._expected[key] = valid_ns, values
+        return is_new
 
     def project(self, intake: Intake, time_ns: int, step_s: float, count: int) -> Array:
         """See Ahead; temperatures where sensors are with what the model is off by there now."""

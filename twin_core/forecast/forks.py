@@ -47,6 +47,7 @@ class ForkForecaster:
         gain = hourly / (1.0 + lead_s[:, None] / [signal.weather_s for signal in follower.forecast_signals])
         self._bands = AdaptiveBands(self._leads, prior, gain=gain, levels=LEVELS)
         self._given: _Future | None = None  # the newest that was asked for, and when it was issued
+        self._news = 0  # how often it was heard of what was not known before
 
     @property
     def learned_of(self) -> str:
@@ -67,6 +68,13 @@ class ForkForecaster:
         """The twin starts at this time; forecasts on the way are dropped, what was learned stays."""
         self._bands.forget_waiting()
         self._origin_ns, self._given = time_ns, None
+
+    def hear(self, forecast: Forecast) -> None:
+        """What is expected of another asset. One that was given without knowing anything of it is not given again."""
+        hear = self._follower.hear
+        if any([hear(forecast.asset, s.signal, s.valid_time_ns, s.value) for s in forecast.series]):
+            self._news += 1
+            self._given = None
 
     def tick(self, intake: Intake, time_ns: int) -> bool:
         """Judge if this time is on the grid, and issue if it is its turn; whether it was."""
@@ -92,11 +100,12 @@ class ForkForecaster:
         given, tell = self._given, self._tell(intake, time_ns)
         if given is not None and fresh_ns and count == len(given[1]) and 0 <= time_ns - given[0] <= fresh_ns:
             return partial(tell, *given)
-        run = self._fork(intake, time_ns, count)
+        news, run = self._news, self._fork(intake, time_ns, count)
 
         def work() -> Forecast:
             found = time_ns, *run()
-            self._given = found
+            if news == self._news:
+                self._given = found
             return tell(*found)
 
         return work

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ class Plant:
 
     def __init__(self, store, **options):
         self.metrics, self.store = Metrics(), store
-        self.issuer = Issuer(self.forecast, store, self.metrics, 900.0, **options)
+        self.heard = []
+        self.issuer = Issuer(self.forecast, self.heard.append, store, self.metrics, 900.0, **options)
         self.now, self.asked, self.error = {}, [], None
 
     async def forecast(self, asset, horizon_s):
@@ -57,6 +59,28 @@ async def test_a_server_that_reads_its_past_again_says_nothing_afterwards(store)
     await restarted.follow(0, 7, 22, 30, 44, 45)
     assert restarted.kept() == [0, 15, 30, 45]
     assert store.forecasts("net", 0, 2**62, 0, 3) == before
+
+
+async def test_after_a_restart_what_is_kept_of_the_present_quarter_of_an_hour_is_heard_again(store):
+    before = Plant(store)
+    await before.follow(0, 16)
+    assert before.heard == []
+    restarted = Plant(store)
+    await restarted.follow(17, 29)
+    (heard,) = restarted.heard
+    assert (heard.asset, heard.issue_time_ns, heard.method, heard.levels) == ("net", 16 * MINUTE_NS, "guess", (0.1, 0.9))
+    (series,) = heard.series
+    (given,) = (await before.forecast("net", None)).series
+    for field in fields(series):
+        np.testing.assert_array_equal(getattr(series, field.name), getattr(given, field.name))
+
+
+@pytest.mark.parametrize("minute", [7, 30])
+async def test_a_forecast_of_another_quarter_of_an_hour_is_not_heard_after_a_restart(store, minute):
+    await Plant(store).follow(0, 16)
+    restarted = Plant(store)
+    await restarted.follow(minute)
+    assert restarted.heard == []
 
 
 async def test_each_asset_has_its_own_times_and_one_that_cannot_be_forecast_keeps_nothing(store):

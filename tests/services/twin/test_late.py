@@ -8,8 +8,9 @@ from shipped import shipped
 
 from uem.services.twin import late, worker
 from uem.services.twin.late import Late
+from uem.twin_core.forecast.bands import Forecast
 from uem.twin_core.measurements import NS_PER_S, Samples
-from uem.twin_core.twin import make_twin, make_twins
+from uem.twin_core.twin import AssetTwin, make_twin, make_twins
 
 PONGAU = shipped("pongau")
 
@@ -107,6 +108,20 @@ async def test_a_late_sample_changes_what_was_estimated_without_it(site, recorde
     right = in_order("washer", rows)
     assert not same(without, right)
     await until(site, lambda: same(newest(site, "washer"), right))
+
+
+async def test_a_twin_that_is_estimated_again_is_told_what_the_old_one_heard(site, recorded, monkeypatch):
+    told = []
+    monkeypatch.setattr(AssetTwin, "hear", lambda twin, forecast: told.append((twin, forecast.issue_time_ns)))
+    await send(site, recorded("branch", 20, 40))
+    await until(site, lambda: newest(site, "branch"))
+    for issue_ns in (1, 2):
+        site.worker.hear(Forecast("demand", issue_ns, "guess", (0.5,), ()))
+    old = site.worker.twin("branch")
+    await send(site, recorded("branch", 0, 20), behind=True)
+    await until(site, lambda: site.worker.twin("branch") is not old)
+    assert [issue_ns for twin, issue_ns in told if twin is old] == [1, 2]
+    assert [issue_ns for twin, issue_ns in told if twin is site.worker.twin("branch")] == [2]
 
 
 async def test_a_sample_of_the_future_moves_no_twin(site, recorded):

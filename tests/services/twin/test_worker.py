@@ -223,6 +223,7 @@ class Foreseeing(MachineFollower):
 
     def hear(self, asset, signal, valid_ns, values):
         """Nothing matters to it."""
+        return False
 
     def fork(self, intake, time_ns, step_s, count):
         values = self.project(intake, time_ns, step_s, count)

@@ -409,9 +409,10 @@ def test_what_is_expected_of_customers_and_factories_is_in_it(foreseen, recorded
     follower = MeteredFollower(NETWORK, SENSORS, streams)
     assert not follower._expected
     ahead, time_ns = found.series[0].valid_time_ns, found.issue_time_ns
-    follower.hear("valley/demand", "demand/residence", ahead, np.full(len(ahead), 40e6))
-    follower.hear("works", "heat/fumes", ahead, np.zeros(len(ahead)))
-    follower.hear("works", "power", ahead, np.zeros(len(ahead)))
+    assert follower.hear("valley/demand", "demand/residence", ahead, np.full(len(ahead), 1e6))
+    assert not follower.hear("valley/demand", "demand/residence", ahead, np.full(len(ahead), 40e6))
+    assert follower.hear("works", "heat/fumes", ahead, np.zeros(len(ahead)))
+    assert not follower.hear("works", "power", ahead, np.zeros(len(ahead)))
     assert len(follower._expected) == 2
     known = twin._follower
     given = known._state, known._inputs, known._customers, known._set_points

@@ -8,6 +8,7 @@ import pytest
 from uem.twin_core.errors import InvalidInput, ModelFailure
 from uem.twin_core.follow.follower import ForecastSignal
 from uem.twin_core.forecast.adaptive import GAIN
+from uem.twin_core.forecast.bands import Forecast, ForecastSeries
 from uem.twin_core.forecast.forks import LEVELS, ForkForecaster
 from uem.twin_core.measurements import GOOD, UNCERTAIN
 from uem.twin_core.state import Signal, Source
@@ -30,6 +31,13 @@ class Drawn:
         )
         self.forks = 0
         self.refused = False
+        self.known = set()
+
+    def hear(self, asset, signal, valid_ns, values):
+        """Only demand matters to it."""
+        is_new = signal == "demand" and (asset, signal) not in self.known
+        self.known.add((asset, signal))
+        return is_new
 
     def fork(self, intake, time_ns, step_s, count):
         if self.refused:
@@ -102,6 +110,25 @@ def test_one_that_is_still_fresh_is_given_again():
     forecaster.start(10**12)
     forecaster.forecast(None, 66 * 10**9, 900.0)()
     assert follower.forks == 4
+
+
+def of_others(*signals):
+    at, values = np.array([STEP_NS]), np.array([1.0])
+    series = [ForecastSeries(signal, "W", "kW", at, values, values[:, None], 0, GOOD) for signal in signals]
+    return Forecast("others", 0, "guess", (0.5,), tuple(series))
+
+
+def test_one_that_was_given_before_it_was_heard_of_customers_is_not_given_again():
+    follower = Drawn()
+    follower.forecast_fresh_s = 60.0
+    forecaster = ForkForecaster(follower)
+    forecaster.start(0)
+    before = forecaster.forecast(None, 0, 1800.0)  # its futures run when they are heard of
+    for heard, forks in [(("price",), 1), (("price", "demand"), 2), (("demand",), 2)]:
+        forecaster.hear(of_others(*heard))
+        before()
+        forecaster.forecast(None, 10**9, 1800.0)()
+        assert follower.forks == forks
 
 
 @pytest.mark.parametrize("horizon_s", [0.0, 90_000.0])
