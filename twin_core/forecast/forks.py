@@ -72,7 +72,8 @@ class ForkForecaster:
     def hear(self, forecast: Forecast) -> None:
         """What is expected of another asset. One that was given without knowing anything of it is not given again."""
         hear = self._follower.hear
-        if any([hear(forecast.asset, s.signal, s.valid_time_ns, s.value) for s in forecast.series]):
+        news = [hear(forecast.asset, s.signal, s.valid_time_ns, s.value) for s in forecast.series]
+        if any(news):
             self._news += 1
             self._given = None
 
