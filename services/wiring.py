@@ -133,7 +133,7 @@ class _Process:
 
         servicer = PredictionServicer(forecast, self._metrics, store, names)
         self._add("Prediction", prediction_pb2_grpc.add_PredictionServiceServicer_to_server, servicer)
-        issuer = Issuer(forecast, twins.hear, store, self._metrics, every_s)
+        issuer = Issuer(forecast, names, twins.hear, store, self._metrics, every_s)
         self._run("forecasts kept", issuer.run(_times(followed.states)), ["uem.v1.PredictionService"])
         for one in demands:
             self._run(f"forecasts kept of {one.name}", issuer.run(one.times()), ["uem.v1.PredictionService"])

@@ -70,16 +70,16 @@ def places(signals: tuple[Signal, ...]) -> dict[str, int]:
 class Columns:
     """Snapshot columns while they are filled: by name, each value with its uncertainty, quality and age."""
 
-    def __init__(self, places: Mapping[str, int]) -> None:
-        """All values start unknown (NaN, Bad) and must be put before `snapshot`. `places` are those of all signals."""
-        self._places = places
-        n = len(places)
+    def __init__(self, place: Mapping[str, int]) -> None:
+        """All values start unknown (NaN, Bad) and must be put before `snapshot`. `place` is what `places` tells."""
+        self._place = place
+        n = len(place)
         self._value, self._sd, self._age_s = (np.full(n, np.nan) for _ in range(3))
         self._quality = np.full(n, BAD_WAITING_FOR_INITIAL_DATA, np.uint32)
 
     def put(self, name: str, value: float, standard_deviation: float, quality: int, age_s: float) -> None:
         """Write one signal."""
-        i = self._places[name]
+        i = self._place[name]
         self._value[i], self._sd[i], self._quality[i], self._age_s[i] = value, standard_deviation, quality, age_s
 
     def snapshot(self, asset: str, tick: int, plant_time_ns: int, ledger_since_ns: int) -> Snapshot:

@@ -45,8 +45,8 @@ def forecast(found: Forecast) -> pb.Forecast:
     )
 
 
-def told(message: pb.Forecast) -> Forecast:
-    """The forecast of a message; what `forecast` made of it before."""
+def from_message(message: pb.Forecast) -> Forecast:
+    """The forecast that `forecast` made a message of."""
     levels = tuple(message.quantile_level)
     series = tuple(
         ForecastSeries(

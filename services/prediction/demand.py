@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from uem.services.bus import SampleBus
 from uem.services.history.store import Past
-from uem.twin_core.errors import StorageError
+from uem.twin_core.errors import NotReady, StorageError
 from uem.twin_core.forecast.bands import Forecast
 from uem.twin_core.forecast.day_ahead import STEP_NS, DayAhead
 from uem.twin_core.measurements import BAD, NS_PER_S, Samples
@@ -175,9 +175,12 @@ class DemandWorker:
         self._thread = ThreadPoolExecutor(1, "demand")
         self._quarters = Quarters(self._tags)
         self._news = asyncio.Event()
+        self._reads_history = False
 
     async def forecast(self, horizon_s: float | None) -> Forecast:
-        """See DayAhead.forecast."""
+        """See DayAhead.forecast; NotReady also while the history is read, from whose midst it would be of days ago."""
+        if self._reads_history:
+            raise NotReady(f"asset {self.name}: no forecast yet, its history is being read")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ahead.forecast, horizon_s)
 
     async def times(self) -> AsyncIterator[tuple[str, int]]:
@@ -193,9 +196,11 @@ class DemandWorker:
         if begun is not None:
             await begun.wait()
         subscription = self._bus.subscribe(WAITING_BATCHES)
+        self._reads_history = True
         try:
             missed = 0  # those that found no room while the history was read count
             await self._read()
+            self._reads_history = False
             async for batch in subscription:
                 if subscription.dropped > missed:  # what is on the bus is on disk: all since is read there
                     missed = subscription.dropped

@@ -6,7 +6,7 @@ for a time before the newest one. So a server that reads its past again does not
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from time import monotonic
 
 from uem.services.history.store import Store
@@ -20,6 +20,7 @@ from uem.v1 import prediction_pb2 as pb
 EVERY_S = 900.0
 # A replay may run a thousand times as fast as a plant: then forecasts come less often, not the states of the twins.
 MOST_SHARE = 0.05
+HEARD_AGAIN_NS = 3600 * 10**9  # how old a kept forecast may be: of a day ahead that is nearly all
 END_OF_TIME_NS = 2**63 - 1
 _LOG = logging.getLogger(__name__)
 
@@ -30,28 +31,35 @@ class Issuer:
     def __init__(
         self,
         forecaster: Forecaster,
+        assets: Iterable[str],
         hear: Callable[[Forecast], None],
         store: Store,
         metrics: Metrics,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`hear` is told what a process before has kept of the present `every_s`, for which none is issued again."""
+        """`hear` is told what a process before has kept of `assets`, when plant time comes to where that matters."""
         self._forecaster = forecaster
+        self._assets = tuple(assets)
         self._hear = hear
         self._store = store
         self._every_ns = max(1, round(every_s * 1e9))
         self._clock = clock
-        self._newest_ns: dict[str, int] = {}
+        self._newest_ns: dict[str, int] = {}  # when the newest forecast of an asset was issued, or tried
+        self._unheard: dict[str, Forecast] | None = None  # of a process before; None: not looked for yet
+        self._one_looks = asyncio.Lock()
         self._failing: set[str] = set()
-        self._kept = metrics.counter("uem_prediction_kept_forecasts_total", "Forecasts kept, by plant time.", ["asset"])
+        self._count = metrics.counter(
+            "uem_prediction_kept_forecasts_total", "Forecasts kept, by plant time.", ["asset"]
+        )
 
     async def run(self, times: AsyncIterable[tuple[str, int]]) -> None:
         """Follow (asset, plant time in ns) until cancelled or until there are no more."""
         async for asset, time_ns in times:
             began = self._clock()
             try:
-                if time_ns // self._every_ns <= (await self._newest(asset, time_ns)) // self._every_ns:
+                await self._hear_again(time_ns)
+                if time_ns // self._every_ns <= self._newest_ns.get(asset, -self._every_ns) // self._every_ns:
                     continue
                 await self._issue(asset)
                 self._failing.discard(asset)
@@ -61,23 +69,32 @@ class Issuer:
                     _LOG.warning("no forecast of %s is kept: %s", asset, error, exc_info=not _is_told(error))
             await asyncio.sleep((self._clock() - began) * (1.0 / MOST_SHARE - 1.0))
 
-    async def _newest(self, asset: str, time_ns: int) -> int:
-        """When the newest forecast was issued, or tried."""
-        if asset not in self._newest_ns:
-            found = await asyncio.to_thread(self._store.forecasts, asset, 0, END_OF_TIME_NS, 0, 1, True)
-            self._newest_ns[asset] = found[0].issue_ns if found else -self._every_ns
-            if found and found[0].issue_ns // self._every_ns == time_ns // self._every_ns:
-                self._hear(convert.told(pb.Forecast.FromString(found[0].data)))
-        return self._newest_ns[asset]
+    async def _hear_again(self, time_ns: int) -> None:
+        """By the plant time of whichever asset: who waits for a forecast may be there before its asset is."""
+        async with self._one_looks:
+            if self._unheard is None:
+                self._unheard = await asyncio.to_thread(self._kept_before)
+                self._newest_ns = {asset: found.issue_time_ns for asset, found in self._unheard.items()}
+        for asset, found in [*self._unheard.items()]:
+            if 0 <= time_ns - found.issue_time_ns <= HEARD_AGAIN_NS:
+                del self._unheard[asset]
+                self._hear(found)
+
+    def _kept_before(self) -> dict[str, Forecast]:
+        """The newest forecast of each asset that has one."""
+        found = [self._store.forecasts(asset, 0, END_OF_TIME_NS, 0, 1, True) for asset in self._assets]
+        return {one.asset: convert.from_message(pb.Forecast.FromString(one.data)) for kept in found for one in kept}
 
     async def _issue(self, asset: str) -> None:
         found = await self._forecaster(asset, None)
-        if found.issue_time_ns <= self._newest_ns[asset]:
+        if found.issue_time_ns <= self._newest_ns.get(asset, -self._every_ns):
             return
         self._newest_ns[asset] = found.issue_time_ns
+        if self._unheard is not None:
+            self._unheard.pop(asset, None)
         if found.series:
             await asyncio.wrap_future(self._store.keep_forecast(convert.kept(convert.forecast(found))))
-            self._kept.add(1, asset)
+            self._count.add(1, asset)
 
 
 def _is_told(error: Exception) -> bool:

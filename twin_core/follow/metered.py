@@ -563,11 +563,12 @@ class MeteredFollower:
     @property
     def forecast_method(self) -> str:
         """See Follower."""
-        heard = ", ".join(sorted({asset for asset, _ in self._expected}))
+        known = tuple(self._expected)  # more may be heard meanwhile
+        heard = ", ".join(sorted({asset for asset, _ in known}))
         told = (
             f"what forecasts of {heard} say" if heard else "what they usually take, and waste heat, at the present load"
         )
-        told_of = {signal for _, signal in self._expected}
+        told_of = {signal for _, signal in known}
         weather = "as the demand forecast has it" if "outdoor/temperature" in told_of else "as now"
         return (
             f"A copy of the twin goes on in steps of {INNER_STEP_S:.0f} s and its units dispatch themselves; customers "

@@ -46,8 +46,8 @@ class ForkForecaster:
         lead_s = follower.forecast_step_s * np.arange(1.0, self._leads + 1.0)
         gain = hourly / (1.0 + lead_s[:, None] / [signal.weather_s for signal in follower.forecast_signals])
         self._bands = AdaptiveBands(self._leads, prior, gain=gain, levels=LEVELS)
-        self._given: _Future | None = None  # the newest that was asked for, and when it was issued
-        self._news = 0  # how often it was heard of what was not known before
+        self._news = 0  # how often it began, or heard of what it knew nothing of
+        self._given: tuple[int, _Future] | None = None  # the newest that was asked for, and after how many news
 
     @property
     def learned_of(self) -> str:
@@ -67,7 +67,8 @@ class ForkForecaster:
     def start(self, time_ns: int) -> None:
         """The twin starts at this time; forecasts on the way are dropped, what was learned stays."""
         self._bands.forget_waiting()
-        self._origin_ns, self._given = time_ns, None
+        self._origin_ns = time_ns
+        self._news += 1
 
     def hear(self, forecast: Forecast) -> None:
         """What is expected of another asset. One that was given without knowing anything of it is not given again."""
@@ -75,7 +76,6 @@ class ForkForecaster:
         news = [hear(forecast.asset, s.signal, s.valid_time_ns, s.value) for s in forecast.series]
         if any(news):
             self._news += 1
-            self._given = None
 
     def tick(self, intake: Intake, time_ns: int) -> bool:
         """Judge if this time is on the grid, and issue if it is its turn; whether it was."""
@@ -98,15 +98,17 @@ class ForkForecaster:
         """See HoldForecaster; what is returned runs the futures."""
         horizon_s = self._follower.forecast_horizon_s if horizon_s is None else horizon_s
         count, fresh_ns = step_count(horizon_s, self._step_ns), round(self._follower.forecast_fresh_s * NS_PER_S)
-        given, tell = self._given, self._tell(intake, time_ns)
-        if given is not None and fresh_ns and count == len(given[1]) and 0 <= time_ns - given[0] <= fresh_ns:
-            return partial(tell, *given)
-        news, run = self._news, self._fork(intake, time_ns, count)
+        news, tell = self._news, self._tell(intake, time_ns)
+        if self._given is not None and self._given[0] == news:
+            given = self._given[1]
+            if fresh_ns and count == len(given[1]) and 0 <= time_ns - given[0] <= fresh_ns:
+                return partial(tell, *given)
+        run = self._fork(intake, time_ns, count)
 
         def work() -> Forecast:
             found = time_ns, *run()
             if news == self._news:
-                self._given = found
+                self._given = news, found
             return tell(*found)
 
         return work

@@ -1,6 +1,7 @@
 """The demand forecast of a network, from its history and then from what comes over the bus."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -82,6 +83,32 @@ async def test_the_history_is_read_and_what_comes_goes_on_from_there(running, st
     mean_w = (4 * 50e3 + 11 * 80e3) / 15
     hour_w = (3 * 50e3 + mean_w) / 4
     np.testing.assert_allclose((await worker.forecast(3600.0)).series[0].value, 120 * hour_w)
+
+
+class Slow:
+    """A past of which half an hour is read, then nothing until it is told to."""
+
+    def __init__(self, store):
+        self.tags, self._read = store.tags, store.read
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def read(self, tags, start_ns, end_ns, limit=0):
+        if start_ns >= BEGIN_NS + 2 * STEP_NS:
+            self.asked.set()
+            assert self.go_on.wait(60.0)
+        return self._read(tags, start_ns, end_ns, limit)
+
+
+async def test_while_the_history_is_read_there_is_no_forecast_from_its_midst(running, store):
+    await asyncio.wrap_future(store.append("gateway", 1, minutes(0, 64)))
+    past = Slow(store)
+    worker, _ = running(past)
+    assert await asyncio.to_thread(past.asked.wait, 60.0)
+    assert worker._ahead.time_ns is not None
+    with pytest.raises(NotReady, match=r"valley/demand: .* history is being read"):
+        await worker.forecast(None)
+    past.go_on.set()
+    assert await times(worker, 1) == [(await worker.forecast(None)).issue_time_ns]
 
 
 async def test_without_any_history_it_waits_for_the_first_quarter_hour(running):

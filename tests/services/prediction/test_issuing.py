@@ -19,7 +19,8 @@ class Plant:
     def __init__(self, store, **options):
         self.metrics, self.store = Metrics(), store
         self.heard = []
-        self.issuer = Issuer(self.forecast, self.heard.append, store, self.metrics, 900.0, **options)
+        assets = "net", "other", "still"
+        self.issuer = Issuer(self.forecast, assets, self.heard.append, store, self.metrics, 900.0, **options)
         self.now, self.asked, self.error = {}, [], None
 
     async def forecast(self, asset, horizon_s):
@@ -27,8 +28,8 @@ class Plant:
         if self.error is not None:
             raise self.error
         now_ns = self.now[asset]
-        band = np.array([[1.0, 3.0]])
-        series = ForecastSeries("power", "W", "kW", np.array([now_ns + 5]), np.array([float(now_ns)]), band, 7, 0)
+        valid_ns, band = np.array([now_ns + 5, now_ns + 9]), np.array([[1.0, 3.0], [2.0, 5.0]])
+        series = ForecastSeries("power", "W", "kW", valid_ns, np.array([float(now_ns), 2.0]), band, 7, 0)
         return Forecast(asset, now_ns, "guess", (0.1, 0.9), (series,) if asset != "still" else ())
 
     async def follow(self, *minutes, asset="net"):
@@ -61,12 +62,12 @@ async def test_a_server_that_reads_its_past_again_says_nothing_afterwards(store)
     assert store.forecasts("net", 0, 2**62, 0, 3) == before
 
 
-async def test_after_a_restart_what_is_kept_of_the_present_quarter_of_an_hour_is_heard_again(store):
+async def test_after_a_restart_what_was_kept_is_heard_again_as_it_was(store):
     before = Plant(store)
     await before.follow(0, 16)
     assert before.heard == []
     restarted = Plant(store)
-    await restarted.follow(17, 29)
+    await restarted.follow(17, 29, 30)
     (heard,) = restarted.heard
     assert (heard.asset, heard.issue_time_ns, heard.method) == ("net", 16 * MINUTE_NS, "guess")
     assert heard.levels == (0.1, 0.9)
@@ -76,12 +77,33 @@ async def test_after_a_restart_what_is_kept_of_the_present_quarter_of_an_hour_is
         np.testing.assert_array_equal(getattr(series, field.name), getattr(given, field.name))
 
 
-@pytest.mark.parametrize("minute", [7, 30])
-async def test_a_forecast_of_another_quarter_of_an_hour_is_not_heard_after_a_restart(store, minute):
+async def test_who_reads_its_past_hears_what_was_kept_when_it_comes_to_it_though_its_asset_has_not(store):
+    before = Plant(store)
+    await before.follow(0, 16, asset="net")
+    await before.follow(0, 18, asset="other")
+    restarted = Plant(store)
+    await restarted.follow(0, 15, asset="other")
+    assert restarted.heard == []
+    await restarted.follow(17, asset="still")
+    assert [heard.asset for heard in restarted.heard] == ["net"]
+    await restarted.follow(18, asset="still")
+    assert [heard.asset for heard in restarted.heard] == ["net", "other"]
+
+
+@pytest.mark.parametrize(("minute", "heard"), [(15, []), (16, [16]), (76, [16]), (77, [])])
+async def test_what_was_kept_more_than_an_hour_ago_is_not_heard_again(store, minute, heard):
     await Plant(store).follow(0, 16)
     restarted = Plant(store)
     await restarted.follow(minute)
+    assert [found.issue_time_ns // MINUTE_NS for found in restarted.heard] == heard
+
+
+async def test_what_was_kept_is_not_heard_after_something_newer(store):
+    await Plant(store).follow(0, 16)
+    restarted = Plant(store)
+    await restarted.follow(100, 40)
     assert restarted.heard == []
+    assert restarted.kept() == [0, 16, 100]
 
 
 async def test_each_asset_has_its_own_times_and_one_that_cannot_be_forecast_keeps_nothing(store):

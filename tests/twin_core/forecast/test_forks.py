@@ -112,6 +112,17 @@ def test_one_that_is_still_fresh_is_given_again():
     assert follower.forks == 4
 
 
+def test_futures_that_end_after_a_new_beginning_are_not_given_again():
+    follower = Drawn()
+    follower.forecast_fresh_s = 60.0
+    forecaster = ForkForecaster(follower)
+    forecaster.start(0)
+    before = forecaster.forecast(None, 0, 1800.0)
+    forecaster.start(10**9)
+    before()
+    assert forecaster.forecast(None, 10**9, 1800.0)().issue_time_ns == 10**9
+
+
 def of_others(*signals):
     at, values = np.array([STEP_NS]), np.array([1.0])
     series = [ForecastSeries(signal, "W", "kW", at, values, values[:, None], 0, GOOD) for signal in signals]
