@@ -29,8 +29,9 @@ TRUTH = line(cycles_s=(50.0, 72.0, 55.0, 52.0), to_fail_s=2400.0, to_repair_s=45
 
 
 async def followed(known, plant_name, asset, speed, pki):
-    """The twin of an asset that followed the recording of a plant through OPC UA, and its snapshots."""
+    """The twin of an asset that followed the recording of a plant through OPC UA, once, and its snapshots."""
     described = next(plant for plant in known.plants if plant.name == plant_name)
+    described = replace(described, recording=replace(described.recording, loop=False))
     bindings = [binding for binding in known.tags if binding.plant == plant_name]
     recording = read_recording(
         described.recording.path, described.recording.time_column, columns_of(bindings, plant_name)
@@ -92,10 +93,8 @@ async def test_a_line_is_followed_by_its_packml_states_and_counters_and_learned_
 
 async def test_slots_batches_and_a_furnace_are_followed_by_what_their_controllers_tell(shared_pki):
     recorded = runpy.run_path(str(_FOLLOW / "recorded.py"))
-    hours, quartier = 4.0, load("quartier")
-    (hall,) = quartier.plants
-    quartier = replace(quartier, plants=(replace(hall, recording=replace(hall.recording, loop=False)),))
-    twin, snapshots = await followed(quartier, "shop", "hardening-shop", hours * 3600.0 / 8.0, shared_pki)
+    hours = 4.0
+    twin, snapshots = await followed(load("quartier"), "shop", "hardening-shop", hours * 3600.0 / 8.0, shared_pki)
     assert (snapshots[-1].plant_time_ns - snapshots[0].plant_time_ns) / 1e9 > hours * 3600.0 - 120.0
     plan, run = recorded["true_run"](hours)
     ledger = plan.ledger(run)
