@@ -196,11 +196,9 @@ class DemandWorker:
         if begun is not None:
             await begun.wait()
         subscription = self._bus.subscribe(WAITING_BATCHES)
-        self._reads_history = True
         try:
             missed = 0  # those that found no room while the history was read count
             await self._read()
-            self._reads_history = False
             async for batch in subscription:
                 if subscription.dropped > missed:  # what is on the bus is on disk: all since is read there
                     missed = subscription.dropped
@@ -223,6 +221,7 @@ class DemandWorker:
 
     async def _read(self) -> None:
         """The means of past quarter hours that have not ended yet here, slowly; a history that fails is left."""
+        self._reads_history = True
         try:
             stats = await asyncio.to_thread(self._past.tags, list(self._tags))
             if not stats:
@@ -237,6 +236,8 @@ class DemandWorker:
                 await asyncio.sleep(seconds * (1.0 / READ_SHARE - 1.0))
         except StorageError as error:
             _LOG.error("asset %s goes on without its past: %s", self.name, error)
+        finally:
+            self._reads_history = False
         self._news.set()
 
     def _quarter(self, begin_ns: int) -> tuple[float, list[tuple[int, Array]]]:

@@ -76,8 +76,10 @@ class Issuer:
                 self._unheard = await asyncio.to_thread(self._kept_before)
                 self._newest_ns = {asset: found.issue_time_ns for asset, found in self._unheard.items()}
         for asset, found in [*self._unheard.items()]:
-            if 0 <= time_ns - found.issue_time_ns <= HEARD_AGAIN_NS:
-                del self._unheard[asset]
+            if time_ns < found.issue_time_ns:
+                continue
+            del self._unheard[asset]
+            if time_ns - found.issue_time_ns <= HEARD_AGAIN_NS:
                 self._hear(found)
 
     def _kept_before(self) -> dict[str, Forecast]:

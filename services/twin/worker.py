@@ -138,7 +138,10 @@ class Worker:
         return await loop.run_in_executor(self._thread, lambda: self.twin(asset).knowledge)
 
     def hear(self, forecast: Forecast) -> None:
-        """Tell all twins what is expected of an asset."""
+        """Tell all twins what is expected of an asset, unless they know what is newer: it may be reading its past."""
+        known = self._heard.get(forecast.asset)
+        if known is not None and known.issue_time_ns > forecast.issue_time_ns:
+            return
         self._heard[forecast.asset] = forecast
         for twin in self.twins:
             twin.hear(forecast)
@@ -320,7 +323,7 @@ class Worker:
             # Its steps may lie on another grid: a state from a little before the newest is not told any more.
             is_newer = before is None or (found is not None and found.plant_time_ns >= before.plant_time_ns)
             each.count_on_from((before.tick if before is not None else 0) - (not is_newer))
-            for forecast in self._heard.values():
+            for forecast in [*self._heard.values()]:  # a step of another twin may empty it
                 each.hear(forecast)
             self._twins[each.name] = each
             self._broken.pop(each.name, None)
@@ -361,6 +364,7 @@ class Worker:
         seconds = perf_counter() - begin
         self._counters.note(twin, len(snapshots), seconds)
         if twin.restart_count > restarts:
+            self._heard.clear()  # of another time
             _LOG.warning("asset %s: time at the plant jumped; the twin starts anew", twin.name)
         elif snapshots and before_ns is not None:
             self._factor[twin.name] = (snapshots[-1].plant_time_ns - before_ns) / NS_PER_S / seconds

@@ -98,6 +98,14 @@ async def test_what_was_kept_more_than_an_hour_ago_is_not_heard_again(store, min
     assert [found.issue_time_ns // MINUTE_NS for found in restarted.heard] == heard
 
 
+async def test_what_was_kept_is_not_heard_when_another_asset_is_more_than_an_hour_past_it(store):
+    await Plant(store).follow(0, 16)
+    restarted = Plant(store)
+    await restarted.follow(100, asset="still")
+    await restarted.follow(40, asset="other")
+    assert restarted.heard == []
+
+
 async def test_what_was_kept_is_not_heard_after_something_newer(store):
     await Plant(store).follow(0, 16)
     restarted = Plant(store)

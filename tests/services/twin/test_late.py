@@ -115,7 +115,7 @@ async def test_a_twin_that_is_estimated_again_is_told_what_the_old_one_heard(sit
     monkeypatch.setattr(AssetTwin, "hear", lambda twin, forecast: told.append((twin, forecast.issue_time_ns)))
     await send(site, recorded("branch", 20, 40))
     await until(site, lambda: newest(site, "branch"))
-    for asset, issue_ns in (("demand", 1), ("works", 3), ("demand", 2)):
+    for asset, issue_ns in (("demand", 1), ("works", 3), ("demand", 2), ("demand", 1)):
         site.worker.hear(Forecast(asset, issue_ns, "guess", (0.5,), ()))
     old = site.worker.twin("branch")
     await send(site, recorded("branch", 0, 20), behind=True)

@@ -11,6 +11,7 @@ from uem.services.metrics import Metrics
 from uem.services.twin.worker import Worker
 from uem.twin_core.errors import InvalidInput, NotReady, StorageError, UnknownName
 from uem.twin_core.follow.machine import MachineFollower
+from uem.twin_core.forecast.bands import Forecast
 from uem.twin_core.measurements import GOOD, NS_PER_S, UNCERTAIN
 from uem.twin_core.state import Source
 from uem.twin_core.twin import AssetTwin, make_twin, make_twins
@@ -91,6 +92,21 @@ async def test_a_forecast_needs_a_state_and_a_known_asset(site, recorded):
     assert forecast.issue_time_ns == site.states.latest("washer").snapshot.plant_time_ns
     with pytest.raises(InvalidInput):
         await site.worker.forecast("washer", -1.0)
+
+
+async def test_what_is_older_than_what_was_heard_is_not_heard_but_when_the_plant_has_begun_anew(
+    site, recorded, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(AssetTwin, "hear", lambda twin, forecast: told.append((twin.name, forecast.issue_time_ns)))
+    site.bus.publish(recorded("branch", 200, 240))
+    await site.until(lambda: site.states.latest("branch"))
+    for issue_ns in (5, 5, 3, 6):
+        site.worker.hear(Forecast("demand", issue_ns, "guess", (0.5,), ()))
+    site.bus.publish(recorded("branch", 0, 40))
+    await site.until(lambda: site.worker.twin("branch").restart_count)
+    site.worker.hear(Forecast("demand", 3, "guess", (0.5,), ()))
+    assert [issue_ns for name, issue_ns in told if name == "branch"] == [5, 5, 6, 3]
 
 
 async def test_metrics_tell_steps_late_and_unusable_samples_and_the_age_of_the_newest(site, recorded):
