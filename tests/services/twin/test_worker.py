@@ -101,10 +101,11 @@ async def test_what_is_older_than_what_was_heard_is_not_heard_but_when_the_plant
     monkeypatch.setattr(AssetTwin, "hear", lambda twin, forecast: told.append((twin.name, forecast.issue_time_ns)))
     site.bus.publish(recorded("branch", 200, 240))
     await site.until(lambda: site.states.latest("branch"))
+    later_ns = site.states.latest("branch").snapshot.plant_time_ns
     for issue_ns in (5, 5, 3, 6):
         site.worker.hear(Forecast("demand", issue_ns, "guess", (0.5,), ()))
     site.bus.publish(recorded("branch", 0, 40))
-    await site.until(lambda: site.worker.twin("branch").restart_count)
+    await site.until(lambda: site.states.latest("branch").snapshot.plant_time_ns < later_ns)
     site.worker.hear(Forecast("demand", 3, "guess", (0.5,), ()))
     assert [issue_ns for name, issue_ns in told if name == "branch"] == [5, 5, 6, 3]
 
