@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterable, Callable, Iterable
 from time import monotonic
 
-from uem.services.history.store import Store
+from uem.services.history.store import KeptForecast, Store
 from uem.services.metrics import Metrics
 from uem.services.prediction import convert
 from uem.services.prediction.servicer import Forecaster
@@ -40,18 +40,15 @@ class Issuer:
     ) -> None:
         """`hear` is told what a process before has kept of `assets`, when plant time comes to where that matters."""
         self._forecaster = forecaster
-        self._assets = tuple(assets)
         self._hear = hear
         self._store = store
         self._every_ns = max(1, round(every_s * 1e9))
         self._clock = clock
-        self._newest_ns: dict[str, int] = {}  # when the newest forecast of an asset was issued, or tried
-        self._unheard: dict[str, Forecast] | None = None  # of a process before; None: not looked for yet
+        self._newest_ns = dict.fromkeys(assets, -self._every_ns)  # when the newest forecast of each was issued
+        self._unheard: dict[str, KeptForecast] | None = None  # of a process before; None: not looked for yet
         self._one_looks = asyncio.Lock()
         self._failing: set[str] = set()
-        self._count = metrics.counter(
-            "uem_prediction_kept_forecasts_total", "Forecasts kept, by plant time.", ["asset"]
-        )
+        self._kept = metrics.counter("uem_prediction_kept_forecasts_total", "Forecasts kept, by plant time.", ["asset"])
 
     async def run(self, times: AsyncIterable[tuple[str, int]]) -> None:
         """Follow (asset, plant time in ns) until cancelled or until there are no more."""
@@ -59,7 +56,7 @@ class Issuer:
             began = self._clock()
             try:
                 await self._hear_again(time_ns)
-                if time_ns // self._every_ns <= self._newest_ns.get(asset, -self._every_ns) // self._every_ns:
+                if time_ns // self._every_ns <= self._newest_ns[asset] // self._every_ns:
                     continue
                 await self._issue(asset)
                 self._failing.discard(asset)
@@ -74,29 +71,29 @@ class Issuer:
         async with self._one_looks:
             if self._unheard is None:
                 self._unheard = await asyncio.to_thread(self._kept_before)
-                self._newest_ns = {asset: found.issue_time_ns for asset, found in self._unheard.items()}
+                self._newest_ns |= {asset: found.issue_ns for asset, found in self._unheard.items()}
         for asset, found in [*self._unheard.items()]:
-            if time_ns < found.issue_time_ns:
+            if time_ns < found.issue_ns:
                 continue
             del self._unheard[asset]
-            if time_ns - found.issue_time_ns <= HEARD_AGAIN_NS:
-                self._hear(found)
+            if time_ns - found.issue_ns <= HEARD_AGAIN_NS:
+                self._hear(convert.from_message(pb.Forecast.FromString(found.data)))
 
-    def _kept_before(self) -> dict[str, Forecast]:
+    def _kept_before(self) -> dict[str, KeptForecast]:
         """The newest forecast of each asset that has one."""
-        found = [self._store.forecasts(asset, 0, END_OF_TIME_NS, 0, 1, True) for asset in self._assets]
-        return {one.asset: convert.from_message(pb.Forecast.FromString(one.data)) for kept in found for one in kept}
+        found = [self._store.forecasts(asset, 0, END_OF_TIME_NS, 0, 1, True) for asset in self._newest_ns]
+        return {one.asset: one for kept in found for one in kept}
 
     async def _issue(self, asset: str) -> None:
         found = await self._forecaster(asset, None)
-        if found.issue_time_ns <= self._newest_ns.get(asset, -self._every_ns):
+        if found.issue_time_ns <= self._newest_ns[asset]:
             return
         self._newest_ns[asset] = found.issue_time_ns
         if self._unheard is not None:
             self._unheard.pop(asset, None)
         if found.series:
             await asyncio.wrap_future(self._store.keep_forecast(convert.kept(convert.forecast(found))))
-            self._count.add(1, asset)
+            self._kept.add(1, asset)
 
 
 def _is_told(error: Exception) -> bool:
